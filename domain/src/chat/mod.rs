@@ -1,0 +1,8 @@
+//! OpenAI chat completions as they pass through: requests, answers, streams.
+
+mod measure;
+mod usage;
+
+pub mod request;
+pub mod response;
+pub mod stream;

@@ -1,0 +1,185 @@
+//! Messages and tools: checked and measured while they are read.
+
+use super::{InvalidRequest, MAX_MESSAGES, MAX_TOOLS};
+use crate::json::{Kind, Raw, Reader};
+
+/// How much input a request holds, by what it costs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct InputSize {
+    /// Messages.
+    pub messages: u64,
+    /// Image parts.
+    pub images: u64,
+    /// Bytes of JSON that the image parts take.
+    pub image_bytes: u64,
+    /// Bytes of JSON that the audio parts take.
+    pub audio_bytes: u64,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    System,
+    Developer,
+    User,
+    Assistant,
+    Tool,
+    Function,
+}
+
+impl Role {
+    fn parse(value: Raw<'_>) -> Option<Self> {
+        Some(match value.to_text()?.as_ref() {
+            "system" => Self::System,
+            "developer" => Self::Developer,
+            "user" => Self::User,
+            "assistant" => Self::Assistant,
+            "tool" => Self::Tool,
+            "function" => Self::Function,
+            _ => return None,
+        })
+    }
+
+    /// Whether a message of this role says nothing without content. The others may: an assistant
+    /// that only calls tools, a tool that returns nothing.
+    const fn needs_content(self) -> bool {
+        matches!(self, Self::System | Self::Developer | Self::User)
+    }
+}
+
+pub(super) fn read_messages(reader: &mut Reader<'_>, size: &mut InputSize) -> Result<(), InvalidRequest> {
+    if reader.peek()? != Kind::Array {
+        return Err(InvalidRequest::new("messages", "must be an array of messages"));
+    }
+    reader.enter_array()?;
+    let mut index = 0;
+    while reader.next_item()? {
+        if index == MAX_MESSAGES {
+            return Err(InvalidRequest::new("messages", format_args!("must have at most {MAX_MESSAGES} items")));
+        }
+        read_message(reader, index, size)?;
+        index += 1;
+    }
+    if index == 0 {
+        return Err(InvalidRequest::new("messages", "must not be empty"));
+    }
+    size.messages = index as u64;
+    Ok(())
+}
+
+fn read_message(reader: &mut Reader<'_>, index: usize, size: &mut InputSize) -> Result<(), InvalidRequest> {
+    // Texts are made on the way out only: a request without faults allocates none.
+    let fault = |name: &str, text: &str| InvalidRequest::new(format!("messages[{index}]{name}"), text);
+    if reader.peek()? != Kind::Object {
+        return Err(fault("", "must be an object"));
+    }
+    reader.enter_object()?;
+    let mut role = None;
+    let mut content = None;
+    while let Some(member) = reader.next_member()? {
+        match member.key.as_ref() {
+            b"role" if role.is_some() => return Err(fault(".role", "must not be given twice")),
+            b"role" => {
+                let parsed = Role::parse(reader.read_value()?);
+                role = Some(parsed.ok_or_else(|| {
+                    fault(".role", "must be one of system, developer, user, assistant, tool, function")
+                })?);
+            }
+            b"content" if content.is_some() => {
+                return Err(fault(".content", "must not be given twice"));
+            }
+            b"content" => content = Some(read_content(reader, index, size)?),
+            b"tool_calls" => {
+                if !matches!(reader.peek()?, Kind::Array | Kind::Null) {
+                    return Err(fault(".tool_calls", "must be an array"));
+                }
+                reader.read_value()?;
+            }
+            _ => {
+                reader.read_value()?;
+            }
+        }
+    }
+    let role = role.ok_or_else(|| fault(".role", "is required"))?;
+    if role.needs_content() && content.is_none_or(|kind| kind == Kind::Null) {
+        return Err(fault(".content", "is required"));
+    }
+    Ok(())
+}
+
+fn read_content(reader: &mut Reader<'_>, index: usize, size: &mut InputSize) -> Result<Kind, InvalidRequest> {
+    let kind = reader.peek()?;
+    match kind {
+        Kind::String | Kind::Null => {
+            reader.read_value()?;
+        }
+        Kind::Array => {
+            reader.enter_array()?;
+            let mut part = 0;
+            while reader.next_item()? {
+                read_part(reader, index, part, size)?;
+                part += 1;
+            }
+        }
+        _ => {
+            let param = format!("messages[{index}].content");
+            return Err(InvalidRequest::new(param, "must be a string or an array of parts"));
+        }
+    }
+    Ok(kind)
+}
+
+fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut InputSize) -> Result<(), InvalidRequest> {
+    let fault = |name: &str, text: &str| InvalidRequest::new(format!("messages[{index}].content[{part}]{name}"), text);
+    if reader.peek()? != Kind::Object {
+        return Err(fault("", "must be an object"));
+    }
+    let start = reader.position();
+    reader.enter_object()?;
+    let mut kind = None;
+    while let Some(member) = reader.next_member()? {
+        let value = reader.read_value()?;
+        if member.key.as_ref() == b"type" {
+            if kind.is_some() {
+                return Err(fault(".type", "must not be given twice"));
+            }
+            kind = Some(value.to_text().ok_or_else(|| fault(".type", "must be a string"))?);
+        }
+    }
+    let part_bytes = (reader.position() - start) as u64;
+    match kind.as_deref() {
+        None => return Err(fault(".type", "is required")),
+        Some("image_url" | "image" | "input_image") => {
+            size.images += 1;
+            size.image_bytes += part_bytes;
+        }
+        Some("input_audio") => size.audio_bytes += part_bytes,
+        // Text, and kinds not known here: their bytes bound their tokens.
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+pub(super) fn read_tools(reader: &mut Reader<'_>) -> Result<(), InvalidRequest> {
+    match reader.peek()? {
+        Kind::Array => {}
+        Kind::Null => {
+            reader.read_value()?;
+            return Ok(());
+        }
+        _ => return Err(InvalidRequest::new("tools", "must be an array")),
+    }
+    reader.enter_array()?;
+    let mut index = 0;
+    while reader.next_item()? {
+        if index == MAX_TOOLS {
+            return Err(InvalidRequest::new("tools", format_args!("must have at most {MAX_TOOLS} items")));
+        }
+        if reader.peek()? != Kind::Object {
+            return Err(InvalidRequest::new(format!("tools[{index}]"), "must be an object"));
+        }
+        reader.read_value()?;
+        index += 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! A chat completion request: checked, measured, and rewritten for an upstream without being
+//! rebuilt.
+//!
+//! The body is read once. What the gateway knows is checked with the messages a client can act on;
+//! what it does not know is passed through byte for byte, in order.
+
+mod messages;
+mod parse;
+mod rewrite;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::json::{JsonError, Raw};
+use messages::InputSize;
+
+pub use rewrite::{MaxOutputField, UpstreamEdit};
+
+/// Model that is meant when a request names none.
+pub const DEFAULT_MODEL: &str = "auto";
+/// Most messages in a request.
+pub const MAX_MESSAGES: usize = 10_000;
+/// Most tools in a request.
+pub const MAX_TOOLS: usize = 512;
+/// Most choices that a request may ask for.
+pub const MAX_CHOICES: u64 = 128;
+/// Longest model name, in bytes.
+pub const MAX_MODEL_BYTES: usize = 800;
+/// Most members of the request object.
+pub const MAX_MEMBERS: usize = 256;
+
+/// Tokens that one image is taken to cost at most, however many bytes it is sent in.
+pub const IMAGE_TOKENS_UPPER: u64 = 2_000;
+/// Tokens that one image is taken to cost usually.
+pub const IMAGE_TOKENS_ESTIMATE: u64 = 1_000;
+/// Tokens that the chat template adds to each message, and once to the whole, at most.
+pub const TEMPLATE_TOKENS: u64 = 8;
+
+/// Why a request is refused; the texts go to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidRequest {
+    /// The parameter at fault as the client wrote it (`messages[2].role`); `None` for the body as a
+    /// whole.
+    pub param: Option<String>,
+    /// What is wrong, in one sentence.
+    pub message: String,
+}
+
+impl InvalidRequest {
+    /// `param` followed by what is wrong with it.
+    fn new(param: impl Into<String>, fault: impl fmt::Display) -> Self {
+        let param = param.into();
+        Self { message: format!("{param} {fault}."), param: Some(param) }
+    }
+
+    fn body(message: impl Into<String>) -> Self {
+        Self { param: None, message: message.into() }
+    }
+}
+
+impl fmt::Display for InvalidRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for InvalidRequest {}
+
+impl From<JsonError> for InvalidRequest {
+    fn from(error: JsonError) -> Self {
+        Self::body(format!("The request body is not valid JSON: {error}."))
+    }
+}
+
+/// A checked request that borrows its body.
+#[derive(Clone, Debug)]
+pub struct ChatRequest<'a> {
+    body: &'a [u8],
+    /// Offset behind the opening brace.
+    inside: usize,
+    model: Cow<'a, str>,
+    model_value: Option<Raw<'a>>,
+    is_stream: bool,
+    stream_options: StreamOptions<'a>,
+    max_tokens: TokenLimit<'a>,
+    max_completion_tokens: TokenLimit<'a>,
+    choices: u64,
+    input: InputSize,
+}
+
+/// `stream_options` as the client sent it.
+#[derive(Clone, Copy, Debug, Default)]
+struct StreamOptions<'a> {
+    /// The whole value, `null` included.
+    value: Option<Raw<'a>>,
+    /// The value of its `include_usage`, `null` included.
+    include_usage: Option<Raw<'a>>,
+    /// Whether the value is an object without members.
+    is_empty: bool,
+}
+
+/// One of the two limits on output tokens as the client sent it.
+#[derive(Clone, Copy, Debug, Default)]
+struct TokenLimit<'a> {
+    /// The value, `null` included.
+    value: Option<Raw<'a>>,
+    /// The limit, unless absent or `null`.
+    tokens: Option<u64>,
+}
+
+impl<'a> ChatRequest<'a> {
+    /// Reads and checks a request body.
+    ///
+    /// Checked: UTF-8; JSON, with no key twice; `model`, `messages` (roles, content, parts),
+    /// `stream`, `stream_options`, `n`, `max_tokens`, `max_completion_tokens`, `temperature` and
+    /// `tools`. `null` is the same as leaving a parameter out.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] for the first fault in the order of the body.
+    pub fn parse(body: &'a [u8]) -> Result<Self, InvalidRequest> {
+        parse::parse(body)
+    }
+
+    /// The model asked for: a routing mode or a registered model.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Whether the answer is to be streamed.
+    #[must_use]
+    pub const fn stream(&self) -> bool {
+        self.is_stream
+    }
+
+    /// Whether the client asked for the usage chunk at the end of its stream.
+    #[must_use]
+    pub fn include_usage(&self) -> bool {
+        self.stream_options.include_usage.and_then(|value| value.to_bool()).unwrap_or(false)
+    }
+
+    /// The client's own limit on output tokens per choice; the larger one if it sent both
+    /// parameters.
+    #[must_use]
+    pub fn max_output_tokens(&self) -> Option<u64> {
+        self.max_completion_tokens.tokens.max(self.max_tokens.tokens)
+    }
+
+    /// How many choices are asked for.
+    #[must_use]
+    pub const fn n(&self) -> u64 {
+        self.choices
+    }
+
+    /// Messages in the request.
+    #[must_use]
+    pub const fn message_count(&self) -> u64 {
+        self.input.messages
+    }
+
+    /// Images among the message parts. What an image costs is the model's affair; see
+    /// [`IMAGE_TOKENS_UPPER`].
+    #[must_use]
+    pub const fn image_count(&self) -> u64 {
+        self.input.images
+    }
+
+    /// Input tokens that the request can't exceed, for holding money.
+    ///
+    /// A token of a byte-level tokenizer covers at least one byte, and JSON only lengthens text: so
+    /// one token a byte of the body, plus the chat template; images count [`IMAGE_TOKENS_UPPER`]
+    /// each and audio one token per 8 bytes of base64 instead (speech is coded at 10 to 32 tokens a
+    /// second, which at 8 kbit/s is 1,333 bytes of base64).
+    #[must_use]
+    pub const fn input_tokens_upper(&self) -> u64 {
+        self.text_bytes()
+            + TEMPLATE_TOKENS * (self.input.messages + 1)
+            + IMAGE_TOKENS_UPPER * self.input.images
+            + self.input.audio_bytes.div_ceil(8)
+    }
+
+    /// Input tokens that the request hardly falls below: one token per 8 bytes of text.
+    #[must_use]
+    pub const fn input_tokens_lower(&self) -> u64 {
+        self.text_bytes() / 8
+    }
+
+    /// Input tokens that the request likely has: one token per 4 bytes of text,
+    /// [`IMAGE_TOKENS_ESTIMATE`] an image.
+    #[must_use]
+    pub const fn input_tokens_estimate(&self) -> u64 {
+        self.text_bytes() / 4 + IMAGE_TOKENS_ESTIMATE * self.input.images + self.input.audio_bytes / 64
+    }
+
+    /// The body less its images and audio: schemas, prediction and names become tokens too.
+    const fn text_bytes(&self) -> u64 {
+        (self.body.len() as u64).saturating_sub(self.input.image_bytes).saturating_sub(self.input.audio_bytes)
+    }
+
+    /// The body for an upstream: the edit carried out, everything else the same bytes in the same
+    /// order.
+    #[must_use]
+    pub fn rewrite(&self, edit: &UpstreamEdit<'_>) -> Vec<u8> {
+        rewrite::rewrite(self, edit)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The request object and its plain parameters.
+
+use std::borrow::Cow;
+
+use super::messages::{InputSize, read_messages, read_tools};
+use super::{
+    ChatRequest, DEFAULT_MODEL, InvalidRequest, MAX_CHOICES, MAX_MEMBERS, MAX_MODEL_BYTES, StreamOptions, TokenLimit,
+};
+use crate::json::{Kind, Raw, Reader};
+
+pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
+    // Once for the whole body: all text taken from it below is known to be UTF-8.
+    std::str::from_utf8(body).map_err(|error| {
+        InvalidRequest::body(format!("The request body is not valid UTF-8 at byte {}.", error.valid_up_to()))
+    })?;
+    let mut reader = Reader::new(body);
+    if reader.peek()? != Kind::Object {
+        return Err(InvalidRequest::body("The request body must be a JSON object."));
+    }
+    reader.enter_object()?;
+    let mut request = ChatRequest {
+        body,
+        inside: reader.position(),
+        model: Cow::Borrowed(DEFAULT_MODEL),
+        model_value: None,
+        is_stream: false,
+        stream_options: StreamOptions::default(),
+        max_tokens: TokenLimit::default(),
+        max_completion_tokens: TokenLimit::default(),
+        choices: 1,
+        input: InputSize::default(),
+    };
+    let mut keys: Vec<Cow<'_, [u8]>> = Vec::with_capacity(16);
+    while let Some(member) = reader.next_member()? {
+        if keys.contains(&member.key) {
+            let name: String = String::from_utf8_lossy(&member.key).chars().take(64).collect();
+            return Err(InvalidRequest::new(name, "must not be given twice"));
+        }
+        if keys.len() == MAX_MEMBERS {
+            return Err(InvalidRequest::body(format!("The request body must have at most {MAX_MEMBERS} members.")));
+        }
+        request.read_parameter(&member.key, &mut reader)?;
+        keys.push(member.key);
+    }
+    reader.finish()?;
+    if request.input.messages == 0 {
+        return Err(InvalidRequest::new("messages", "is required"));
+    }
+    Ok(request)
+}
+
+impl<'a> ChatRequest<'a> {
+    fn read_parameter(&mut self, key: &[u8], reader: &mut Reader<'a>) -> Result<(), InvalidRequest> {
+        match key {
+            b"messages" => read_messages(reader, &mut self.input)?,
+            b"tools" => read_tools(reader)?,
+            b"stream_options" => self.stream_options = read_stream_options(reader)?,
+            b"model" => {
+                let value = reader.read_value()?;
+                self.model = read_model(value)?;
+                self.model_value = Some(value);
+            }
+            b"stream" => self.is_stream = read_bool(reader.read_value()?, "stream")?.unwrap_or(false),
+            b"n" => self.choices = read_choices(reader.read_value()?)?,
+            b"max_tokens" => self.max_tokens = read_limit(reader.read_value()?, "max_tokens")?,
+            b"max_completion_tokens" => {
+                self.max_completion_tokens = read_limit(reader.read_value()?, "max_completion_tokens")?;
+            }
+            b"temperature" => check_temperature(reader.read_value()?)?,
+            _ => {
+                reader.read_value()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_model(value: Raw<'_>) -> Result<Cow<'_, str>, InvalidRequest> {
+    if value.kind() == Kind::Null {
+        return Ok(Cow::Borrowed(DEFAULT_MODEL));
+    }
+    let model = value.to_text().ok_or_else(|| InvalidRequest::new("model", "must be a string"))?;
+    if model.is_empty() {
+        return Err(InvalidRequest::new("model", "must not be empty"));
+    }
+    if model.len() > MAX_MODEL_BYTES {
+        return Err(InvalidRequest::new("model", "is too long"));
+    }
+    Ok(model)
+}
+
+/// `None` for `null`.
+fn read_bool(value: Raw<'_>, param: &str) -> Result<Option<bool>, InvalidRequest> {
+    match (value.kind(), value.to_bool()) {
+        (Kind::Null, _) => Ok(None),
+        (_, Some(flag)) => Ok(Some(flag)),
+        _ => Err(InvalidRequest::new(param, "must be true or false")),
+    }
+}
+
+fn read_choices(value: Raw<'_>) -> Result<u64, InvalidRequest> {
+    if value.kind() == Kind::Null {
+        return Ok(1);
+    }
+    value
+        .to_u64()
+        .filter(|n| (1..=MAX_CHOICES).contains(n))
+        .ok_or_else(|| InvalidRequest::new("n", format_args!("must be an integer from 1 to {MAX_CHOICES}")))
+}
+
+fn read_limit<'a>(value: Raw<'a>, param: &str) -> Result<TokenLimit<'a>, InvalidRequest> {
+    if value.kind() == Kind::Null {
+        return Ok(TokenLimit { value: Some(value), tokens: None });
+    }
+    match value.to_u64() {
+        Some(tokens) if tokens > 0 => Ok(TokenLimit { value: Some(value), tokens: Some(tokens) }),
+        _ => Err(InvalidRequest::new(param, "must be a positive integer")),
+    }
+}
+
+fn check_temperature(value: Raw<'_>) -> Result<(), InvalidRequest> {
+    if value.kind() == Kind::Null {
+        return Ok(());
+    }
+    let is_valid = value.kind() == Kind::Number
+        && serde_json::from_slice::<f64>(value.bytes).is_ok_and(|temperature| (0.0..=2.0).contains(&temperature));
+    if is_valid { Ok(()) } else { Err(InvalidRequest::new("temperature", "must be a number from 0 to 2")) }
+}
+
+fn read_stream_options<'a>(reader: &mut Reader<'a>) -> Result<StreamOptions<'a>, InvalidRequest> {
+    match reader.peek()? {
+        Kind::Object => {}
+        Kind::Null => {
+            return Ok(StreamOptions { value: Some(reader.read_value()?), ..StreamOptions::default() });
+        }
+        _ => return Err(InvalidRequest::new("stream_options", "must be an object")),
+    }
+    // Small: read whole for its place, and once more for its members.
+    let value = reader.read_value()?;
+    let mut options = StreamOptions { value: Some(value), include_usage: None, is_empty: true };
+    let mut members = Reader::new(value.bytes);
+    members.enter_object()?;
+    while let Some(member) = members.next_member()? {
+        options.is_empty = false;
+        let raw = members.read_value()?;
+        if member.key.as_ref() != b"include_usage" {
+            continue;
+        }
+        if options.include_usage.is_some() {
+            return Err(InvalidRequest::new("stream_options.include_usage", "must not be given twice"));
+        }
+        read_bool(raw, "stream_options.include_usage")?;
+        options.include_usage = Some(Raw { start: value.start + raw.start, ..raw });
+    }
+    Ok(options)
+}

@@ -1,0 +1,165 @@
+//! The request as an upstream gets it: a few values spliced in, everything else the client's own
+//! bytes.
+
+use super::{ChatRequest, TokenLimit};
+use crate::json::{Kind, push_string};
+
+/// What an upstream gets instead of the client's own values.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamEdit<'e> {
+    /// The upstream's name of the model.
+    pub model: &'e str,
+    /// Cap on output tokens per choice: put in where the client's own limit is absent or larger.
+    pub max_output_tokens: Option<u64>,
+    /// Where the cap goes when the client used neither parameter.
+    pub max_output_field: MaxOutputField,
+}
+
+/// The two names that OpenAI-compatible servers know for one limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaxOutputField {
+    /// `max_tokens`: the older name, known to nearly all servers.
+    #[default]
+    MaxTokens,
+    /// `max_completion_tokens`: the one that OpenAI's reasoning models insist on.
+    MaxCompletionTokens,
+}
+
+/// New text for a stretch of the body.
+#[derive(Clone, Copy)]
+struct Splice<'e> {
+    start: usize,
+    end: usize,
+    before: &'static str,
+    value: NewValue<'e>,
+    after: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum NewValue<'e> {
+    Text(&'e str),
+    Number(u64),
+    /// JSON that stands in `before` already.
+    None,
+}
+
+/// Model, both limits, and the stream options.
+const MAX_SPLICES: usize = 4;
+/// Bytes that all splices add at most, the model's name and its escapes aside.
+const SPLICE_BYTES: usize = 160;
+
+/// The splices of one edit, without a heap.
+struct Splices<'e> {
+    items: [Splice<'e>; MAX_SPLICES],
+    len: usize,
+}
+
+impl<'e> Splices<'e> {
+    const fn new() -> Self {
+        let unused = Splice { start: 0, end: 0, before: "", value: NewValue::None, after: "" };
+        Self { items: [unused; MAX_SPLICES], len: 0 }
+    }
+
+    fn add(&mut self, splice: Splice<'e>) {
+        if let Some(slot) = self.items.get_mut(self.len) {
+            *slot = splice;
+            self.len += 1;
+        }
+    }
+
+    fn replace(&mut self, range: std::ops::Range<usize>, value: NewValue<'e>, text: &'static str) {
+        self.add(Splice { start: range.start, end: range.end, before: text, value, after: "" });
+    }
+
+    /// A new member in front of the others; `messages` is always one of those, so a comma always
+    /// follows.
+    fn insert(&mut self, at: usize, key: &'static str, value: NewValue<'e>) {
+        self.add(Splice { start: at, end: at, before: key, value, after: "," });
+    }
+
+    fn sorted(&mut self) -> &[Splice<'e>] {
+        let used = self.items.get_mut(..self.len).unwrap_or_default();
+        // Stable: insertions at one place stay in order.
+        used.sort_by_key(|splice| splice.start);
+        used
+    }
+}
+
+pub(super) fn rewrite(request: &ChatRequest<'_>, edit: &UpstreamEdit<'_>) -> Vec<u8> {
+    let mut splices = Splices::new();
+    match request.model_value {
+        Some(value) => splices.replace(value.range(), NewValue::Text(edit.model), ""),
+        None => splices.insert(request.inside, "\"model\":", NewValue::Text(edit.model)),
+    }
+    if let Some(cap) = edit.max_output_tokens {
+        cap_output(request, cap, edit.max_output_field, &mut splices);
+    }
+    if request.is_stream {
+        force_usage(request, &mut splices);
+    }
+    let mut out = Vec::with_capacity(request.body.len() + edit.model.len() + SPLICE_BYTES);
+    let mut copied = 0;
+    for splice in splices.sorted() {
+        out.extend_from_slice(&request.body[copied..splice.start]);
+        out.extend_from_slice(splice.before.as_bytes());
+        match splice.value {
+            NewValue::Text(text) => push_string(text, &mut out),
+            NewValue::Number(number) => push_number(number, &mut out),
+            NewValue::None => {}
+        }
+        out.extend_from_slice(splice.after.as_bytes());
+        copied = splice.end;
+    }
+    out.extend_from_slice(&request.body[copied..]);
+    out
+}
+
+fn cap_output<'e>(request: &ChatRequest<'_>, cap: u64, field: MaxOutputField, splices: &mut Splices<'e>) {
+    let limits = [request.max_tokens, request.max_completion_tokens];
+    let mut has_limit = false;
+    for limit in limits {
+        has_limit |= limit.tokens.is_some();
+        if let TokenLimit { value: Some(value), tokens: Some(tokens) } = limit
+            && tokens > cap
+        {
+            splices.replace(value.range(), NewValue::Number(cap), "");
+        }
+    }
+    if has_limit {
+        return;
+    }
+    // A `null` in the wanted place is overwritten; a second key of that name would be an error.
+    let (limit, key) = match field {
+        MaxOutputField::MaxTokens => (request.max_tokens, "\"max_tokens\":"),
+        MaxOutputField::MaxCompletionTokens => (request.max_completion_tokens, "\"max_completion_tokens\":"),
+    };
+    match limit.value {
+        Some(null) => splices.replace(null.range(), NewValue::Number(cap), ""),
+        None => splices.insert(request.inside, key, NewValue::Number(cap)),
+    }
+}
+
+/// Makes the upstream report usage at the end of a stream; the client's other stream options stay.
+fn force_usage<'e>(request: &ChatRequest<'_>, splices: &mut Splices<'e>) {
+    const OPTIONS: &str = "{\"include_usage\":true}";
+    let options = &request.stream_options;
+    match (options.value, options.include_usage) {
+        (_, Some(include_usage)) => splices.replace(include_usage.range(), NewValue::None, "true"),
+        (Some(value), None) if value.kind() == Kind::Object => {
+            let member = if options.is_empty { "\"include_usage\":true" } else { "\"include_usage\":true," };
+            let inside = value.start + 1;
+            splices.replace(inside..inside, NewValue::None, member);
+        }
+        (Some(null), None) => splices.replace(null.range(), NewValue::None, OPTIONS),
+        (None, None) => {
+            splices.insert(request.inside, "\"stream_options\":{\"include_usage\":true}", NewValue::None);
+        }
+    }
+}
+
+/// Appends a number in decimal, without a `String` in between.
+fn push_number(number: u64, out: &mut Vec<u8>) {
+    use std::io::Write;
+    // Writing to a `Vec` can't fail.
+    let _ = write!(out, "{number}");
+}

@@ -1,0 +1,236 @@
+use super::*;
+use MaxOutputField::{MaxCompletionTokens, MaxTokens};
+
+const HI: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
+
+fn parse(body: &str) -> Result<ChatRequest<'_>, InvalidRequest> {
+    ChatRequest::parse(body.as_bytes())
+}
+
+fn rewrite(body: &str, model: &str, cap: Option<u64>, field: MaxOutputField) -> String {
+    let edit = UpstreamEdit { model, max_output_tokens: cap, max_output_field: field };
+    String::from_utf8(parse(body).unwrap().rewrite(&edit)).unwrap()
+}
+
+#[test]
+fn the_smallest_request_has_the_defaults() {
+    let body = format!("{{{HI}}}");
+    let request = parse(&body).unwrap();
+    assert_eq!(request.model(), "auto");
+    assert!(!request.stream() && !request.include_usage());
+    assert_eq!((request.n(), request.max_output_tokens(), request.message_count()), (1, None, 1));
+}
+
+#[test]
+fn parameters_are_read() {
+    let body = format!(
+        r#"{{"model":"a/b\u002dc",{HI},"stream":true,"stream_options":{{"x":1,"include_usage":true}},
+        "n":2,"max_tokens":10,"max_completion_tokens":20,"temperature":1.5,"tools":[{{}}],"made_up":[[]]}}"#
+    );
+    let request = parse(&body).unwrap();
+    assert_eq!(request.model(), "a/b-c");
+    assert!(request.stream() && request.include_usage());
+    assert_eq!((request.n(), request.max_output_tokens()), (2, Some(20)));
+}
+
+#[test]
+fn null_is_the_same_as_absent() {
+    let body = format!(
+        r#"{{"model":null,{HI},"stream":null,"stream_options":null,"n":null,"max_tokens":null,"temperature":null,
+        "max_completion_tokens":null,"tools":null}}"#
+    );
+    let request = parse(&body).unwrap();
+    assert_eq!((request.model(), request.stream(), request.n()), ("auto", false, 1));
+    assert_eq!(request.max_output_tokens(), None);
+}
+
+#[test]
+fn content_may_be_many_things() {
+    let body = r#"{"messages":[
+        {"role":"system","content":"a"},
+        {"role":"developer","content":[{"type":"text","text":"b"}]},
+        {"role":"user","content":[{"image_url":{"url":"https://x"},"type":"image_url"}],"name":"n"},
+        {"role":"assistant","content":null,"tool_calls":[{"id":"1"}]},
+        {"role":"assistant","tool_calls":null},
+        {"role":"tool","tool_call_id":"1","content":"c"},
+        {"role":"function","name":"f","content":null}]}"#;
+    let request = parse(body).unwrap();
+    assert_eq!((request.message_count(), request.image_count()), (7, 1));
+}
+
+/// Body, parameter at fault, part of the message.
+const FAULTS: &[(&str, Option<&str>, &str)] = &[
+    (
+        r#"{"messages":[{"role":"user","content":"a"},{"role":"bot"}]}"#,
+        Some("messages[1].role"),
+        "messages[1].role must be one of system, developer, user, assistant, tool, function.",
+    ),
+    (r#"{"messages":[{"content":"a"}]}"#, Some("messages[0].role"), "messages[0].role is required."),
+    (r#"{"messages":[{"role":5,"content":"a"}]}"#, Some("messages[0].role"), "must be one of"),
+    (r#"{"messages":[{"role":"user","role":"user","content":"a"}]}"#, Some("messages[0].role"), "twice"),
+    (r#"{"messages":[{"role":"user"}]}"#, Some("messages[0].content"), "messages[0].content is required."),
+    (r#"{"messages":[{"role":"user","content":null}]}"#, Some("messages[0].content"), "is required"),
+    (r#"{"messages":[{"role":"user","content":5}]}"#, Some("messages[0].content"), "a string or an array of parts"),
+    (r#"{"messages":[{"role":"user","content":["a"]}]}"#, Some("messages[0].content[0]"), "must be an object"),
+    (
+        r#"{"messages":[{"role":"user","content":[{"type":"text"},{}]}]}"#,
+        Some("messages[0].content[1].type"),
+        "is required",
+    ),
+    (
+        r#"{"messages":[{"role":"user","content":[{"type":1}]}]}"#,
+        Some("messages[0].content[0].type"),
+        "must be a string",
+    ),
+    (r#"{"messages":[{"role":"assistant","tool_calls":{}}]}"#, Some("messages[0].tool_calls"), "must be an array"),
+    (r#"{"messages":["hi"]}"#, Some("messages[0]"), "messages[0] must be an object."),
+    (r#"{"messages":[]}"#, Some("messages"), "messages must not be empty."),
+    (r#"{"messages":"hi"}"#, Some("messages"), "messages must be an array of messages."),
+    (r#"{"model":"auto"}"#, Some("messages"), "messages is required."),
+    (r#"{"model":5}"#, Some("model"), "model must be a string."),
+    (r#"{"model":""}"#, Some("model"), "model must not be empty."),
+    (r#"{"model":"\ud800"}"#, Some("model"), "model must be a string."),
+    (r#"{"stream":"yes"}"#, Some("stream"), "stream must be true or false."),
+    (r#"{"stream_options":true}"#, Some("stream_options"), "must be an object"),
+    (r#"{"stream_options":{"include_usage":1}}"#, Some("stream_options.include_usage"), "must be true or false"),
+    (r#"{"n":0}"#, Some("n"), "n must be an integer from 1 to 128."),
+    (r#"{"n":129}"#, Some("n"), "1 to 128"),
+    (r#"{"max_tokens":0}"#, Some("max_tokens"), "max_tokens must be a positive integer."),
+    (r#"{"max_tokens":1.5}"#, Some("max_tokens"), "positive integer"),
+    (r#"{"max_completion_tokens":"9"}"#, Some("max_completion_tokens"), "positive integer"),
+    (r#"{"temperature":2.1}"#, Some("temperature"), "number from 0 to 2."),
+    (r#"{"tools":{}}"#, Some("tools"), "tools must be an array."),
+    (r#"{"tools":[1]}"#, Some("tools[0]"), "must be an object"),
+    (r#"{"model":"a","mod\u0065l":"b"}"#, Some("model"), "model must not be given twice."),
+    ("[]", None, "The request body must be a JSON object."),
+    ("", None, "The request body is not valid JSON: unexpected end at byte 0."),
+    ("{\"a\":1,}", None, "The request body is not valid JSON: expected a key at byte 7."),
+    ("\0\0", None, "not valid JSON"),
+];
+
+#[test]
+fn faults_name_the_parameter() {
+    for (body, param, message) in FAULTS {
+        let error = parse(body).unwrap_err();
+        assert_eq!(error.param.as_deref(), *param, "{body}");
+        assert!(error.message.contains(message), "{body}: {error}");
+    }
+    let error = ChatRequest::parse(b"{\"a\":\"\xff\"}").unwrap_err();
+    assert_eq!(error.message, "The request body is not valid UTF-8 at byte 6.");
+}
+
+#[test]
+fn lists_are_bounded() {
+    let message = r#"{"role":"user","content":"x"}"#;
+    let many = |count: usize| format!("{{\"messages\":[{}]}}", vec![message; count].join(","));
+    assert!(parse(&many(MAX_MESSAGES)).is_ok());
+    assert_eq!(parse(&many(MAX_MESSAGES + 1)).unwrap_err().param.as_deref(), Some("messages"));
+    let tools = |count: usize| format!("{{{HI},\"tools\":[{}]}}", vec!["{}"; count].join(","));
+    assert!(parse(&tools(MAX_TOOLS)).is_ok());
+    assert_eq!(parse(&tools(MAX_TOOLS + 1)).unwrap_err().param.as_deref(), Some("tools"));
+    let members: Vec<_> = (0..MAX_MEMBERS).map(|i| format!("\"k{i}\":0")).collect();
+    assert!(parse(&format!("{{{HI},{}}}", members.join(","))).is_err());
+}
+
+#[test]
+fn deep_unknown_fields_pass() {
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+    let body = format!("{{{HI},\"x\":{deep}}}");
+    assert!(rewrite(&body, "m", None, MaxOutputField::MaxTokens).contains(&deep));
+}
+
+#[test]
+fn token_bounds_do_not_count_media_bytes() {
+    let text = format!("{{{HI}}}");
+    let plain = parse(&text).unwrap();
+    assert_eq!(plain.input_tokens_upper(), text.len() as u64 + 16);
+    assert_eq!(plain.input_tokens_lower(), text.len() as u64 / 8);
+    assert_eq!(plain.input_tokens_estimate(), text.len() as u64 / 4);
+    let image =
+        format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}"#, "A".repeat(100_000));
+    let body = format!(r#"{{"messages":[{{"role":"user","content":[{image},{image}]}}]}}"#);
+    let upper = parse(&body).unwrap().input_tokens_upper();
+    assert!((4_000..4_100).contains(&upper), "{upper}");
+    let audio = format!(r#"{{"type":"input_audio","input_audio":{{"data":"{}"}}}}"#, "A".repeat(80_000));
+    let body = format!(r#"{{"messages":[{{"role":"user","content":[{audio}]}}]}}"#);
+    let upper = parse(&body).unwrap().input_tokens_upper();
+    assert!((10_000..10_200).contains(&upper), "{upper}");
+}
+
+/// Body, cap, where the cap goes, body for the upstream; `M` stands for the messages.
+const REWRITES: &[(&str, Option<u64>, MaxOutputField, &str)] = &[
+    (r#"{ "model" : "auto" , M , "x": 1.00 }"#, None, MaxTokens, r#"{ "model" : "up" , M , "x": 1.00 }"#),
+    ("{M}", None, MaxTokens, r#"{"model":"up",M}"#),
+    (r#"{"model":null,M}"#, None, MaxTokens, r#"{"model":"up",M}"#),
+    (r#"{"model":"a",M}"#, Some(9), MaxTokens, r#"{"max_tokens":9,"model":"up",M}"#),
+    (r#"{"model":"a",M}"#, Some(9), MaxCompletionTokens, r#"{"max_completion_tokens":9,"model":"up",M}"#),
+    ("{M}", Some(9), MaxTokens, r#"{"model":"up","max_tokens":9,M}"#),
+    (r#"{"model":"a",M,"max_tokens":5}"#, Some(9), MaxTokens, r#"{"model":"up",M,"max_tokens":5}"#),
+    (r#"{"model":"a","max_tokens":50,M}"#, Some(9), MaxCompletionTokens, r#"{"model":"up","max_tokens":9,M}"#),
+    (
+        r#"{"max_completion_tokens":50,M,"model":"a"}"#,
+        Some(9),
+        MaxTokens,
+        r#"{"max_completion_tokens":9,M,"model":"up"}"#,
+    ),
+    (r#"{"model":"a","max_tokens":null,M}"#, Some(9), MaxTokens, r#"{"model":"up","max_tokens":9,M}"#),
+    (
+        r#"{"model":"a","max_tokens":50,"max_completion_tokens":5,M}"#,
+        Some(9),
+        MaxTokens,
+        r#"{"model":"up","max_tokens":9,"max_completion_tokens":5,M}"#,
+    ),
+    (
+        r#"{"model":"a",M,"stream":true}"#,
+        None,
+        MaxTokens,
+        r#"{"stream_options":{"include_usage":true},"model":"up",M,"stream":true}"#,
+    ),
+    (
+        r#"{"model":"a",M,"stream":true,"stream_options":null}"#,
+        None,
+        MaxTokens,
+        r#"{"model":"up",M,"stream":true,"stream_options":{"include_usage":true}}"#,
+    ),
+    (
+        r#"{"model":"a",M,"stream":true,"stream_options":{}}"#,
+        None,
+        MaxTokens,
+        r#"{"model":"up",M,"stream":true,"stream_options":{"include_usage":true}}"#,
+    ),
+    (
+        r#"{"model":"a",M,"stream_options":{ "y":2},"stream":true}"#,
+        None,
+        MaxTokens,
+        r#"{"model":"up",M,"stream_options":{"include_usage":true, "y":2},"stream":true}"#,
+    ),
+    (
+        r#"{"model":"a",M,"stream_options":{"y":2,"include_usage":false},"stream":true}"#,
+        None,
+        MaxTokens,
+        r#"{"model":"up",M,"stream_options":{"y":2,"include_usage":true},"stream":true}"#,
+    ),
+    (
+        r#"{"model":"a",M,"stream_options":{"include_usage":false},"stream":false}"#,
+        None,
+        MaxTokens,
+        r#"{"model":"up",M,"stream_options":{"include_usage":false},"stream":false}"#,
+    ),
+];
+
+#[test]
+fn rewrite_changes_only_what_it_must() {
+    for (body, cap, field, expected) in REWRITES {
+        let body = body.replace('M', HI);
+        let rewritten = rewrite(&body, "up", *cap, *field);
+        assert_eq!(rewritten, expected.replace('M', HI), "{body}");
+        assert!(parse(&rewritten).is_ok());
+    }
+}
+
+#[test]
+fn rewrite_escapes_the_model() {
+    let body = format!("{{{HI}}}");
+    let rewritten = rewrite(&body, "a\"b\\c", None, MaxOutputField::MaxTokens);
+    assert_eq!(parse(&rewritten).unwrap().model(), "a\"b\\c");
+}

@@ -1,0 +1,221 @@
+use super::*;
+
+fn chunk(delta: &str) -> String {
+    format!(
+        "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-up\",\
+         \"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":null}}]}}\n\n"
+    )
+}
+
+const USAGE: &str = "data: {\"id\":\"c1\",\"model\":\"gpt-up\",\"choices\":[],\
+                     \"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n";
+
+struct Run {
+    out: String,
+    rewriter: StreamRewriter,
+    result: Result<(), StreamFault>,
+}
+
+fn run(input: &str, hide_usage: bool) -> Run {
+    let mut rewriter = StreamRewriter::new("auto", hide_usage);
+    let mut out = Vec::new();
+    let result = rewriter.push(input.as_bytes(), &mut out);
+    Run { out: String::from_utf8(out).unwrap(), rewriter, result }
+}
+
+fn run_to_end(input: &str, hide_usage: bool) -> String {
+    let Run { out, mut rewriter, .. } = run(input, hide_usage);
+    let mut out = out.into_bytes();
+    rewriter.finish(StreamEnd::Eof, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_whole_stream_passes_with_the_model_asked_for() {
+    let input = [
+        ": hello\n\n",
+        &chunk(r#"{"role":"assistant","content":""}"#),
+        &chunk(r#"{"content":"Hello"}"#),
+        &chunk(r#"{"content":" \"model\":\"gpt-up\""}"#),
+        &chunk(r#"{"tool_calls":[{"function":{"arguments":"{\"model\":\"gpt-up\"}"},"model":"gpt-up"}]}"#),
+        USAGE,
+        "data: [DONE]\n\n",
+    ]
+    .concat();
+    let Run { out, mut rewriter, result } = run(&input, false);
+    assert_eq!(result, Ok(()));
+    assert_eq!(
+        out,
+        input
+            .replace("\"created\":1,\"model\":\"gpt-up\"", "\"created\":1,\"model\":\"auto\"")
+            .replace("\"c1\",\"model\":\"gpt-up\"", "\"c1\",\"model\":\"auto\"")
+    );
+    assert_eq!(rewriter.usage(), Some(TokenUsage { input: 7, output: 3, ..TokenUsage::default() }));
+    assert!(rewriter.saw_done() && rewriter.has_content());
+    assert_eq!(rewriter.bytes_in(), input.len() as u64);
+    let mut end = Vec::new();
+    rewriter.finish(StreamEnd::Eof, &mut end);
+    assert!(end.is_empty());
+}
+
+#[test]
+fn hidden_usage_leaves_no_trace() {
+    let with_null = chunk("{}").replace("}]}", "}],\"usage\":null}");
+    let input = format!("{with_null}{USAGE}data: [DONE]\n\n");
+    let Run { out, rewriter, .. } = run(&input, true);
+    assert_eq!(out, format!("{}data: [DONE]\n\n", chunk("{}").replace("gpt-up", "auto")));
+    assert_eq!(rewriter.usage().map(|usage| usage.total()), Some(10));
+    // Asked for: everything stays.
+    assert_eq!(run(&input, false).out, input.replace("gpt-up", "auto"));
+}
+
+#[test]
+fn usage_is_cut_out_wherever_it_stands() {
+    let cases = [
+        (r#"{"usage":null,"choices":[{}]}"#, r#"{"choices":[{}]}"#),
+        (r#"{"usage":null , "a":1,"choices":[{}]}"#, r#"{"a":1,"choices":[{}]}"#),
+        (r#"{"a":1, "usage":null, "choices":[{}]}"#, r#"{"a":1, "choices":[{}]}"#),
+        (r#"{"choices":[{}],"usage":null}"#, r#"{"choices":[{}]}"#),
+        (r#"{ "usage":null}"#, "{}"),
+        (r#"{"usage":null,"usage":null,"model":"x"}"#, r#"{"model":"auto"}"#),
+        (
+            r#"{"usage":{"prompt_tokens":1,"completion_tokens":1},"model":"x","choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"model":"auto","choices":[{"delta":{"content":"a"}}]}"#,
+        ),
+        (r#"{"choices":[],"usage":null,"prompt_filter_results":[]}"#, r#"{"choices":[],"prompt_filter_results":[]}"#),
+        (r#"{"choices":[{"usage":null}]}"#, r#"{"choices":[{"usage":null}]}"#),
+    ];
+    for (json, expected) in cases {
+        assert_eq!(run(&format!("data: {json}\n\n"), true).out, format!("data: {expected}\n\n"), "{json}");
+    }
+}
+
+#[test]
+fn model_is_replaced_wherever_it_stands() {
+    let cases = [
+        (
+            r#"{"choices":[{"model":"m"}],"model":"m","id":"m"}"#,
+            r#"{"choices":[{"model":"m"}],"model":"auto","id":"m"}"#,
+        ),
+        (r#"{ "model" : null }"#, r#"{ "model" : "auto" }"#),
+        (r#"{"mod\u0065l":"m"}"#, r#"{"mod\u0065l":"auto"}"#),
+        (r#"{"model":"m","choices":[],"model":"m"}"#, r#"{"model":"auto","choices":[],"model":"auto"}"#),
+    ];
+    for (json, expected) in cases {
+        // Twice: the second time by the remembered beginning.
+        let out = run(&format!("data: {json}\n\ndata: {json}\n\n"), false).out;
+        assert_eq!(out, format!("data: {expected}\n\ndata: {expected}\n\n"), "{json}");
+    }
+}
+
+#[test]
+fn a_changed_beginning_is_read_anew() {
+    let one = chunk(r#"{"content":"a"}"#);
+    let two = one.replace("\"created\":1", "\"created\":2");
+    let three = one.replace("gpt-up", "gpt-up-2");
+    // The beginning ends in a number, and the next line's number only begins with it.
+    let four = r#"data: {"model":"gpt-up","n":1,"choices":[]}"#.to_owned() + "\n\n";
+    let five = four.replace(":1,", ":12,");
+    let input = [one.as_str(), &two, &three, &one, &four, &five, &four].concat();
+    let expected = input.replace("gpt-up-2", "auto").replace("gpt-up", "auto");
+    assert_eq!(run(&input, false).out, expected);
+}
+
+#[test]
+fn line_ends_of_all_kinds_are_kept() {
+    for end in ["\n", "\r\n", "\r"] {
+        let input = format!("\u{feff}{}data: [DONE]\n\n", chunk(r#"{"content":"é"}"#)).replace('\n', end);
+        let expected = input.trim_start_matches('\u{feff}').replace("gpt-up", "auto");
+        let Run { out, rewriter, .. } = run(&input, true);
+        assert_eq!(out, expected, "{end:?}");
+        assert!(rewriter.saw_done());
+    }
+}
+
+#[test]
+fn other_lines_pass_as_they_are() {
+    let input = ": comment\nevent: ping\nid: 7\nretry: 10\ndata: plain\ndata\ndata:\n\n\nwhatever\n";
+    assert_eq!(run(input, true).out, input);
+}
+
+#[test]
+fn an_upstream_error_is_a_fault_and_not_forwarded() {
+    let cases = [
+        (r#"{"error":{"message":"boom","type":"server_error","code":null}}"#, "boom", Some("server_error")),
+        (r#"{"error":{"message":"boom","code":503}}"#, "boom", Some("503")),
+        (r#"{"error":"boom","choices":[]}"#, "boom", None),
+        (r#"{"object":"error","message":"boom","code":400}"#, "boom", None),
+    ];
+    for (json, message, code) in cases {
+        let first = chunk(r#"{"content":"a"}"#);
+        let Run { out, mut rewriter, result } = run(&format!("{first}data: {json}\n\n{first}"), false);
+        let fault = StreamFault::UpstreamError { message: message.into(), code: code.map(Into::into) };
+        assert_eq!(result, Err(fault.clone()), "{json}");
+        assert_eq!(out, first.replace("gpt-up", "auto"));
+        assert_eq!(rewriter.push(b"data: {}\n\n", &mut Vec::new()), Err(fault));
+    }
+    assert_eq!(run("data: {\"error\":null,\"choices\":[]}\n\n", false).result, Ok(()));
+}
+
+#[test]
+fn a_broken_object_or_an_endless_line_is_a_fault() {
+    assert_eq!(run("data: {\"a\":}\n\n", false).result, Err(StreamFault::InvalidJson));
+    assert_eq!(run("data: {} {}\n\n", false).result, Err(StreamFault::InvalidJson));
+    let long = format!("data: {}", "x".repeat(MAX_LINE_BYTES));
+    assert_eq!(run(&long, false).result, Err(StreamFault::LineTooLong));
+    assert_eq!(run(&format!("{long}\n"), false).result, Err(StreamFault::LineTooLong));
+    let most = format!("data: {}\n", "x".repeat(MAX_LINE_BYTES - 6));
+    assert_eq!(run(&most, false).out, most);
+}
+
+#[test]
+fn an_early_end_is_an_error_event_and_never_done() {
+    let first = chunk(r#"{"content":"a"}"#);
+    let event = "data: {\"error\":{\"message\":\"The model's provider ended the stream before it was complete.\",\
+                 \"type\":\"upstream_error\",\"param\":null,\"code\":\"upstream_incomplete\"}}\n\n";
+    let seen = first.replace("gpt-up", "auto");
+    assert_eq!(run_to_end("", false), event);
+    assert_eq!(run_to_end(&first, false), format!("{seen}{event}"));
+    // Half an object is not forwarded; an event left open is closed first.
+    assert_eq!(run_to_end(&format!("{first}data: {{\"id\":\"c"), false), format!("{seen}{event}"));
+    assert_eq!(run_to_end(first.trim_end(), false), format!("{seen}{event}"));
+    assert_eq!(run_to_end(&format!("{first}event: x\n"), false), format!("{seen}event: x\n\n{event}"));
+    assert_eq!(run_to_end("data: [DON", false), event);
+}
+
+#[test]
+fn a_failure_is_told_in_the_words_given() {
+    let mut rewriter = StreamRewriter::new("auto", false);
+    let mut out = Vec::new();
+    rewriter.finish(StreamEnd::Failed { code: "timeout", message: "Too \"slow\"." }, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let json: serde_json::Value = serde_json::from_str(text.trim_start_matches("data: ")).unwrap();
+    assert_eq!(json["error"]["message"], "Too \"slow\".");
+    assert_eq!(json["error"]["code"], "timeout");
+}
+
+#[test]
+fn done_without_its_blank_line_is_completed() {
+    assert_eq!(run_to_end("data: [DONE]", true), "data: [DONE]\n\n");
+    assert_eq!(run_to_end("data:[DONE]\n", true), "data:[DONE]\n\n");
+    assert_eq!(run_to_end("data: [DONE] \r\n", true), "data: [DONE] \r\n\n");
+}
+
+#[test]
+fn a_usage_chunk_cut_off_at_the_end_still_counts() {
+    let Run { mut rewriter, .. } = run(USAGE.trim_end(), true);
+    let mut out = Vec::new();
+    rewriter.finish(StreamEnd::Eof, &mut out);
+    assert_eq!(rewriter.usage().map(|usage| usage.total()), Some(10));
+    assert!(!String::from_utf8(out).unwrap().contains("prompt_tokens"));
+}
+
+#[test]
+fn output_is_estimated_by_deltas_or_bytes() {
+    let short = chunk(r#"{"content":"a"}"#).repeat(5);
+    assert_eq!(run(&short, false).rewriter.output_tokens_seen(), 5);
+    let long = chunk(&format!(r#"{{"content":"{}"}}"#, "x".repeat(400)));
+    assert_eq!(run(&long, false).rewriter.output_tokens_seen(), 100);
+    let role = chunk(r#"{"role":"assistant","content":""}"#);
+    assert!(!run(&role, false).rewriter.has_content());
+}

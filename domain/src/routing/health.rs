@@ -1,0 +1,212 @@
+//! How a provider is doing, learnt from the requests it served.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ErrorClass;
+
+/// Errors in a row that make a provider degraded.
+const DEGRADED_ERRORS: u32 = 2;
+/// Errors in a row that take a provider down.
+const DOWN_ERRORS: u32 = 5;
+/// How long a provider that is down is left alone, in milliseconds.
+const COOLDOWN_MS: u64 = 30_000;
+/// How long a provider that limits us without saying until when is left alone, in milliseconds.
+const DEFAULT_SET_ASIDE_MS: u64 = 2_000;
+/// What a new sample counts in the averages.
+const NEW_SAMPLE: f64 = 0.1;
+/// Time in which a failure rate halves when nothing is heard, in milliseconds: a provider that was
+/// bad gets another chance.
+const FAILURE_HALF_LIFE_MS: f64 = 60_000.0;
+
+/// A provider's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Serves.
+    #[default]
+    Healthy,
+    /// Failed lately, is still tried.
+    Degraded,
+    /// Has answered 429 and asked to be left alone for a while.
+    RateLimited,
+    /// Failed so often that it is left alone for a while.
+    Down,
+}
+
+impl Health {
+    /// Whether requests are sent to it.
+    #[must_use]
+    pub const fn is_routable(self) -> bool {
+        matches!(self, Self::Healthy | Self::Degraded)
+    }
+}
+
+/// A provider's record. Times are milliseconds since 1970, handed in by the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProviderHealth {
+    consecutive_errors: u32,
+    down_until_ms: u64,
+    set_aside_until_ms: u64,
+    /// Average time to the first byte; 0 before the first answer.
+    latency_ms: f64,
+    /// As of `rated_at_ms`.
+    failure_rate: f64,
+    rated_at_ms: u64,
+}
+
+impl ProviderHealth {
+    /// The state at a time. After a cooldown the provider is degraded until it serves again.
+    #[must_use]
+    pub const fn health(&self, now_ms: u64) -> Health {
+        if now_ms < self.down_until_ms {
+            Health::Down
+        } else if now_ms < self.set_aside_until_ms {
+            Health::RateLimited
+        } else if self.consecutive_errors >= DEGRADED_ERRORS {
+            Health::Degraded
+        } else {
+            Health::Healthy
+        }
+    }
+
+    /// Average time to the first byte, in milliseconds; 0 before the first answer.
+    #[must_use]
+    pub const fn latency_ms(&self) -> f64 {
+        self.latency_ms
+    }
+
+    /// Errors since the last success.
+    #[must_use]
+    pub const fn consecutive_errors(&self) -> u32 {
+        self.consecutive_errors
+    }
+
+    /// The share of requests that failed, 0 to 1, where recent ones count more and silence heals.
+    #[must_use]
+    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "a rate for scores, never money")]
+    pub fn failure_rate(&self, now_ms: u64) -> f64 {
+        let silent_ms = now_ms.saturating_sub(self.rated_at_ms) as f64;
+        self.failure_rate * (-silent_ms / FAILURE_HALF_LIFE_MS).exp2()
+    }
+
+    /// The provider answered; `latency_ms` is the time to its first byte.
+    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "an average for scores, never money")]
+    pub fn record_success(&mut self, latency_ms: u64, now_ms: u64) {
+        let sample = latency_ms as f64;
+        self.latency_ms =
+            if self.latency_ms > 0.0 { self.latency_ms + NEW_SAMPLE * (sample - self.latency_ms) } else { sample };
+        self.consecutive_errors = 0;
+        self.down_until_ms = 0;
+        self.rate(0.0, now_ms);
+    }
+
+    /// The provider failed to answer.
+    ///
+    /// A fault of the client's or of one model's registration says nothing about the provider and
+    /// changes nothing. A 429 sets the provider aside for `retry_after_ms` and is no failure.
+    pub fn record_error(&mut self, class: ErrorClass, retry_after_ms: Option<u64>, now_ms: u64) {
+        match class {
+            ErrorClass::ClientError | ErrorClass::ContextOverflow | ErrorClass::NotFound => {}
+            ErrorClass::RateLimited => {
+                let until_ms = now_ms.saturating_add(retry_after_ms.unwrap_or(DEFAULT_SET_ASIDE_MS));
+                self.set_aside_until_ms = self.set_aside_until_ms.max(until_ms);
+            }
+            ErrorClass::Transient | ErrorClass::Auth => {
+                self.consecutive_errors = self.consecutive_errors.saturating_add(1);
+                if self.consecutive_errors >= DOWN_ERRORS {
+                    self.down_until_ms = now_ms.saturating_add(COOLDOWN_MS);
+                }
+                self.rate(1.0, now_ms);
+            }
+        }
+    }
+
+    #[expect(clippy::float_arithmetic, reason = "an average for scores, never money")]
+    fn rate(&mut self, sample: f64, now_ms: u64) {
+        let rate = self.failure_rate(now_ms);
+        self.failure_rate = rate + NEW_SAMPLE * (sample - rate);
+        self.rated_at_ms = self.rated_at_ms.max(now_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fail(health: &mut ProviderHealth, times: u32, now_ms: u64) {
+        for _ in 0..times {
+            health.record_error(ErrorClass::Transient, None, now_ms);
+        }
+    }
+
+    #[test]
+    fn two_errors_degrade_and_five_take_down() {
+        let mut provider = ProviderHealth::default();
+        assert_eq!(provider.health(0), Health::Healthy);
+        fail(&mut provider, 1, 1_000);
+        assert_eq!(provider.health(1_000), Health::Healthy);
+        fail(&mut provider, 1, 1_000);
+        assert_eq!(provider.health(1_000), Health::Degraded);
+        fail(&mut provider, 3, 1_000);
+        assert_eq!(provider.health(1_000), Health::Down);
+        assert_eq!(provider.health(30_999), Health::Down);
+        assert_eq!(provider.health(31_000), Health::Degraded);
+        // Another error arms the cooldown again; a success ends it all.
+        fail(&mut provider, 1, 31_000);
+        assert_eq!(provider.health(60_999), Health::Down);
+        provider.record_success(10, 61_000);
+        assert_eq!(provider.health(61_000), Health::Healthy);
+        assert_eq!(provider.consecutive_errors(), 0);
+    }
+
+    #[test]
+    fn faults_of_clients_do_not_count() {
+        let mut provider = ProviderHealth::default();
+        for _ in 0..10 {
+            provider.record_error(ErrorClass::ClientError, None, 5);
+            provider.record_error(ErrorClass::ContextOverflow, None, 5);
+            provider.record_error(ErrorClass::NotFound, None, 5);
+        }
+        assert_eq!(provider, ProviderHealth::default());
+    }
+
+    #[test]
+    fn a_limit_sets_aside_and_is_no_failure() {
+        let mut provider = ProviderHealth::default();
+        provider.record_error(ErrorClass::RateLimited, Some(10_000), 1_000);
+        assert_eq!(provider.health(10_999), Health::RateLimited);
+        assert_eq!(provider.health(11_000), Health::Healthy);
+        assert_eq!(provider.failure_rate(1_000), 0.0);
+        provider.record_error(ErrorClass::RateLimited, None, 20_000);
+        assert_eq!(provider.health(21_999), Health::RateLimited);
+        assert_eq!(provider.health(22_000), Health::Healthy);
+        // A shorter word does not undo a longer one.
+        provider.record_error(ErrorClass::RateLimited, Some(60_000), 30_000);
+        provider.record_error(ErrorClass::RateLimited, Some(1), 30_000);
+        assert_eq!(provider.health(89_999), Health::RateLimited);
+    }
+
+    #[test]
+    fn latency_is_a_moving_average() {
+        let mut provider = ProviderHealth::default();
+        provider.record_success(100, 0);
+        assert_eq!(provider.latency_ms(), 100.0);
+        provider.record_success(200, 0);
+        assert!((provider.latency_ms() - 110.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn failures_are_forgotten() {
+        let mut provider = ProviderHealth::default();
+        fail(&mut provider, 1, 0);
+        assert!((provider.failure_rate(0) - 0.1).abs() < 1e-9);
+        assert!((provider.failure_rate(60_000) - 0.05).abs() < 1e-9);
+        fail(&mut provider, 100, 0);
+        assert!(provider.failure_rate(0) > 0.99);
+        for _ in 0..100 {
+            provider.record_success(1, 0);
+        }
+        assert!(provider.failure_rate(0) < 0.01);
+    }
+}

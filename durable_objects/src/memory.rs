@@ -1,0 +1,190 @@
+//! Storage in memory, for native runs: the same promises as SQLite, and it can be made to fail.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::machine::{Effect, Enlisted, Entry, Facts, Needs, NumberedEntry, Row, Total, Write};
+use crate::store::{Attempt, Due, Store, StoreError};
+
+/// The storage of one object, in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: RefCell<Tables>,
+    fails_next_commit: Cell<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    rows: BTreeMap<String, String>,
+    journal: Vec<Entry>,
+    /// Where in the journal an id stands.
+    index: BTreeMap<String, usize>,
+    outbox: BTreeMap<String, Listed>,
+    /// Effects ever enlisted.
+    listed: u64,
+}
+
+#[derive(Debug)]
+struct Listed {
+    seq: u64,
+    enlisted: Enlisted,
+    attempts: u32,
+    due_ms: i64,
+}
+
+impl MemoryStore {
+    /// Makes the next commit fail, or takes that back. Answers whether it was set before.
+    pub fn set_failing(&self, failing: bool) -> bool {
+        self.fails_next_commit.replace(failing)
+    }
+
+    /// Removes everything.
+    pub fn wipe(&self) {
+        self.tables.take();
+    }
+
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let tables = self.tables.borrow();
+        tables.rows.is_empty() && tables.journal.is_empty() && tables.outbox.is_empty()
+    }
+
+    /// All entries of the journal, oldest first.
+    #[must_use]
+    pub fn journal(&self) -> Vec<Entry> {
+        self.tables.borrow().journal.clone()
+    }
+}
+
+impl Tables {
+    /// Refuses, before anything is written, what SQLite's unique indexes refuse, and outcomes that write one thing
+    /// twice, whose order SQLite would not keep.
+    fn check(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut written = BTreeSet::new();
+        for write in writes {
+            let (table, id, is_taken) = match write {
+                Write::Put(Row { key, .. }) | Write::Delete { key } => ("state", key, false),
+                Write::Append(Entry { id, .. }) => ("journal", id, self.index.contains_key(id)),
+                Write::Enlist(Enlisted { id, .. }) => ("outbox", id, self.outbox.contains_key(id)),
+                Write::Strike { id } => ("outbox", id, false),
+            };
+            if is_taken || !written.insert((table, id)) {
+                return Err(StoreError(format!("UNIQUE constraint failed: {table}.id {id}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: &Write, now_ms: i64) {
+        match write {
+            Write::Put(row) => drop(self.rows.insert(row.key.clone(), row.value.clone())),
+            Write::Delete { key } => drop(self.rows.remove(key)),
+            Write::Strike { id } => drop(self.outbox.remove(id)),
+            Write::Append(entry) => {
+                self.index.insert(entry.id.clone(), self.journal.len());
+                self.journal.push(entry.clone());
+            }
+            Write::Enlist(enlisted) => {
+                self.listed += 1;
+                let listed = Listed {
+                    seq: self.listed,
+                    enlisted: enlisted.clone(),
+                    attempts: 1,
+                    due_ms: now_ms.saturating_add(enlisted.retry_after_ms),
+                };
+                self.outbox.insert(enlisted.id.clone(), listed);
+            }
+        }
+    }
+
+    fn page(&self, after: i64, limit: u32) -> Vec<NumberedEntry> {
+        let numbered = (1_i64..).zip(&self.journal).map(|(seq, entry)| NumberedEntry { seq, entry: entry.clone() });
+        numbered.filter(|one| one.seq > after).take(limit as usize).collect()
+    }
+
+    fn newest_items(&self, limit: u32) -> Vec<String> {
+        let item = |listed: &Listed| match &listed.enlisted.effect {
+            Effect::Enqueue { item } => Some(item.clone()),
+            Effect::Deliver { .. } => None,
+        };
+        let mut newest: Vec<&Listed> = self.outbox.values().collect();
+        newest.sort_by_key(|listed| Reverse(listed.seq));
+        newest.into_iter().filter_map(item).take(limit as usize).collect()
+    }
+
+    fn totals(&self) -> Vec<Total> {
+        let mut sums: BTreeMap<(&str, &str), (i64, i64)> = BTreeMap::new();
+        for entry in &self.journal {
+            let (entries, sum) = sums.entry((&entry.debit, &entry.credit)).or_default();
+            *entries += 1;
+            *sum = sum.saturating_add(entry.amount_usd_micros);
+        }
+        let total = |((debit, credit), (entries, sum)): ((&str, &str), (i64, i64))| Total {
+            debit: debit.to_owned(),
+            credit: credit.to_owned(),
+            entries,
+            amount_usd_micros: sum,
+        };
+        sums.into_iter().map(total).collect()
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self) -> Result<Vec<Row>, StoreError> {
+        let row = |(key, value): (&String, &String)| Row { key: key.clone(), value: value.clone() };
+        Ok(self.tables.borrow().rows.iter().map(row).collect())
+    }
+
+    fn read(&self, needs: &Needs) -> Result<Facts, StoreError> {
+        let tables = self.tables.borrow();
+        let known = |id: &String| {
+            let entry = tables.journal.get(*tables.index.get(id)?)?;
+            Some((id.clone(), entry.clone()))
+        };
+        Ok(Facts {
+            known: needs.ids.iter().filter_map(known).collect(),
+            page: needs.page.map(|page| tables.page(page.after, page.limit)).unwrap_or_default(),
+            newest_items: needs.newest_items.map(|limit| tables.newest_items(limit)).unwrap_or_default(),
+            totals: if needs.totals { tables.totals() } else { Vec::new() },
+        })
+    }
+
+    fn commit(&self, writes: &[Write], now_ms: i64) -> Result<(), StoreError> {
+        if self.fails_next_commit.take() {
+            return Err(StoreError("made to fail".to_owned()));
+        }
+        let mut tables = self.tables.borrow_mut();
+        tables.check(writes)?;
+        writes.iter().for_each(|write| tables.write(write, now_ms));
+        Ok(())
+    }
+
+    fn enlisted(&self, id: &str) -> Result<Option<Enlisted>, StoreError> {
+        Ok(self.tables.borrow().outbox.get(id).map(|listed| listed.enlisted.clone()))
+    }
+
+    fn due(&self, now_ms: i64, limit: u32) -> Result<Vec<Due>, StoreError> {
+        let tables = self.tables.borrow();
+        let mut due: Vec<&Listed> = tables.outbox.values().filter(|listed| listed.due_ms <= now_ms).collect();
+        due.sort_by_key(|listed| (listed.due_ms, listed.seq));
+        let effect = |listed: &Listed| Due { enlisted: listed.enlisted.clone(), attempts: listed.attempts };
+        Ok(due.into_iter().take(limit as usize).map(effect).collect())
+    }
+
+    fn postpone(&self, attempts: &[Attempt]) -> Result<(), StoreError> {
+        let mut tables = self.tables.borrow_mut();
+        for attempt in attempts {
+            if let Some(listed) = tables.outbox.get_mut(&attempt.id) {
+                listed.attempts = attempt.attempts;
+                listed.due_ms = attempt.due_ms;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_due_ms(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.tables.borrow().outbox.values().map(|listed| listed.due_ms).min())
+    }
+}

@@ -1,0 +1,151 @@
+//! The shell around a machine on Workers: what has to wait.
+//!
+//! A step (read, decide, write, set the alarm) happens in one go, between two awaits, so no other event of the object
+//! sees a half of it, and the platform makes its writes durable together before it lets the reply out. Effects come
+//! after; what they come to is another step.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use wasm_bindgen::JsValue;
+use worker::{
+    Date, Env, Error, Method, QueueContentType, RawMessageBuilder, Request, RequestInit, Response, ResponseBody,
+    Result, ScheduledTime, State, console_error,
+};
+
+use crate::connection::ObjectConnection;
+use crate::host::{Host, HostError, Job, Turn};
+use crate::machine::Machine;
+use crate::protocol::{Protocol, QUEUE_BINDING};
+use crate::sql::SqlStore;
+
+/// The whole of a Durable Object but its class name.
+pub struct Shell<M> {
+    core: Rc<Core<M>>,
+}
+
+/// Shared with the effects that run on after the reply.
+struct Core<M> {
+    state: State,
+    env: Env,
+    host: RefCell<Host<M, SqlStore<ObjectConnection>>>,
+    /// The alarm that is surely set; an earlier one may be.
+    armed_at_ms: Cell<Option<i64>>,
+}
+
+impl<M: Machine + 'static> Shell<M> {
+    /// A sleeping object.
+    pub fn new(state: State, env: Env) -> Self {
+        // Objects are always addressed by name (`getByName`), which the runtime hands to every event, alarms included.
+        let name = state.id().name().unwrap_or_default();
+        let store = SqlStore::new(ObjectConnection::new(state.storage()), M::HAS_LEDGER);
+        let host = RefCell::new(Host::new(name, store));
+        Self { core: Rc::new(Core { state, env, host, armed_at_ms: Cell::new(None) }) }
+    }
+
+    /// Obeys the command in the body of a request.
+    pub async fn fetch(&self, mut request: Request) -> Result<Response> {
+        let body = request.bytes().await?;
+        let turn = self.core.host.borrow_mut().call(&body, now_ms());
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(HostError::Undecodable(cause)) => return Response::error(cause, 400),
+            Err(error) => {
+                console_error!("{}: {error}", <M::Protocol as Protocol>::BINDING);
+                return Response::error("the object failed", 500);
+            }
+        };
+        let Turn { reply, jobs, alarm_at_ms, vacant } = turn;
+        self.core.arm(alarm_at_ms, vacant).await?;
+        if !jobs.is_empty() {
+            let core = Rc::clone(&self.core);
+            self.core.state.wait_until(async move { core.perform(jobs).await });
+        }
+        Response::from_body(ResponseBody::Body(reply))
+    }
+
+    /// Does what is due. An error has the platform try again.
+    pub async fn alarm(&self) -> Result<Response> {
+        self.core.armed_at_ms.set(None);
+        let turn = self.core.host.borrow_mut().alarm(now_ms());
+        let Turn { jobs, alarm_at_ms, vacant, .. } = turn.map_err(|error| Error::RustError(error.to_string()))?;
+        self.core.arm(alarm_at_ms, vacant).await?;
+        self.core.perform(jobs).await;
+        Response::empty()
+    }
+}
+
+impl<M: Machine> Core<M> {
+    /// Sets the alarm, unless one is set that comes no later: an alarm too early costs less than a write per request,
+    /// and sets the right one. Wipes the storage of an object that keeps nothing, so that it ceases to exist.
+    ///
+    /// Must be polled at once after the step, with no await in between, to be durable together with it.
+    async fn arm(&self, alarm_at_ms: Option<i64>, vacant: bool) -> Result<()> {
+        if vacant {
+            self.host.borrow_mut().forget();
+            self.armed_at_ms.set(None);
+            self.state.storage().delete_alarm().await?;
+            return self.state.storage().delete_all().await;
+        }
+        let Some(at_ms) = alarm_at_ms else {
+            return Ok(());
+        };
+        if self.armed_at_ms.get().is_none_or(|armed_at_ms| at_ms < armed_at_ms) {
+            self.armed_at_ms.set(Some(at_ms));
+            let delay_ms = at_ms.saturating_sub(now_ms()).max(0);
+            let set = self.state.storage().set_alarm(ScheduledTime::from(delay_ms)).await;
+            return set.inspect_err(|_| self.armed_at_ms.set(None));
+        }
+        Ok(())
+    }
+
+    /// Performs jobs, and those that come of them. What fails stays in the outbox.
+    async fn perform(&self, jobs: Vec<Job>) {
+        let mut todo = VecDeque::from(jobs);
+        while let Some(job) = todo.pop_front() {
+            match self.perform_one(job).await {
+                Ok(more) => todo.extend(more),
+                Err(error) => console_error!(
+                    "{}: an effect failed and will be tried again: {error}",
+                    <M::Protocol as Protocol>::BINDING
+                ),
+            }
+        }
+    }
+
+    async fn perform_one(&self, job: Job) -> Result<Vec<Job>> {
+        match job {
+            Job::Send { message } => {
+                let message = RawMessageBuilder::new(JsValue::from_str(&message));
+                let message = message.build_with_content_type(QueueContentType::Text);
+                self.env.queue(QUEUE_BINDING)?.send_raw(message).await?;
+                Ok(Vec::new())
+            }
+            Job::Deliver { id, binding, name, command } => {
+                let answer = self.deliver(&binding, &name, &command).await?;
+                let turn = self.host.borrow_mut().delivered(&id, &answer, now_ms());
+                let turn = turn.map_err(|error| Error::RustError(error.to_string()))?;
+                self.arm(turn.alarm_at_ms, turn.vacant).await?;
+                Ok(turn.jobs)
+            }
+        }
+    }
+
+    /// Sends a command to another object and returns its reply.
+    async fn deliver(&self, binding: &str, name: &str, command: &str) -> Result<Vec<u8>> {
+        let mut init = RequestInit::new();
+        init.with_method(Method::Post).with_body(Some(JsValue::from_str(command)));
+        let request = Request::new_with_init("https://object/", &init)?;
+        let mut response = self.env.durable_object(binding)?.get_by_name(name)?.fetch_with_request(request).await?;
+        match response.status_code() {
+            200 => response.bytes().await,
+            status => Err(Error::RustError(format!("{binding} answered {status}"))),
+        }
+    }
+}
+
+/// The time of the event; milliseconds since 1970.
+fn now_ms() -> i64 {
+    i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX)
+}

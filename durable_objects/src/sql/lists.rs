@@ -1,0 +1,45 @@
+//! Writes as the lists that the statements take.
+
+use crate::machine::{Effect, Enlisted, Entry, Row, Write};
+
+/// An entry: id, time, debit, credit, amount, note.
+type Appending<'a> = (&'a str, i64, &'a str, &'a str, i64, &'a str);
+/// An effect: id, binding, name, body, delay, time.
+type Enlisting<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, i64, i64);
+
+/// Writes, sorted by statement.
+#[derive(Default)]
+pub struct Lists<'a> {
+    pub puts: Vec<(&'a str, &'a str)>,
+    pub deletes: Vec<&'a str>,
+    pub appends: Vec<Appending<'a>>,
+    pub enlists: Vec<Enlisting<'a>>,
+    pub strikes: Vec<&'a str>,
+}
+
+impl<'a> Lists<'a> {
+    pub fn of(writes: &'a [Write], now_ms: i64) -> Self {
+        let mut lists = Self::default();
+        for write in writes {
+            match write {
+                Write::Put(Row { key, value }) => lists.puts.push((key, value)),
+                Write::Delete { key } => lists.deletes.push(key),
+                Write::Append(Entry { id, at_ms, debit, credit, amount_usd_micros, note }) => {
+                    lists.appends.push((id, *at_ms, debit, credit, *amount_usd_micros, note));
+                }
+                Write::Enlist(Enlisted { id, effect, retry_after_ms }) => {
+                    let (binding, name, body) = match effect {
+                        Effect::Enqueue { item } => (None, None, item),
+                        Effect::Deliver { binding, name, command } => {
+                            (Some(binding.as_str()), Some(name.as_str()), command)
+                        }
+                    };
+                    let due_ms = now_ms.saturating_add(*retry_after_ms);
+                    lists.enlists.push((id, binding, name, body, *retry_after_ms, due_ms));
+                }
+                Write::Strike { id } => lists.strikes.push(id),
+            }
+        }
+        lists
+    }
+}

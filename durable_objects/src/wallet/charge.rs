@@ -1,0 +1,126 @@
+//! Charges: by lease, and by the hold of a call.
+
+use std::collections::BTreeSet;
+
+use guildhall_domain::money::MicroUsd;
+
+use super::draft::Draft;
+use super::holds::{Hold, Key};
+use super::ledger::{Movement, less, plus};
+use super::protocol::{Capture, LEASE_MAX_MS, Lease, Leased, Note, QueuedRecord, RefusalCode, Reply};
+use super::refusal::{Stop, check_lease, refuse};
+use super::state::WalletMachine;
+use crate::machine::{Effect, Enlisted, Facts, MachineError, Write};
+
+/// How long the queue's consumer has before a record is sent again, in milliseconds.
+const RECORD_RETRY_MS: i64 = 60 * 1_000;
+
+/// The outbox id of a capture's record.
+pub fn record_id(capture_id: &str) -> String {
+    format!("record:{capture_id}")
+}
+
+/// What a capture came to.
+struct Charge {
+    charged: MicroUsd,
+    written_off: MicroUsd,
+}
+
+impl WalletMachine {
+    /// See [`Lease`].
+    pub(super) fn lease(&mut self, lease: Lease, facts: &Facts, draft: &mut Draft) -> Result<Reply, Stop> {
+        check_lease(&lease)?;
+        let Lease { id, captures, want, least, expires_at_ms } = lease;
+        let key = Key::Lease(id);
+        let mut written_off = MicroUsd::ZERO;
+        let mut seen = BTreeSet::new();
+        for capture in captures {
+            let is_known = facts.known.contains_key(&Movement::Capture.entry_id(&capture.id));
+            if !is_known && seen.insert(capture.id.clone()) {
+                written_off = plus(written_off, self.charge(&key, capture, draft)?.written_off)?;
+            }
+        }
+        let expires_at_ms = expires_at_ms.min(draft.now_ms.saturating_add(LEASE_MAX_MS));
+        let want = if expires_at_ms <= draft.now_ms { MicroUsd::ZERO } else { want };
+        self.set_lease(&key, Hold { amount: want, expires_at_ms }, least, draft)?;
+        let held = self.holds.amount(&key);
+        Ok(Reply::Leased(Leased {
+            held,
+            balance: self.sums.balance,
+            available: self.available()?,
+            others_held: less(self.holds.leases_total(), held)?,
+            written_off,
+        }))
+    }
+
+    /// Brings a lease to what is wanted, or as near as there is money, or leaves it when that is less than `least`.
+    fn set_lease(&mut self, key: &Key, want: Hold, least: MicroUsd, draft: &mut Draft) -> Result<(), MachineError> {
+        let current = self.holds.amount(key);
+        let within_reach = plus(current, self.free()?)?;
+        let amount = want.amount.min(within_reach);
+        let has_place = self.holds.contains(key) || self.holds.has_room(key);
+        if want.amount <= current || (amount >= least && has_place) {
+            self.holds.set(key, Hold { amount, ..want }, draft)?;
+        }
+        Ok(())
+    }
+
+    /// Charges the hold of a call.
+    pub(super) fn capture(
+        &mut self,
+        key: &Key,
+        capture: Capture,
+        close: bool,
+        facts: &Facts,
+        draft: &mut Draft,
+    ) -> Result<Reply, Stop> {
+        let charge = match charged_before(&capture, facts)? {
+            Some(charge) => charge,
+            None => self.charge(key, capture, draft)?,
+        };
+        if close {
+            self.holds.close(key, draft)?;
+        }
+        let Charge { charged, written_off } = charge;
+        let (balance, available) = (self.sums.balance, self.available()?);
+        Ok(Reply::Captured { charged, written_off, held: self.holds.amount(key), balance, available })
+    }
+
+    /// Takes a charge from its hold, then from free money, and writes off the rest: what was used is owed, but a
+    /// prepaid wallet never owes.
+    fn charge(&mut self, key: &Key, capture: Capture, draft: &mut Draft) -> Result<Charge, MachineError> {
+        let Capture { id, amount, record } = capture;
+        let from_hold = amount.min(self.holds.amount(key));
+        let from_free = less(amount, from_hold)?.min(self.free()?);
+        let charged = plus(from_hold, from_free)?;
+        let written_off = less(amount, charged)?;
+        let note = Note { hold: Some(key.id().to_owned()), ..Note::default() };
+        self.holds.take(key, from_hold, draft)?;
+        self.sums.post(Movement::Capture, &id, charged, &note, draft)?;
+        if written_off > MicroUsd::ZERO {
+            self.sums.post(Movement::WriteOff, &id, written_off, &note, draft)?;
+        }
+        if let Some(record) = record {
+            let enlisted_id = record_id(&id);
+            let item = serde_json::to_string(&QueuedRecord { wallet: self.name.clone(), id, record })?;
+            let effect = Effect::Enqueue { item };
+            draft.push(Write::Enlist(Enlisted { id: enlisted_id, effect, retry_after_ms: RECORD_RETRY_MS }));
+        }
+        Ok(Charge { charged, written_off })
+    }
+}
+
+/// What the same capture came to when it was first made, if it was.
+fn charged_before(capture: &Capture, facts: &Facts) -> Result<Option<Charge>, Stop> {
+    let amount_of = |movement: Movement| {
+        facts.known.get(&movement.entry_id(&capture.id)).map(|entry| MicroUsd(entry.amount_usd_micros))
+    };
+    let Some(charged) = amount_of(Movement::Capture) else {
+        return Ok(None);
+    };
+    let written_off = amount_of(Movement::WriteOff).unwrap_or_default();
+    if plus(charged, written_off)? != capture.amount {
+        return Err(refuse(RefusalCode::IdReused, format!("capture {} was of another amount", capture.id)));
+    }
+    Ok(Some(Charge { charged, written_off }))
+}

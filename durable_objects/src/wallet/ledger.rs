@@ -1,0 +1,204 @@
+//! The books: which movements of money there are, and between which accounts.
+//!
+//! Every movement takes from one account and gives to another, so the accounts of a wallet always add up to nothing.
+//! `balance` and `in_flight` are the owner's; the others are where money comes from and goes to. Holds are no movements:
+//! they reserve part of the balance and leave no trace when they lapse.
+
+use guildhall_domain::money::MicroUsd;
+use serde::{Deserialize, Serialize};
+
+use super::draft::Draft;
+use super::protocol::{Audit, JournalLine, Note};
+use crate::machine::{Entry, MachineError, NumberedEntry, Total, Write};
+
+/// The row of the stored sums.
+pub const SUMS_KEY: &str = "sums";
+
+/// The sum of two amounts, which stay far below what fits.
+pub fn plus(one: MicroUsd, other: MicroUsd) -> Result<MicroUsd, MachineError> {
+    one.checked_add(other).ok_or_else(|| MachineError(format!("{one} + {other} does not fit")))
+}
+
+/// The difference of two amounts, the second of which is part of the first.
+pub fn less(one: MicroUsd, part: MicroUsd) -> Result<MicroUsd, MachineError> {
+    let difference = one.checked_sub(part).filter(|difference| !difference.is_negative());
+    difference.ok_or_else(|| MachineError(format!("{one} - {part} is below zero")))
+}
+
+/// An account of the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// Settled money of the owner.
+    Balance,
+    /// Sent to another wallet, whose answer is awaited.
+    InFlight,
+    /// Outside the platform: deposits and withdrawals.
+    External,
+    /// What usage was worth.
+    Revenue,
+    /// The part of it that no money covered.
+    WriteOff,
+    /// Other wallets.
+    Wallets,
+}
+
+impl Account {
+    /// Its name in the journal.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Balance => "balance",
+            Self::InFlight => "in_flight",
+            Self::External => "external",
+            Self::Revenue => "revenue",
+            Self::WriteOff => "write_off",
+            Self::Wallets => "wallets",
+        }
+    }
+}
+
+/// A kind of movement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movement {
+    /// A deposit.
+    Credit,
+    /// A withdrawal.
+    Debit,
+    /// A charge, as far as money covers it.
+    Capture,
+    /// A charge, as far as nothing covers it.
+    WriteOff,
+    /// A transfer leaves.
+    Send,
+    /// The other wallet has it.
+    Arrive,
+    /// The other wallet refused it.
+    Return,
+    /// A transfer from another wallet.
+    Receive,
+}
+
+impl Movement {
+    /// From where to where.
+    const fn accounts(self) -> (Account, Account) {
+        match self {
+            Self::Credit => (Account::External, Account::Balance),
+            Self::Debit => (Account::Balance, Account::External),
+            Self::Capture => (Account::Balance, Account::Revenue),
+            Self::WriteOff => (Account::WriteOff, Account::Revenue),
+            Self::Send => (Account::Balance, Account::InFlight),
+            Self::Arrive => (Account::InFlight, Account::Wallets),
+            Self::Return => (Account::InFlight, Account::Balance),
+            Self::Receive => (Account::Wallets, Account::Balance),
+        }
+    }
+
+    /// The journal id of the movement that a command names `id`.
+    pub fn entry_id(self, id: &str) -> String {
+        let kind = match self {
+            Self::Credit => "credit",
+            Self::Debit => "debit",
+            Self::Capture => "capture",
+            Self::WriteOff => "write_off",
+            Self::Send => "send",
+            Self::Arrive => "arrive",
+            Self::Return => "return",
+            Self::Receive => "receive",
+        };
+        format!("{kind}:{id}")
+    }
+}
+
+/// The owner's accounts, as the journal adds up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    pub balance: MicroUsd,
+    pub in_flight: MicroUsd,
+}
+
+impl Sums {
+    /// Moves money and says so in the journal.
+    pub fn post(
+        &mut self,
+        movement: Movement,
+        id: &str,
+        amount: MicroUsd,
+        note: &Note,
+        draft: &mut Draft,
+    ) -> Result<(), MachineError> {
+        let (debit, credit) = movement.accounts();
+        if let Some(sum) = self.account(debit) {
+            *sum = less(*sum, amount)?;
+        }
+        if let Some(sum) = self.account(credit) {
+            *sum = plus(*sum, amount)?;
+        }
+        draft.put(SUMS_KEY.to_owned(), self)?;
+        draft.push(Write::Append(Entry {
+            id: movement.entry_id(id),
+            at_ms: draft.now_ms,
+            debit: debit.name().to_owned(),
+            credit: credit.name().to_owned(),
+            amount_usd_micros: amount.0,
+            note: serde_json::to_string(note)?,
+        }));
+        Ok(())
+    }
+
+    const fn account(&mut self, account: Account) -> Option<&mut MicroUsd> {
+        match account {
+            Account::Balance => Some(&mut self.balance),
+            Account::InFlight => Some(&mut self.in_flight),
+            Account::External | Account::Revenue | Account::WriteOff | Account::Wallets => None,
+        }
+    }
+
+    /// Compares the sums with the journal's.
+    pub fn audit(self, totals: &[Total], held: MicroUsd) -> Result<Audit, MachineError> {
+        let net = |account: Account| net_of(account, totals);
+        let negated =
+            |amount: MicroUsd| amount.checked_neg().ok_or_else(|| MachineError(format!("{amount} has no opposite")));
+        let (journal_balance, journal_in_flight) = (net(Account::Balance)?, net(Account::InFlight)?);
+        let is_sound = !self.balance.is_negative() && !self.in_flight.is_negative() && held <= self.balance;
+        Ok(Audit {
+            consistent: is_sound && journal_balance == self.balance && journal_in_flight == self.in_flight,
+            entries: totals.iter().map(|total| u64::try_from(total.entries).unwrap_or_default()).sum(),
+            balance: self.balance,
+            journal_balance,
+            in_flight: self.in_flight,
+            journal_in_flight,
+            held,
+            deposited_net: negated(net(Account::External)?)?,
+            charged: net(Account::Revenue)?,
+            written_off: negated(net(Account::WriteOff)?)?,
+            transferred_net: negated(net(Account::Wallets)?)?,
+        })
+    }
+}
+
+/// What an account took less what it gave.
+fn net_of(account: Account, totals: &[Total]) -> Result<MicroUsd, MachineError> {
+    totals.iter().try_fold(MicroUsd::ZERO, |net, total| {
+        let taken = if total.credit == account.name() { total.amount_usd_micros } else { 0 };
+        let given = if total.debit == account.name() { total.amount_usd_micros } else { 0 };
+        plus(net, MicroUsd(taken.saturating_sub(given)))
+    })
+}
+
+/// An entry as callers see it.
+pub fn line_of(numbered: NumberedEntry) -> Result<JournalLine, MachineError> {
+    let NumberedEntry { seq, entry } = numbered;
+    Ok(JournalLine {
+        seq,
+        note: note_of(&entry)?,
+        id: entry.id,
+        at_ms: entry.at_ms,
+        debit: entry.debit,
+        credit: entry.credit,
+        amount: MicroUsd(entry.amount_usd_micros),
+    })
+}
+
+/// What an entry was for.
+pub fn note_of(entry: &Entry) -> Result<Note, MachineError> {
+    serde_json::from_str(&entry.note).map_err(|error| MachineError::unreadable(&entry.id, &error))
+}

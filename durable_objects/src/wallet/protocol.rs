@@ -1,0 +1,354 @@
+//! The wallet as its callers see it: one object per owner of money.
+//!
+//! Amounts are never negative. `balance` is settled money; a hold reserves part of it without moving it; `available` is
+//! the balance less holds of calls (leases come back within seconds, so a user is not shown them).
+
+use guildhall_domain::money::MicroUsd;
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::Protocol;
+
+/// The largest amount in a command, and the largest balance: a thousand million dollars. Far inside what JSON numbers
+/// and SQLite sums hold exactly.
+pub const AMOUNT_MAX: MicroUsd = MicroUsd(1_000_000_000_000_000);
+/// The longest id, wallet name or reason, in bytes.
+pub const TEXT_MAX_BYTES: usize = 256;
+/// The longest usage record, in bytes.
+pub const RECORD_MAX_BYTES: usize = 72 * 1024;
+/// Captures in one [`Lease`], and ids in one [`Command::AckRecords`].
+pub const BATCH_MAX: usize = 256;
+/// Entries in one page of [`Command::Journal`] and [`Command::PendingRecords`].
+pub const PAGE_MAX: u32 = 1_000;
+/// The longest that a lease may hold money, in milliseconds; a later expiry is brought forward.
+pub const LEASE_MAX_MS: i64 = 10 * 60 * 1_000;
+
+/// The protocol of the `Wallet` object.
+#[derive(Debug)]
+pub enum Wallet {}
+
+impl Protocol for Wallet {
+    const BINDING: &'static str = "WALLET";
+    type Command = Command;
+    type Reply = Reply;
+}
+
+/// The wallet of an owner. An id of the account or agent is the name itself: [`Command::Transfer`] names wallets by it.
+#[must_use]
+pub fn name(owner_id: &str) -> String {
+    owner_id.to_owned()
+}
+
+/// What a caller may ask of a wallet. Every command that moves money carries an id and takes effect once, however
+/// often it arrives; the same id with another amount is refused as [`RefusalCode::IdReused`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Deposits money from outside. Answer: [`Reply::Moved`].
+    Credit {
+        /// Names the deposit.
+        id: String,
+        /// How much.
+        amount: MicroUsd,
+        /// For the journal.
+        reason: String,
+    },
+    /// Withdraws money to the outside; refused unless all of it is free (available and not leased). Answer:
+    /// [`Reply::Moved`].
+    Debit {
+        /// Names the withdrawal.
+        id: String,
+        /// How much.
+        amount: MicroUsd,
+        /// For the journal.
+        reason: String,
+    },
+    /// Reports captures and states what to hold from now on; see [`Lease`]. Answer: [`Reply::Leased`].
+    Lease(Lease),
+    /// Reserves all of `amount` for a long-running call, or nothing. Repeating it while the hold is open changes
+    /// nothing. Answer: [`Reply::Held`].
+    Hold {
+        /// Names the hold.
+        id: String,
+        /// How much.
+        amount: MicroUsd,
+        /// When the hold is released by itself; milliseconds since 1970.
+        expires_at_ms: i64,
+    },
+    /// Charges a call's hold, by the rule of [`Lease::captures`]. Answer: [`Reply::Captured`].
+    Capture {
+        /// The hold, open or not.
+        hold_id: String,
+        /// What to charge.
+        capture: Capture,
+        /// Whether to release the rest of the hold in the same step.
+        close: bool,
+    },
+    /// Gives a call's hold back; without effect when there is none. Answer: [`Reply::Held`] with nothing held.
+    Release {
+        /// The hold.
+        hold_id: String,
+    },
+    /// Moves free money to another wallet. It has left this balance when the answer comes; it arrives there once,
+    /// whatever fails in between, or comes back if that wallet refuses it. Answer: [`Reply::Moved`].
+    Transfer {
+        /// Names the transfer.
+        id: String,
+        /// The name of the other wallet.
+        to: String,
+        /// How much.
+        amount: MicroUsd,
+        /// For both journals.
+        reason: String,
+    },
+    /// The other end of a transfer; only wallets send it. Answer: [`Reply::Moved`].
+    Receive {
+        /// The transfer; its name is unique for the wallet that it comes from.
+        id: String,
+        /// The name of the wallet that it comes from.
+        from: String,
+        /// How much.
+        amount: MicroUsd,
+        /// For the journal.
+        reason: String,
+    },
+    /// Reads what there is. Answer: [`Reply::Balance`].
+    Balance,
+    /// Recomputes everything from the journal; reads all of it. Answer: [`Reply::Audit`].
+    Audit,
+    /// Says that usage records arrived, so that they are sent no more. Answer: [`Reply::Acknowledged`].
+    AckRecords {
+        /// Ids of captures, at most [`BATCH_MAX`].
+        ids: Vec<String>,
+    },
+    /// Reads the usage records not yet acknowledged, newest first. Answer: [`Reply::Records`].
+    PendingRecords {
+        /// At most so many; at most [`PAGE_MAX`].
+        limit: u32,
+    },
+    /// Reads the journal, oldest first. Answer: [`Reply::Journal`].
+    Journal {
+        /// Entries after this number; 0 for the first page.
+        after: i64,
+        /// At most so many; at most [`PAGE_MAX`].
+        limit: u32,
+    },
+}
+
+/// A statement, not a difference: "these captures happened under my hold `id`; from now on it is `want`, until then".
+///
+/// Captures come first and always take effect. Then the hold is set: 0 closes it, less than before releases the
+/// difference, more reserves what is free up to `want`. When that cannot reach `least`, the hold is left exactly as it
+/// was, its expiry included: whoever gets nothing usable takes nothing, and two callers who wait for each other's
+/// leases cannot starve each other for ever. The caller sees it by [`Leased::held`], and by [`Leased::others_held`]
+/// whether waiting may help. A hold already expired when the command arrives holds nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Names the holder: an isolate.
+    pub id: String,
+    /// At most [`BATCH_MAX`]. Each takes from the hold first, then from what is free; what neither covers is written
+    /// off, so that no balance is ever negative. An id that was captured before is passed over.
+    pub captures: Vec<Capture>,
+    /// What to hold from now on.
+    pub want: MicroUsd,
+    /// The least that is of use; at most `want`.
+    pub least: MicroUsd,
+    /// When the hold is released by itself; milliseconds since 1970, at most [`LEASE_MAX_MS`] ahead.
+    pub expires_at_ms: i64,
+}
+
+/// A charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    /// Names the charge, over all holds of the wallet.
+    pub id: String,
+    /// How much; 0 is allowed, so that a failed request leaves its record.
+    pub amount: MicroUsd,
+    /// A usage record as JSON text, opaque to the wallet, at most [`RECORD_MAX_BYTES`]. It is stored with the charge in
+    /// one transaction and sent to the queue as a [`QueuedRecord`] until it is acknowledged.
+    pub record: Option<String>,
+}
+
+/// A usage record on the queue. It may arrive more than once: whoever consumes it files it by wallet and id, then
+/// sends [`Command::AckRecords`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedRecord {
+    /// The name of the wallet that must be told.
+    pub wallet: String,
+    /// The capture's id.
+    pub id: String,
+    /// The record, as it was given.
+    pub record: String,
+}
+
+/// What a wallet answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// The money moved.
+    Moved {
+        /// It had moved before; this command changed nothing.
+        duplicate: bool,
+        /// Settled money, afterwards.
+        balance: MicroUsd,
+        /// Less holds of calls.
+        available: MicroUsd,
+    },
+    /// To [`Command::Lease`].
+    Leased(Leased),
+    /// To [`Command::Hold`] and [`Command::Release`].
+    Held {
+        /// What the hold holds now.
+        held: MicroUsd,
+        /// Settled money.
+        balance: MicroUsd,
+        /// Less holds of calls.
+        available: MicroUsd,
+    },
+    /// To [`Command::Capture`].
+    Captured {
+        /// What was charged to the balance, now or when the capture was first made.
+        charged: MicroUsd,
+        /// What nothing covered.
+        written_off: MicroUsd,
+        /// What the hold still holds.
+        held: MicroUsd,
+        /// Settled money, afterwards.
+        balance: MicroUsd,
+        /// Less holds of calls.
+        available: MicroUsd,
+    },
+    /// To [`Command::Balance`].
+    Balance(Balance),
+    /// To [`Command::Audit`].
+    Audit(Audit),
+    /// To [`Command::AckRecords`].
+    Acknowledged,
+    /// To [`Command::PendingRecords`].
+    Records {
+        /// Newest first.
+        records: Vec<QueuedRecord>,
+    },
+    /// To [`Command::Journal`].
+    Journal {
+        /// Oldest first.
+        entries: Vec<JournalLine>,
+        /// The `after` of the next page, while there may be one.
+        next_after: Option<i64>,
+    },
+    /// Nothing was changed.
+    Refused {
+        /// Why, for programmes.
+        code: RefusalCode,
+        /// Why, for the log.
+        message: String,
+        /// What was free to move or hold, when that was too little; for a "payment required" answer.
+        free: Option<MicroUsd>,
+    },
+}
+
+/// What a lease holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leased {
+    /// What may be spent under the lease until it expires.
+    pub held: MicroUsd,
+    /// Settled money.
+    pub balance: MicroUsd,
+    /// Less holds of calls.
+    pub available: MicroUsd,
+    /// What other leases hold: money that may be free again within seconds. Holds of calls are not in it.
+    pub others_held: MicroUsd,
+    /// What this command's captures were short of.
+    pub written_off: MicroUsd,
+}
+
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// Settled money.
+    pub balance: MicroUsd,
+    /// Less holds of calls: what a user sees.
+    pub available: MicroUsd,
+    /// Reserved for calls.
+    pub held_calls: MicroUsd,
+    /// Reserved by leases.
+    pub held_leases: MicroUsd,
+}
+
+/// The books, recomputed from the journal. Always: `deposited_net` + `transferred_net` + `written_off` = `charged` +
+/// `journal_in_flight` + `journal_balance`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Whether the stored sums equal the journal's, nothing is negative, and no more is held than there is.
+    pub consistent: bool,
+    /// Entries read.
+    pub entries: u64,
+    /// Settled money as stored.
+    pub balance: MicroUsd,
+    /// Settled money by the journal.
+    pub journal_balance: MicroUsd,
+    /// Sent and not yet acknowledged, as stored.
+    pub in_flight: MicroUsd,
+    /// The same by the journal.
+    pub journal_in_flight: MicroUsd,
+    /// Reserved by holds of both kinds.
+    pub held: MicroUsd,
+    /// From outside, less what went back there.
+    pub deposited_net: MicroUsd,
+    /// What usage was worth, written-off parts included.
+    pub charged: MicroUsd,
+    /// The part of `charged` that no money covered.
+    pub written_off: MicroUsd,
+    /// Received from other wallets, less what is known to have arrived there; may be negative.
+    pub transferred_net: MicroUsd,
+}
+
+/// An entry of the journal: `amount` moved from the account `debit` to the account `credit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLine {
+    /// Its number, rising.
+    pub seq: i64,
+    /// The kind and the command's id, as `credit:ID`.
+    pub id: String,
+    /// When; milliseconds since 1970.
+    pub at_ms: i64,
+    /// `balance`, `in_flight`, `external`, `revenue`, `write_off` or `wallets`.
+    pub debit: String,
+    /// As `debit`.
+    pub credit: String,
+    /// How much.
+    pub amount: MicroUsd,
+    /// What it was for.
+    pub note: Note,
+}
+
+/// What an entry was for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// As the command gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The other wallet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<String>,
+    /// The lease or hold that was charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+}
+
+/// Why a wallet refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// There is less free money than asked.
+    Insufficient,
+    /// The id was used with another amount, kind or wallet.
+    IdReused,
+    /// An amount is negative or above [`AMOUNT_MAX`], or would lift the balance above it.
+    AmountInvalid,
+    /// An id or text is empty or too long, a batch too large, a time in the past.
+    Invalid,
+    /// A transfer to the wallet itself.
+    OwnWallet,
+    /// Too many holds are open.
+    TooManyHolds,
+}

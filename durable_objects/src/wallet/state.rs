@@ -1,0 +1,265 @@
+//! The machine of the wallet: what each command does.
+
+use std::collections::BTreeSet;
+
+use guildhall_domain::money::MicroUsd;
+
+use super::draft::Draft;
+use super::holds::{Hold, Holds, Key};
+use super::ledger::{self, Movement, SUMS_KEY, Sums, less, plus};
+use super::protocol::{
+    AMOUNT_MAX, BATCH_MAX, Balance, Capture, Command, Note, PAGE_MAX, QueuedRecord, RefusalCode, Reply, Wallet,
+};
+use super::refusal::{
+    Stop, check_amount, check_batch, check_capture, check_id, check_reason, refuse, refuse_insufficient,
+};
+use super::{charge, transfer};
+use crate::machine::{Enlisted, Facts, Machine, MachineError, Needs, Outcome, Page, Row, Step, Write};
+
+/// One owner's money.
+///
+/// At all times: the stored sums are what the journal adds up to, none is negative, and no more is held than the
+/// balance.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WalletMachine {
+    pub(super) name: String,
+    pub(super) sums: Sums,
+    pub(super) holds: Holds,
+}
+
+impl Machine for WalletMachine {
+    type Protocol = Wallet;
+    const HAS_LEDGER: bool = true;
+
+    fn load(name: &str, rows: Vec<Row>) -> Result<Self, MachineError> {
+        let mut wallet = Self { name: name.to_owned(), sums: Sums::default(), holds: Holds::default() };
+        for row in rows {
+            if row.key == SUMS_KEY {
+                let unreadable = |error| MachineError::unreadable(SUMS_KEY, &error);
+                wallet.sums = serde_json::from_str(&row.value).map_err(unreadable)?;
+            } else if !wallet.holds.load(&row)? {
+                return Err(MachineError::unreadable(&row.key, &"no such kind of row"));
+            }
+        }
+        Ok(wallet)
+    }
+
+    fn needs(command: &Command) -> Needs {
+        match command {
+            Command::Credit { id, .. } => ids([Movement::Credit.entry_id(id)]),
+            Command::Debit { id, .. } => ids([Movement::Debit.entry_id(id)]),
+            Command::Transfer { id, .. } => ids([Movement::Send.entry_id(id)]),
+            Command::Receive { id, from, .. } => ids([Movement::Receive.entry_id(&transfer::received_id(from, id))]),
+            Command::Capture { capture: Capture { id, .. }, .. } => {
+                ids([Movement::Capture.entry_id(id), Movement::WriteOff.entry_id(id)])
+            }
+            Command::Lease(lease) => {
+                let captures = lease.captures.iter().take(BATCH_MAX);
+                ids(captures.map(|capture| Movement::Capture.entry_id(&capture.id)))
+            }
+            Command::Journal { after, limit } => {
+                Needs { page: Some(Page { after: *after, limit: (*limit).min(PAGE_MAX) }), ..Needs::default() }
+            }
+            Command::PendingRecords { limit } => {
+                Needs { newest_items: Some((*limit).min(PAGE_MAX)), ..Needs::default() }
+            }
+            Command::Audit => Needs { totals: true, ..Needs::default() },
+            Command::Hold { .. } | Command::Release { .. } | Command::Balance | Command::AckRecords { .. } => {
+                Needs::default()
+            }
+        }
+    }
+
+    fn apply(&mut self, command: Command, facts: Facts, now_ms: i64) -> Step<Reply> {
+        let mut draft = Draft::new(now_ms);
+        self.holds.expire(&mut draft)?;
+        let reply = match self.obey(command, facts, &mut draft) {
+            Ok(reply) => reply,
+            Err(Stop::Refused(refusal)) => refusal.into(),
+            Err(Stop::Fault(error)) => return Err(error),
+        };
+        Ok(Outcome { reply, writes: draft.into_writes() })
+    }
+
+    fn alarm(&mut self, now_ms: i64) -> Step<()> {
+        let mut draft = Draft::new(now_ms);
+        self.holds.expire(&mut draft)?;
+        Ok(Outcome { reply: (), writes: draft.into_writes() })
+    }
+
+    fn delivered(&mut self, delivery: &Enlisted, answer: &[u8], now_ms: i64) -> Step<()> {
+        let mut draft = Draft::new(now_ms);
+        self.settle_transfer(delivery, answer, &mut draft)?;
+        Ok(Outcome { reply: (), writes: draft.into_writes() })
+    }
+
+    fn next_alarm_ms(&self) -> Option<i64> {
+        self.holds.next_expiry_ms()
+    }
+}
+
+fn ids(ids: impl IntoIterator<Item = String>) -> Needs {
+    Needs { ids: ids.into_iter().collect(), ..Needs::default() }
+}
+
+impl WalletMachine {
+    /// Money that nothing holds.
+    pub(super) fn free(&self) -> Result<MicroUsd, MachineError> {
+        less(self.sums.balance, self.held()?)
+    }
+
+    fn held(&self) -> Result<MicroUsd, MachineError> {
+        plus(self.holds.leases_total(), self.holds.calls_total())
+    }
+
+    /// What a user sees.
+    pub(super) fn available(&self) -> Result<MicroUsd, MachineError> {
+        less(self.sums.balance, self.holds.calls_total())
+    }
+
+    /// Obeys a command. A handler checks everything before it changes anything, so a refusal leaves no trace.
+    fn obey(&mut self, command: Command, facts: Facts, draft: &mut Draft) -> Result<Reply, Stop> {
+        match command {
+            Command::Credit { id, amount, reason } => self.credit(&id, amount, reason, &facts, draft),
+            Command::Debit { id, amount, reason } => self.debit(&id, amount, reason, &facts, draft),
+            Command::Lease(lease) => self.lease(lease, &facts, draft),
+            Command::Hold { id, amount, expires_at_ms } => {
+                self.hold(&Key::Call(id), Hold { amount, expires_at_ms }, draft)
+            }
+            Command::Capture { hold_id, capture, close } => {
+                check_id("a hold's id", &hold_id)?;
+                check_capture(&capture)?;
+                self.capture(&Key::Call(hold_id), capture, close, &facts, draft)
+            }
+            Command::Release { hold_id } => {
+                self.holds.close(&Key::Call(hold_id), draft)?;
+                self.held_reply(MicroUsd::ZERO)
+            }
+            Command::Transfer { id, to, amount, reason } => self.transfer(id, to, amount, reason, &facts, draft),
+            Command::Receive { id, from, amount, reason } => self.receive(&id, from, amount, reason, &facts, draft),
+            Command::Balance => Ok(Reply::Balance(self.balance()?)),
+            Command::Audit => Ok(Reply::Audit(self.sums.audit(&facts.totals, self.held()?)?)),
+            Command::AckRecords { ids } => {
+                check_batch(ids.len())?;
+                for id in BTreeSet::from_iter(ids) {
+                    draft.push(Write::Strike { id: charge::record_id(&id) });
+                }
+                Ok(Reply::Acknowledged)
+            }
+            Command::PendingRecords { .. } => Ok(Reply::Records { records: records_of(&facts.newest_items)? }),
+            Command::Journal { limit, .. } => journal_reply(facts, limit.min(PAGE_MAX)),
+        }
+    }
+
+    fn balance(&self) -> Result<Balance, MachineError> {
+        Ok(Balance {
+            balance: self.sums.balance,
+            available: self.available()?,
+            held_calls: self.holds.calls_total(),
+            held_leases: self.holds.leases_total(),
+        })
+    }
+
+    fn credit(
+        &mut self,
+        id: &str,
+        amount: MicroUsd,
+        reason: String,
+        facts: &Facts,
+        draft: &mut Draft,
+    ) -> Result<Reply, Stop> {
+        check_id("a deposit's id", id)?;
+        check_amount(amount)?;
+        check_reason(&reason)?;
+        let note = Note { reason: Some(reason), ..Note::default() };
+        if is_repeated(facts, &Movement::Credit.entry_id(id), amount, &note)? {
+            return self.moved(true);
+        }
+        self.check_room_for(amount)?;
+        self.sums.post(Movement::Credit, id, amount, &note, draft)?;
+        self.moved(false)
+    }
+
+    fn debit(
+        &mut self,
+        id: &str,
+        amount: MicroUsd,
+        reason: String,
+        facts: &Facts,
+        draft: &mut Draft,
+    ) -> Result<Reply, Stop> {
+        check_id("a withdrawal's id", id)?;
+        check_amount(amount)?;
+        check_reason(&reason)?;
+        let note = Note { reason: Some(reason), ..Note::default() };
+        if is_repeated(facts, &Movement::Debit.entry_id(id), amount, &note)? {
+            return self.moved(true);
+        }
+        self.check_free(amount)?;
+        self.sums.post(Movement::Debit, id, amount, &note, draft)?;
+        self.moved(false)
+    }
+
+    fn hold(&mut self, key: &Key, hold: Hold, draft: &mut Draft) -> Result<Reply, Stop> {
+        check_id("a hold's id", key.id())?;
+        check_amount(hold.amount)?;
+        if hold.expires_at_ms <= draft.now_ms {
+            return Err(refuse(RefusalCode::Invalid, "a hold expires in the future"));
+        }
+        if !self.holds.contains(key) {
+            if !self.holds.has_room(key) {
+                return Err(refuse(RefusalCode::TooManyHolds, "too many holds are open"));
+            }
+            self.check_free(hold.amount)?;
+            self.holds.set(key, hold, draft)?;
+        }
+        self.held_reply(self.holds.amount(key))
+    }
+
+    pub(super) fn check_free(&self, amount: MicroUsd) -> Result<(), Stop> {
+        let free = self.free()?;
+        if amount > free { Err(refuse_insufficient(amount, free)) } else { Ok(()) }
+    }
+
+    /// Refuses what would lift the balance beyond what one command can move again.
+    pub(super) fn check_room_for(&self, amount: MicroUsd) -> Result<(), Stop> {
+        if plus(self.sums.balance, amount)? > AMOUNT_MAX {
+            return Err(refuse(RefusalCode::AmountInvalid, format!("a balance is at most {AMOUNT_MAX}")));
+        }
+        Ok(())
+    }
+
+    pub(super) fn moved(&self, duplicate: bool) -> Result<Reply, Stop> {
+        Ok(Reply::Moved { duplicate, balance: self.sums.balance, available: self.available()? })
+    }
+
+    fn held_reply(&self, held: MicroUsd) -> Result<Reply, Stop> {
+        Ok(Reply::Held { held, balance: self.sums.balance, available: self.available()? })
+    }
+}
+
+/// Whether this movement was made before.
+///
+/// # Errors
+/// [`RefusalCode::IdReused`] when the id was used for another amount or wallet. Another reason is no other movement.
+pub fn is_repeated(facts: &Facts, entry_id: &str, amount: MicroUsd, note: &Note) -> Result<bool, Stop> {
+    let Some(entry) = facts.known.get(entry_id) else {
+        return Ok(false);
+    };
+    if entry.amount_usd_micros != amount.0 || ledger::note_of(entry)?.wallet != note.wallet {
+        return Err(refuse(RefusalCode::IdReused, format!("{entry_id} was used for something else")));
+    }
+    Ok(true)
+}
+
+fn records_of(items: &[String]) -> Result<Vec<QueuedRecord>, MachineError> {
+    let unreadable = |error: serde_json::Error| MachineError::unreadable("outbox", &error);
+    items.iter().map(|item| serde_json::from_str(item).map_err(unreadable)).collect()
+}
+
+fn journal_reply(facts: Facts, limit: u32) -> Result<Reply, Stop> {
+    let is_full = facts.page.len() >= limit as usize;
+    let entries = facts.page.into_iter().map(ledger::line_of).collect::<Result<Vec<_>, _>>()?;
+    let next_after = entries.last().filter(|_| is_full).map(|line| line.seq);
+    Ok(Reply::Journal { entries, next_after })
+}

@@ -1,0 +1,122 @@
+// Debian's matched rustc-web, cargo-web and rust-web-src: the wasm toolchain where rustup cannot download. Debian ships
+// no standard library for wasm32, so it is built once from the packaged source, and again when the packages change.
+
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { capture, run } from "./process.mjs";
+import { Failure, step } from "./progress.mjs";
+import { WASM, describe, wasmLibraryDirectory } from "./toolchain.mjs";
+
+const NEEDED = ["rustc-web", "cargo-web", "rust-web-src"];
+/** clippy, and a linker for wasm. */
+const WANTED = ["rust-web-clippy", "lld"];
+/** The name that rustup knows the toolchain by. */
+const LINKED = "system";
+/** Beside the library: the packages that it was built from. */
+const STAMP = "guildhall-built-from.txt";
+
+/** The toolchain, if it is installed and its library fits; changes nothing. */
+export async function preparedDebianToolchain() {
+  const [packages, linker] = [await installedPackages(), await findLinker()];
+  if (!packages || !linker) return undefined;
+  const env = await environment();
+  const stamp = join(await wasmLibraryDirectory(env), STAMP);
+  if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== packages) return undefined;
+  return describe({ ...env, CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER: linker });
+}
+
+/** The toolchain, installed and built if need be. */
+export async function debianToolchain() {
+  if (!(await installedPackages()) || !(await findLinker())) await installPackages();
+  const prepared = await preparedDebianToolchain();
+  if (prepared) return prepared;
+  await step("building the standard library for wasm32 (once, about a minute)", buildLibrary);
+  return preparedDebianToolchain();
+}
+
+/** `name=version` of the needed packages, one a line; nothing unless all are installed. */
+async function installedPackages() {
+  const format = "--showformat=${db:Status-Status} ${Package}=${Version}\n";
+  const { code, stdout } = await capture("dpkg-query", ["--show", format, ...NEEDED]);
+  const lines = stdout.split("\n");
+  if (code !== 0 || !lines.every((line) => line.startsWith("installed "))) return undefined;
+  return lines.map((line) => line.slice("installed ".length)).join("\n");
+}
+
+async function installPackages() {
+  const install = ["apt-get", "install", "-y", "--no-install-recommends", ...NEEDED, ...WANTED];
+  const byHand =
+    "Rust's wasm32 target is missing. Where rustup can download: `rustup target add wasm32-unknown-unknown`. " +
+    `On Debian, as root:\n    apt-get update && ${install.join(" ")}`;
+  if ((await capture("apt-get", ["--version"])).code !== 0) throw new Failure(byHand);
+  try {
+    await step(`installing Debian's ${NEEDED.join(", ")}`, async () => {
+      await runAsRoot(["apt-get", "update", "-q"]);
+      await runAsRoot(install);
+    });
+  } catch (error) {
+    throw new Failure(`${error.message}\n\n${byHand}`);
+  }
+}
+
+/** In the foreground, so that sudo can ask for a password. */
+async function runAsRoot(words) {
+  const [command, ...args] = process.getuid() === 0 ? words : ["sudo", ...words];
+  await run(command, args, { foreground: true, env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+}
+
+/** An environment in which `rustc` and `cargo` are Debian's: by rustup's proxies where there are some. */
+async function environment() {
+  const toolchains = await capture("rustup", ["toolchain", "list"]);
+  if (toolchains.code !== 0) return { ...process.env, PATH: `/usr/bin:${process.env.PATH}` };
+  if (!toolchains.stdout.split("\n").some((line) => line.split(" ")[0] === LINKED)) {
+    await run("rustup", ["toolchain", "link", LINKED, "/usr"]);
+  }
+  return { ...process.env, RUSTUP_TOOLCHAIN: LINKED };
+}
+
+/** rustup's own linker, else Debian's; Debian's rustc brings none. */
+async function findLinker() {
+  const hosts = join((await capture("rustc", ["--print", "sysroot"])).stdout, "lib/rustlib");
+  const bundled = existsSync(hosts) ? readdirSync(hosts).map((host) => join(hosts, host, "bin/rust-lld")) : [];
+  return [...bundled, "/usr/bin/wasm-ld"].find(existsSync);
+}
+
+/** Builds the library in a scratch crate, and puts it where rustc looks. */
+async function buildLibrary() {
+  const env = await environment();
+  const scratch = mkdtempSync(join(tmpdir(), "guildhall-std-"));
+  try {
+    mkdirSync(join(scratch, "src"));
+    writeFileSync(join(scratch, "src/lib.rs"), "#![no_std]\n");
+    writeFileSync(
+      join(scratch, "Cargo.toml"),
+      '[package]\nname = "scratch"\nedition = "2021"\n[profile.release]\npanic = "abort"\n[workspace]\n',
+    );
+    await run(
+      "cargo",
+      ["build", "--release", "--target", WASM, "-Zbuild-std=core,alloc,std,panic_abort,proc_macro,test"],
+      // The flag lets a stable compiler build its own library.
+      { cwd: scratch, env: { ...env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: join(scratch, "target") } },
+    );
+    const library = join(scratch, "lib");
+    collect(join(scratch, "target", WASM, "release/deps"), library);
+    writeFileSync(join(library, STAMP), await installedPackages());
+    const directory = await wasmLibraryDirectory(env);
+    // Replaced as a whole: rustc refuses two builds of one library side by side.
+    await runAsRoot(["rm", "-rf", directory]);
+    await runAsRoot(["mkdir", "-p", directory]);
+    await runAsRoot(["cp", "-r", `${library}/.`, directory]);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function collect(from, to) {
+  mkdirSync(to);
+  for (const name of readdirSync(from)) {
+    if (name.endsWith(".rlib") && !name.startsWith("libscratch")) copyFileSync(join(from, name), join(to, name));
+  }
+}

@@ -1,0 +1,124 @@
+// Child processes. Each runs in a process group of its own, and the whole group ends with us: grandchildren too.
+
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+
+import { ROOT } from "./paths.mjs";
+import { Failure } from "./progress.mjs";
+
+const STOP_GRACE_MS = 5_000;
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
+
+/** The groups to end with us, and what else to do then. */
+const groups = new Set();
+const cleanups = new Set();
+let ending = false;
+
+/** Starts a child in its own group; `stdio` as in node, stdin is closed. */
+export function start(command, args, { cwd = ROOT, env = process.env, stdout = 2, stderr = 2, foreground = false } = {}) {
+  const child = spawn(command, args, { cwd, env, stdio: ["ignore", stdout, stderr], detached: !foreground });
+  if (child.pid) groups.add(child.pid);
+  child.once("exit", () => isAlive(-child.pid) || groups.delete(child.pid));
+  return child;
+}
+
+/**
+ * Resolves with the exit code (1 for a signal); rejects when the command cannot be started. By default it waits for
+ * the output's end as well, which "exit" does not: a grandchild may hold it open. While we end, nothing resolves: what
+ * we have stopped ourselves is nobody's failure.
+ */
+export function exitOf(child, event = "close") {
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once(event, (code) => ending || resolve(code ?? 1));
+  });
+}
+
+/** Runs a command with its output on our stderr. */
+export async function run(command, args, options = {}) {
+  const code = await exitOf(start(command, args, options)).catch((error) => {
+    throw new Failure(`cannot run ${command}: ${error.message}`);
+  });
+  if (code !== 0) throw new Failure(`\`${[command, ...args].join(" ")}\` failed with exit code ${code}`);
+}
+
+/** Runs a command quietly: `{ code, stdout, output }`; a command that does not exist has code 127. */
+export async function capture(command, args, options = {}) {
+  const child = start(command, args, { ...options, stdout: "pipe", stderr: "pipe" });
+  let stdout = "";
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => ((stdout += text), (output += text)));
+  child.stderr.setEncoding("utf8").on("data", (text) => (output += text));
+  const code = await exitOf(child).catch(() => 127);
+  return { code, stdout: stdout.trim(), output: output.trim() };
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Whether a process (or, negative, a group) exists. */
+export function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}
+
+/** Ends a process group: asks, waits, then insists. */
+export async function endGroup(pgid) {
+  signal(-pgid, "SIGTERM");
+  for (const deadline = Date.now() + STOP_GRACE_MS; isAlive(-pgid) && Date.now() < deadline; ) await sleep(50);
+  signal(-pgid, "SIGKILL");
+  groups.delete(pgid);
+}
+
+function signal(pid, name) {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // Gone already.
+  }
+}
+
+/** Something to do when we end, however we end. */
+export function atEnd(cleanup) {
+  cleanups.add(cleanup);
+}
+
+/** Ends everything we started, then ourselves. */
+export async function end(code) {
+  if (ending) return;
+  ending = true;
+  await Promise.all([...groups].map(endGroup));
+  for (const cleanup of cleanups) cleanup();
+  process.exit(code);
+}
+
+for (const name of SIGNALS) process.on(name, () => end(128 + constants.signals[name]));
+
+/** Ends us when npm, or the shell that it started us with, has died without telling us. */
+export function endWithNpm() {
+  if (!process.env.npm_lifecycle_event) return;
+  const ancestors = [process.ppid];
+  if (commandOf(process.ppid).includes("-c ")) ancestors.push(parentOf(process.ppid));
+  setInterval(() => ancestors.every((pid) => pid && isAlive(pid)) || end(1), 500).unref();
+}
+
+/** A process's command line, empty when it cannot be read. */
+export function commandOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
+  }
+}
+
+function parentOf(pid) {
+  try {
+    return Number(readFileSync(`/proc/${pid}/status`, "utf8").match(/^PPid:\s+(\d+)/m)?.[1]);
+  } catch {
+    return process.ppid;
+  }
+}

@@ -1,0 +1,38 @@
+// What a person sees: everything on stderr, so that stdout belongs to the results.
+
+const HEARTBEAT_MS = 10_000;
+
+/** An error whose message says all that its reader needs: shown without a stack. */
+export class Failure extends Error {}
+
+export function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+export function seconds(since) {
+  return `${((Date.now() - since) / 1000).toFixed(1)} s`;
+}
+
+/** Runs one step, and says so before, after, and every ten seconds in between. */
+export async function step(title, run) {
+  const started = Date.now();
+  say(`• ${title} …`);
+  const heartbeat = setInterval(() => say(`  … ${seconds(started)}`), HEARTBEAT_MS);
+  try {
+    const result = await run();
+    say(`  done in ${seconds(started)}`);
+    return result;
+  } finally {
+    clearInterval(heartbeat);
+  }
+}
+
+/** Runs a script's body; a failure becomes one clear message and exit code 1. */
+export async function main(run) {
+  try {
+    await run();
+  } catch (error) {
+    say(error instanceof Failure ? `\n✗ ${error.message}` : `\n${error?.stack ?? error}`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,85 @@
+// A state directory: everything that a sandbox remembers between starts, readable by its owner only.
+
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+
+import { ROOT } from "./paths.mjs";
+import { atEnd, commandOf, endGroup, isAlive } from "./process.mjs";
+import { Failure, say } from "./progress.mjs";
+
+/** Marks a directory as ours; only such a one is ever emptied. */
+const MARKER = ".guildhall-state";
+const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY"];
+
+export class State {
+  constructor(directory) {
+    this.directory = directory;
+  }
+
+  /** Opens a state directory for one run, which nothing else may share; `fresh` empties it first. */
+  static async open(directory, { fresh }) {
+    const state = new State(directory);
+    const isOurs = existsSync(state.path(MARKER));
+    if (!isOurs && existsSync(directory) && readdirSync(directory).length > 0) {
+      throw new Failure(`${directory} is not empty and no state directory of Guildhall; choose another with --state`);
+    }
+    await state.#endLeftovers();
+    if (fresh) rmSync(directory, { recursive: true, force: true });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    state.write(MARKER, "State of a Guildhall sandbox. Delete the directory to forget it.\n");
+    state.write("run.json", JSON.stringify({ pid: process.pid }));
+    atEnd(() => rmSync(state.path("run.json"), { force: true }));
+    return state;
+  }
+
+  path(name) {
+    return join(this.directory, name);
+  }
+
+  /** As a person would type it. */
+  get label() {
+    const short = relative(ROOT, this.directory);
+    return short.startsWith("..") ? this.directory : short;
+  }
+
+  read(name) {
+    return existsSync(this.path(name)) ? readFileSync(this.path(name), "utf8") : undefined;
+  }
+
+  /** Whole or not at all. */
+  write(name, text) {
+    const path = this.path(name);
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
+  /** Remembers the group of wrangler's processes, so that a later start can end it if we cannot. */
+  rememberGroup(group, url) {
+    this.write("run.json", JSON.stringify({ pid: process.pid, group, url }));
+  }
+
+  /** Generates the secrets on the first start; gives the path of their file, and the admin token. */
+  secrets() {
+    if (!this.read("secrets.env")) {
+      const lines = SECRETS.map((name) => `${name}="${randomBytes(32).toString("hex")}"\n`);
+      this.write("secrets.env", lines.join(""));
+    }
+    const adminToken = this.read("secrets.env").match(/^ADMIN_TOKEN="(.*)"$/m)[1];
+    return { file: this.path("secrets.env"), adminToken };
+  }
+
+  /** Refuses a directory in use; ends what a start that was killed has left running. */
+  async #endLeftovers() {
+    const text = this.read("run.json");
+    if (!text) return;
+    const { pid, group, url } = JSON.parse(text);
+    if (isAlive(pid) && pid !== process.pid && commandOf(pid).includes("start.mjs")) {
+      throw new Failure(`${this.label} is in use: process ${pid} serves ${url ?? "soon"}. Stop it, or give --state and --port.`);
+    }
+    if (group && isAlive(-group)) {
+      say("• ending what an earlier start has left running …");
+      await endGroup(group);
+    }
+  }
+}

@@ -1,0 +1,70 @@
+// wrangler, with the Node that it wants, and quiet about everything but our Worker.
+
+import { createHash } from "node:crypto";
+import { createWriteStream, readFileSync, readdirSync } from "node:fs";
+
+import { findNode, nodeEnvironment } from "./node.mjs";
+import { fromRoot } from "./paths.mjs";
+import { capture, exitOf, start } from "./process.mjs";
+import { Failure, step } from "./progress.mjs";
+
+const WRANGLER = fromRoot("node_modules/wrangler/bin/wrangler.js");
+const LAST_LINES = 40;
+
+/** Without looking for updates, sending figures, or asking where we are. */
+export function wranglerEnvironment(extra = {}) {
+  return nodeEnvironment({
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
+    WRANGLER_HIDE_BANNER: "true",
+    WRANGLER_SEND_METRICS: "false",
+    WRANGLER_WRITE_LOGS: "false",
+    NO_COLOR: "1",
+    ...extra,
+  });
+}
+
+/** Runs a wrangler command to its end: `{ code, stdout, output }`. */
+export function wrangler(...args) {
+  return capture(findNode(), [WRANGLER, ...args], { env: wranglerEnvironment() });
+}
+
+/** Brings the local database up to date, unless it has seen exactly these migrations. */
+export async function migrateLocally(state) {
+  const hash = createHash("sha256");
+  for (const name of readdirSync(fromRoot("migrations")).sort()) {
+    if (name.endsWith(".sql")) hash.update(name).update(readFileSync(fromRoot("migrations", name)));
+  }
+  const wanted = hash.digest("hex");
+  if (state.read("migrated") === wanted) return;
+  await step("applying the D1 migrations", async () => {
+    const { code, output } = await wrangler("d1", "migrations", "apply", "DB", "--local", "--persist-to", state.path("storage"));
+    if (code !== 0) throw new Failure(`the migrations failed:\n${output}`);
+  });
+  state.write("migrated", wanted);
+}
+
+/**
+ * Starts `wrangler dev` on loopback. Secrets go by file, so that `ps` shows none. Gives the process, a promise of its
+ * end, and its last output; all of its output goes into wrangler.log in the state directory.
+ */
+export function startDev(state, { port, secretsFile }) {
+  const child = start(
+    findNode(),
+    [WRANGLER, "dev", "--ip", "127.0.0.1", "--port", `${port}`]
+      // Whichever port is free: two instances run side by side.
+      .concat("--inspector-port", "0", "--persist-to", state.path("storage"), "--env-file", secretsFile)
+      .concat("--show-interactive-dev-session=false"),
+    // A registry of its own: instances must not find each other's objects and queues.
+    { env: wranglerEnvironment({ WRANGLER_REGISTRY_PATH: state.path("registry") }), stdout: "pipe", stderr: "pipe" },
+  );
+  const log = createWriteStream(state.path("wrangler.log"), { mode: 0o600 });
+  const lines = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => {
+      log.write(text);
+      lines.push(...text.split("\n").filter((line) => line.trim()));
+      lines.splice(0, lines.length - LAST_LINES);
+    });
+  }
+  return { child, ended: exitOf(child, "exit"), lastOutput: () => lines.join("\n") };
+}

@@ -1,0 +1,82 @@
+// `npm start`: the whole platform on this machine, with a key that works.
+//
+//   -- --port N      where it listens (8787)        -- --fresh   forgets everything first
+//   -- --state DIR   what it remembers (.guildhall) -- --json    one JSON line instead of text
+
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { buildWorker } from "./lib/build.mjs";
+import { isFree, untilSilent } from "./lib/http.mjs";
+import { ROOT } from "./lib/paths.mjs";
+import { end, endWithNpm } from "./lib/process.mjs";
+import { Failure, main, say, seconds, step } from "./lib/progress.mjs";
+import { ensureKey, ensureModels, waitUntilUp } from "./lib/sandbox.mjs";
+import { setUp } from "./lib/setup.mjs";
+import { State } from "./lib/state.mjs";
+import { migrateLocally, startDev } from "./lib/wrangler.mjs";
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      port: { type: "string", default: "8787" },
+      state: { type: "string", default: resolve(ROOT, ".guildhall") },
+      fresh: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const port = Number(values.port);
+  if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Failure(`--port takes a port, not ${values.port}`);
+  return { ...values, port, state: resolve(values.state) };
+}
+
+async function serve({ port, state: directory, fresh, json }) {
+  const started = Date.now();
+  const state = await State.open(directory, { fresh });
+  if (!(await isFree(port))) throw new Failure(`port ${port} is taken; choose another with --port`);
+  await buildWorker(await setUp());
+  await migrateLocally(state);
+
+  const { file, adminToken } = state.secrets();
+  const url = `http://127.0.0.1:${port}`;
+  const dev = startDev(state, { port, secretsFile: file });
+  state.rememberGroup(dev.child.pid, url);
+  let hasEnded = false;
+  dev.ended.then(() => (hasEnded = true));
+  try {
+    await step("starting wrangler dev", () => waitUntilUp(url, () => hasEnded));
+    await ensureModels(url, adminToken);
+    const apiKey = await ensureKey(url, state);
+    announce({ url, apiKey, adminToken, json, state, took: seconds(started) });
+    const code = await Promise.race([dev.ended, untilSilent(port)]);
+    throw new Failure(code === undefined ? `nothing listens on port ${port} any more` : `wrangler ended with exit code ${code}`);
+  } catch (error) {
+    say(`\nThe last of ${state.label}/wrangler.log:\n${dev.lastOutput()}`);
+    throw error;
+  }
+}
+
+function announce({ url, apiKey, adminToken, json, state, took }) {
+  say(`• up after ${took}; logs in ${state.label}/wrangler.log`);
+  if (json) return void process.stdout.write(`${JSON.stringify({ url, api_key: apiKey, admin_token: adminToken })}\n`);
+  process.stdout.write(`
+  Base URL     ${url}
+  API key      ${apiKey}
+  Admin token  ${adminToken}
+
+  curl ${url}/v1/chat/completions \\
+    -H "authorization: Bearer ${apiKey}" \\
+    -H "content-type: application/json" \\
+    -d '{"model": "sandbox-small", "messages": [{"role": "user", "content": "Hello!"}]}'
+
+  Ctrl-C ends it. What it knows stays in ${state.label}.
+
+ready ${url}
+`);
+}
+
+await main(async () => {
+  endWithNpm();
+  await serve(readArguments());
+});
+await end(process.exitCode ?? 0);

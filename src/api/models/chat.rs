@@ -1,0 +1,51 @@
+//! Chat completions, in `OpenAI`'s form.
+
+use schemars::JsonSchema;
+
+use crate::app::Cx;
+use crate::auth::scope::Scope;
+use crate::gateway::completion::complete_chat;
+use crate::http::error::ApiError;
+use crate::http::input::RawJson;
+use crate::http::output::Output;
+use crate::http::route::Access;
+use crate::routes;
+
+routes! {
+    tag "Chat", dialect Tokaroo;
+    /// Create a chat completion.
+    ///
+    /// `OpenAI`'s request and answer, streaming and not, with tools, vision parts and structured output; fields that are
+    /// not known here are passed on. `model` is `auto`, `fast`, `max` or a registered model; the answer's `model` is the
+    /// one that was asked for. `x-tokaroo-cost` is the charge in US dollars (not on streams: it is in the usage).
+    Post "/v1/chat/completions" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_chat_completion;
+}
+
+/// What the document says of a request; `domain::chat::request` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename = "ChatCompletionRequest")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ChatCompletionRequest {
+    /// `auto` (the default), `fast`, `max`, or a registered model.
+    model: Option<String>,
+    /// The conversation: 1 to 10,000 messages with a `role` and `content` (a text or an array of parts).
+    messages: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Answer as server-sent events.
+    stream: Option<bool>,
+    /// `include_usage`: end the stream with a chunk that tells the usage.
+    stream_options: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Most output tokens of one choice.
+    max_tokens: Option<u64>,
+    /// As `max_tokens`; the name that reasoning models want.
+    max_completion_tokens: Option<u64>,
+    /// 0 to 2.
+    temperature: Option<f64>,
+    /// Choices, 1 to 128.
+    n: Option<u64>,
+    /// Tools that the model may call, at most 512.
+    tools: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
+}
+
+async fn create_chat_completion(cx: Cx, request: RawJson<ChatCompletionRequest>) -> Result<Output, ApiError> {
+    complete_chat(cx, &request.body).await
+}

@@ -1,0 +1,248 @@
+//! Models: what can be asked for by name, and what it costs.
+
+use guildhall_domain::ids::ModelId;
+use guildhall_domain::money::Rate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
+
+use super::page::{Page, PageQuery};
+use super::providers::Done;
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+use crate::http::input::{Json, Path, Query};
+use crate::http::output::Reply;
+use crate::http::route::Access;
+use crate::routes;
+use crate::store::models::models::{
+    ModelRow, count_models, delete_model as delete_model_row, find_model, list_models as list_model_rows,
+    put_model as put_model_row,
+};
+use crate::store::models::providers::find_provider;
+use crate::store::statement::run_both;
+
+routes! {
+    tag "Models", dialect TokenHub;
+    /// Create or update a model.
+    ///
+    /// It takes traffic as soon as the answer comes. Rates are US dollars per 1,000 tokens; an enabled model needs
+    /// both, 0 meaning free.
+    Post "/admin/v1/models" Access::Admin => put_model;
+    /// List models.
+    Get "/admin/v1/models" Access::Admin => list_models;
+    /// Change parts of a model.
+    ///
+    /// The id may contain slashes.
+    Patch "/admin/v1/models/{*id}" Access::Admin => patch_model;
+    /// Delete a model.
+    Delete "/admin/v1/models/{*id}" Access::Admin => delete_model;
+}
+
+/// A model, or parts of one; what is left out stays, or takes its default in a new one.
+#[derive(Deserialize, JsonSchema)]
+pub struct ModelFields {
+    /// Its id; may contain slashes. Needed to create one, ignored where the path names it.
+    id: Option<String>,
+    /// The provider that serves it; must exist. Needed to create one.
+    provider_id: Option<String>,
+    /// What the provider calls it; the id by default.
+    upstream_model: Option<String>,
+    /// Preference, 0 to 10; 5 by default.
+    weight: Option<i64>,
+    /// Context window in tokens; 0 means unknown.
+    max_context_tokens: Option<i64>,
+    /// Most output tokens of one answer; 0 (the default) means 4,096 when a call does not say.
+    max_output_tokens: Option<i64>,
+    /// US dollars per 1,000 input tokens.
+    #[schemars(with = "Option<f64>")]
+    input_per_1k: Option<Number>,
+    /// US dollars per 1,000 output tokens.
+    #[schemars(with = "Option<f64>")]
+    output_per_1k: Option<Number>,
+    /// US dollars per 1,000 input tokens that the provider read from its cache; the input rate by default.
+    #[schemars(with = "Option<f64>")]
+    cache_read_per_1k: Option<Number>,
+    /// Whether it takes traffic; false by default.
+    enabled: Option<bool>,
+}
+
+/// A model.
+#[derive(Serialize, JsonSchema)]
+pub struct Model {
+    id: String,
+    provider_id: String,
+    upstream_model: String,
+    weight: i64,
+    max_context_tokens: i64,
+    max_output_tokens: i64,
+    input_per_1k: f64,
+    output_per_1k: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_read_per_1k: Option<f64>,
+    enabled: bool,
+    pricing_source: String,
+    price_version: i64,
+}
+
+/// A model was changed.
+#[derive(Serialize, JsonSchema)]
+pub struct ModelChanged {
+    ok: bool,
+    model: Model,
+}
+
+const TOKENS_MAX: i64 = 100_000_000;
+
+async fn put_model(cx: Cx, Json(fields): Json<ModelFields>) -> Result<Reply<Done>, ApiError> {
+    let id = fields.id.clone().filter(|id| !id.is_empty());
+    let id = id.ok_or_else(|| ApiError::invalid("id", "model id required"))?;
+    if fields.provider_id.as_ref().is_none_or(String::is_empty) {
+        return Err(ApiError::invalid("provider_id", "provider_id required"));
+    }
+    let id: ModelId = id.parse().map_err(|e| ApiError::invalid("id", format!("id: {e}")))?;
+    if ["auto", "fast", "max", "*"].contains(&id.as_str()) {
+        return Err(ApiError::invalid("id", format!("{} is a routing mode, not a model's name", id.as_str())));
+    }
+    let known = find_model(id.as_str()).run(&*cx.ports.db).await?;
+    let priced = known.is_some() || (fields.input_per_1k.is_some() && fields.output_per_1k.is_some());
+    if fields.enabled == Some(true) && !priced {
+        let text = "an enabled model needs input_per_1k and output_per_1k (0 means free)";
+        return Err(ApiError::invalid("input_per_1k", text));
+    }
+    let mut row = known.unwrap_or_else(|| default_model(id.as_str()));
+    apply_fields(&mut row, fields)?;
+    store_model(&cx, &row).await?;
+    Ok(Reply(Done { ok: true }))
+}
+
+async fn patch_model(
+    cx: Cx,
+    (Path(id), Json(fields)): (Path, Json<ModelFields>),
+) -> Result<Reply<ModelChanged>, ApiError> {
+    let known = find_model(&id).run(&*cx.ports.db).await?;
+    let mut row = known.ok_or_else(|| ApiError::new(Kind::NotFound, "model not found"))?;
+    apply_fields(&mut row, fields)?;
+    store_model(&cx, &row).await?;
+    let stored = find_model(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("model"))?;
+    Ok(Reply(ModelChanged { ok: true, model: stored.try_into()? }))
+}
+
+async fn list_models(cx: Cx, Query(page): Query<PageQuery>) -> Result<Reply<Page<Model>>, ApiError> {
+    let (limit, offset) = (page.limit(), page.offset());
+    let (rows, total) = run_both(&*cx.ports.db, list_model_rows(limit, offset), count_models()).await?;
+    let items = rows.into_iter().map(Model::try_from).collect::<Result<_, _>>()?;
+    Ok(Reply(Page { items, total: total.map_or(0, |t| t.total), limit, offset }))
+}
+
+async fn delete_model(cx: Cx, Path(id): Path) -> Result<Reply<Done>, ApiError> {
+    delete_model_row(&id).run(&*cx.ports.db).await?;
+    cx.app.gateway.forget();
+    Ok(Reply(Done { ok: true }))
+}
+
+fn default_model(id: &str) -> ModelRow {
+    ModelRow {
+        id: id.to_owned(),
+        provider_id: String::new(),
+        upstream_model: id.to_owned(),
+        weight: 5,
+        max_context_tokens: 0,
+        max_output_tokens: 0,
+        input_rate: 0,
+        output_rate: 0,
+        cache_read_rate: None,
+        enabled: false,
+        pricing_source: "manual".to_owned(),
+        price_version: 1,
+    }
+}
+
+fn apply_fields(row: &mut ModelRow, fields: ModelFields) -> Result<(), ApiError> {
+    if let Some(provider_id) = fields.provider_id.filter(|id| !id.is_empty()) {
+        row.provider_id = provider_id;
+    }
+    if let Some(upstream_model) = fields.upstream_model.filter(|name| !name.is_empty()) {
+        row.upstream_model = upstream_model;
+    }
+    if let Some(weight) = fields.weight {
+        if !(0..=10).contains(&weight) {
+            return Err(ApiError::invalid("weight", "weight must be between 0 and 10"));
+        }
+        row.weight = weight;
+    }
+    for (field, value, place) in [
+        ("max_context_tokens", fields.max_context_tokens, &mut row.max_context_tokens),
+        ("max_output_tokens", fields.max_output_tokens, &mut row.max_output_tokens),
+    ] {
+        let Some(value) = value else { continue };
+        if !(0..=TOKENS_MAX).contains(&value) {
+            return Err(ApiError::invalid(field, format!("{field} must be between 0 and {TOKENS_MAX}")));
+        }
+        *place = value;
+    }
+    if let Some(rate) = fields.input_per_1k {
+        row.input_rate = read_rate("input_per_1k", &rate)?;
+    }
+    if let Some(rate) = fields.output_per_1k {
+        row.output_rate = read_rate("output_per_1k", &rate)?;
+    }
+    if let Some(rate) = fields.cache_read_per_1k {
+        row.cache_read_rate = Some(read_rate("cache_read_per_1k", &rate)?);
+    }
+    row.enabled = fields.enabled.unwrap_or(row.enabled);
+    Ok(())
+}
+
+fn read_rate(field: &'static str, dollars: &Number) -> Result<i64, ApiError> {
+    if dollars.as_f64().is_some_and(|value| value < 0.0) {
+        return Err(ApiError::invalid(field, format!("{field} must be >= 0")));
+    }
+    let rate = Rate::from_usd_per_1k(dollars).map_err(|e| ApiError::invalid(field, format!("{field}: {e}")))?;
+    Ok(rate.pico_usd_per_token())
+}
+
+async fn store_model(cx: &Cx, row: &ModelRow) -> Result<(), ApiError> {
+    if find_provider(&row.provider_id).run(&*cx.ports.db).await?.is_none() {
+        return Err(ApiError::invalid("provider_id", format!("provider {} does not exist", row.provider_id)));
+    }
+    put_model_row(
+        &row.id,
+        &row.provider_id,
+        &row.upstream_model,
+        row.weight,
+        row.max_context_tokens,
+        row.max_output_tokens,
+        row.input_rate,
+        row.output_rate,
+        row.cache_read_rate,
+        row.enabled,
+        &row.pricing_source,
+        cx.started_ms,
+    )
+    .run(&*cx.ports.db)
+    .await?;
+    cx.app.gateway.forget();
+    Ok(())
+}
+
+impl TryFrom<ModelRow> for Model {
+    type Error = ApiError;
+
+    fn try_from(row: ModelRow) -> Result<Self, ApiError> {
+        let per_1k = |rate| Rate::from_pico_usd_per_token(rate).map(Rate::to_usd_per_1k).map_err(ApiError::internal);
+        Ok(Self {
+            id: row.id,
+            provider_id: row.provider_id,
+            upstream_model: row.upstream_model,
+            weight: row.weight,
+            max_context_tokens: row.max_context_tokens,
+            max_output_tokens: row.max_output_tokens,
+            input_per_1k: per_1k(row.input_rate)?,
+            output_per_1k: per_1k(row.output_rate)?,
+            cache_read_per_1k: row.cache_read_rate.map(per_1k).transpose()?,
+            enabled: row.enabled,
+            pricing_source: row.pricing_source,
+            price_version: row.price_version,
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! Balance and usage.
+
+pub mod balance;
+pub mod usage;

@@ -1,0 +1,39 @@
+//! Whether the platform can serve.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::app::Cx;
+use crate::gateway::table::read_snapshot;
+use crate::http::error::ApiError;
+use crate::http::output::Output;
+use crate::http::route::Access;
+use crate::routes;
+
+routes! {
+    tag "Health", dialect TokenHub;
+    /// Check health.
+    ///
+    /// 200 when at least one provider and one model are there, else 503. The body is the union of both documented forms.
+    Get "/healthz" Access::Public => check_health;
+}
+
+/// Health.
+#[derive(Serialize, JsonSchema)]
+pub struct Health {
+    ok: bool,
+    /// `ok` or `unhealthy`.
+    status: &'static str,
+    /// Enabled providers.
+    adapters: usize,
+    /// Registered models.
+    models: usize,
+}
+
+async fn check_health(cx: Cx, (): ()) -> Result<Output, ApiError> {
+    let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
+    let (adapters, models) = (snapshot.adapters, snapshot.offers.len());
+    let ok = adapters > 0 && models > 0;
+    let health = Health { ok, status: if ok { "ok" } else { "unhealthy" }, adapters, models };
+    Ok(Output::json(&health).status(if ok { 200 } else { 503 }))
+}

@@ -1,0 +1,5 @@
+//! What operators and newcomers look at: health, metrics, documents, the front page.
+
+pub mod docs;
+pub mod health;
+pub mod metrics;

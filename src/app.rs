@@ -1,0 +1,83 @@
+//! What lives as long as an isolate ([`App`]) and what lives as long as a request ([`Cx`]).
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use guildhall_domain::credential::KeyHasher;
+
+use crate::api;
+use crate::auth::Caller;
+use crate::auth::cache::CredentialCache;
+use crate::config::Config;
+use crate::gateway::table::GatewayTable;
+use crate::http::table::RouteTable;
+use crate::meter::Meter;
+use crate::meter::limit::Admission;
+use crate::ports::Ports;
+
+/// One isolate: settings, the route table, and caches. No handle of the platform is kept here.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// Hashes credentials under the pepper.
+    pub hasher: KeyHasher,
+    /// The route table.
+    pub routes: RouteTable,
+    /// Keys seen lately.
+    pub credentials: CredentialCache,
+    /// Providers, models and their health.
+    pub gateway: GatewayTable,
+    /// Leases of limits and money.
+    pub meter: Meter,
+    /// Unlike that of any other isolate; the first half of request ids.
+    seed: u64,
+    requests: Cell<u64>,
+}
+
+impl App {
+    /// A new isolate.
+    ///
+    /// # Errors
+    /// When two routes claim one path.
+    pub fn new(config: Config, seed: u64) -> Result<Self, String> {
+        Ok(Self {
+            hasher: KeyHasher::new(&config.key_pepper),
+            config,
+            routes: RouteTable::build(api::ALL)?,
+            credentials: CredentialCache::default(),
+            gateway: GatewayTable::default(),
+            meter: Meter::new(seed),
+            seed,
+            requests: Cell::new(0),
+        })
+    }
+
+    /// A request id: unique, not secret.
+    #[must_use]
+    pub fn next_request_id(&self) -> String {
+        let count = self.requests.get().wrapping_add(1);
+        self.requests.set(count);
+        format!("req_{:016x}{count:016x}", self.seed)
+    }
+}
+
+/// All that a handler sees.
+#[derive(Clone)]
+pub struct Cx {
+    /// The isolate.
+    pub app: Rc<App>,
+    /// The outside.
+    pub ports: Rc<Ports>,
+    /// Who calls.
+    pub caller: Caller,
+    /// The place in the rate limit; given back when the last clone of this context is dropped.
+    pub admission: Option<Rc<Admission>>,
+    /// The request's id.
+    pub request_id: Rc<str>,
+    /// When the request came in.
+    pub started_ms: i64,
+    /// The address it was sent to, such as `https://api.example.com`; empty when unknown.
+    pub origin: Rc<str>,
+    /// The caller's address.
+    pub address: Rc<str>,
+}

@@ -1,0 +1,70 @@
+//! Credential → caller.
+
+pub mod cache;
+pub mod scope;
+
+use std::rc::Rc;
+
+use guildhall_domain::credential;
+
+use crate::app::App;
+use crate::http::error::{ApiError, Kind};
+use crate::meter::limit::Limits;
+use crate::ports::Ports;
+use scope::Scopes;
+
+/// Who calls.
+#[derive(Clone)]
+pub enum Caller {
+    /// Nobody known.
+    Nobody,
+    /// The holder of an API key.
+    Key(Rc<KeyCaller>),
+    /// The holder of the admin token.
+    Admin,
+}
+
+/// The holder of an API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCaller {
+    /// The key.
+    pub key_id: String,
+    /// Its owner, whose wallet pays.
+    pub account_id: String,
+    /// The product that issued it.
+    pub product: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// How much of it.
+    pub limits: Limits,
+}
+
+impl Caller {
+    /// The key's holder.
+    ///
+    /// # Errors
+    /// 401 when the caller has no key; routes with `Access::Key` never see it.
+    pub fn key(&self) -> Result<&Rc<KeyCaller>, ApiError> {
+        match self {
+            Self::Key(caller) => Ok(caller),
+            Self::Nobody | Self::Admin => Err(ApiError::new(Kind::MissingCredential, "An API key is required")),
+        }
+    }
+}
+
+/// Finds out who holds a credential; an empty one is nobody's.
+///
+/// # Errors
+/// 401 for a credential that is unknown or revoked, 500 when the database fails.
+pub async fn resolve_caller(app: &Rc<App>, ports: &Rc<Ports>, token: &str) -> Result<Caller, ApiError> {
+    if token.is_empty() {
+        return Ok(Caller::Nobody);
+    }
+    // An admin token may look like anything; a text that looks like a key is not compared with it.
+    let is_key = credential::is_key_shaped(token);
+    if !is_key && app.hasher.are_equal(token, &app.config.admin_token) {
+        return Ok(Caller::Admin);
+    }
+    let known = if is_key { cache::find_key(app, ports, token).await? } else { None };
+    known.map(Caller::Key).ok_or_else(|| ApiError::new(Kind::BadCredential, "Invalid or expired credential"))
+}

@@ -1,0 +1,66 @@
+//! What a key may do.
+
+/// One permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Read the account's own balance, usage and models: every key may.
+    Own,
+    /// Call models.
+    Chat,
+}
+
+impl Scope {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "",
+            Self::Chat => "chat",
+        }
+    }
+}
+
+/// The permissions of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scopes {
+    /// All of them.
+    All,
+    /// These, by name.
+    Only(Vec<String>),
+    /// None: what is stored could not be read.
+    Nothing,
+}
+
+impl Scopes {
+    /// Reads the stored JSON array; an empty one means all, an unreadable one nothing.
+    #[must_use]
+    pub fn read(stored: &str) -> Self {
+        match serde_json::from_str::<Vec<String>>(stored) {
+            Ok(names) if names.is_empty() => Self::All,
+            Ok(names) => Self::Only(names),
+            Err(_) => Self::Nothing,
+        }
+    }
+
+    /// Whether this may be done.
+    #[must_use]
+    pub fn allow(&self, scope: Scope) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => scope == Scope::Own || names.iter().any(|name| name == scope.name()),
+            Self::Nothing => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_is_everything_and_an_unreadable_one_nothing() {
+        assert!(Scopes::read("[]").allow(Scope::Chat));
+        assert!(Scopes::read(r#"["chat"]"#).allow(Scope::Chat));
+        assert!(!Scopes::read(r#"["plan"]"#).allow(Scope::Chat));
+        assert!(Scopes::read(r#"["plan"]"#).allow(Scope::Own));
+        assert!(!Scopes::read("chat").allow(Scope::Own));
+    }
+}

@@ -1,0 +1,37 @@
+//! Every name that `wrangler.toml` and the code share, once. `tests/config.rs` holds them together.
+
+/// The D1 database.
+pub const DB: &str = "DB";
+/// The queue of usage records, written by the `Wallet` objects and consumed by `jobs/usage.rs`.
+pub const USAGE_QUEUE: &str = "USAGE";
+/// Variable: `sandbox` or `live`.
+pub const MODE: &str = "MODE";
+/// Variable: `true` lets upstreams and other user-given addresses point at this machine.
+pub const ALLOW_LOOPBACK: &str = "ALLOW_LOOPBACK";
+/// Variable: what a provisioned account starts with, in US dollars.
+pub const FREE_BALANCE_USD: &str = "FREE_BALANCE_USD";
+/// Variable: keys one address may provision per hour.
+pub const PROVISIONS_PER_HOUR: &str = "PROVISIONS_PER_HOUR";
+/// Variable: longest wait for an upstream's first byte, in milliseconds.
+pub const FIRST_BYTE_MS: &str = "FIRST_BYTE_MS";
+/// Variable: longest silence within an upstream's stream, in milliseconds.
+pub const STALL_MS: &str = "STALL_MS";
+/// Secret: the admin token.
+pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
+/// Secret: the pepper of stored key hashes.
+pub const KEY_PEPPER: &str = "KEY_PEPPER";
+/// Secret: 32 bytes in hex that seal provider keys at rest.
+pub const SEAL_KEY: &str = "SEAL_KEY";
+
+/// Every variable and secret, for the configuration reader and its test.
+pub const SETTINGS: &[&str] = &[
+    MODE,
+    ALLOW_LOOPBACK,
+    FREE_BALANCE_USD,
+    PROVISIONS_PER_HOUR,
+    FIRST_BYTE_MS,
+    STALL_MS,
+    ADMIN_TOKEN,
+    KEY_PEPPER,
+    SEAL_KEY,
+];

@@ -1,0 +1,181 @@
+//! The attempts of a call: one route after the other, until one answers. Nothing is tried again once a byte has gone to
+//! the client, and a client's own mistake is never tried elsewhere.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
+use guildhall_domain::ids::ProviderId;
+use guildhall_domain::routing::{ErrorClass, classify_status, parse_retry_after};
+use guildhall_domain::sandbox::{self, SandboxBody};
+
+use super::provider::ProviderKind;
+use super::settlement::RunningCall;
+use super::table::{Offer, Provider};
+use crate::http::error::{ApiError, Kind};
+use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
+
+/// Routes tried for one call.
+pub const ATTEMPTS_MAX: usize = 3;
+/// Longest whole answer, in bytes.
+const ANSWER_MAX_BYTES: u32 = 32 << 20;
+/// A whole answer comes only when the model has finished; a stream begins much sooner.
+const WHOLE_ANSWER_FACTOR: u32 = 8;
+
+/// What came of one attempt.
+pub enum Attempt {
+    /// The upstream answered with success.
+    Answered(Inbound),
+    /// The client's request is wrong; no other upstream will take it.
+    Rejected(ApiError),
+    /// Another upstream may do better.
+    Failed(Failure),
+    /// The client left.
+    ClientGone,
+}
+
+/// Why an upstream gave no answer.
+pub struct Failure {
+    /// For the log.
+    pub cause: String,
+    /// What kind of failure it is.
+    pub class: ErrorClass,
+    /// Milliseconds that the upstream asks to wait; set when it is rate limited.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// The provider broke, or did not make sense.
+    #[must_use]
+    pub fn new(cause: impl std::fmt::Display) -> Self {
+        Self { cause: cause.to_string(), class: ErrorClass::Transient, retry_after_ms: None }
+    }
+}
+
+/// Sends the call to one upstream.
+pub async fn attempt(
+    call: &mut RunningCall,
+    offer: &Rc<Offer>,
+    request: &ChatRequest<'_>,
+    max_output_tokens: Option<u64>,
+) -> Attempt {
+    call.attempts += 1;
+    call.offer = Some(Rc::clone(offer));
+    let provider = &offer.provider;
+    let edit = UpstreamEdit {
+        model: &offer.upstream_model,
+        max_output_tokens,
+        max_output_field: provider.kind.max_output_field(),
+    };
+    let body = request.rewrite(&edit);
+    let started_ms = call.cx.ports.clock.now_ms();
+    let result = match provider.kind {
+        ProviderKind::Sandbox => Ok(answer_in_sandbox(&body, started_ms)),
+        ProviderKind::OpenAi | ProviderKind::Vllm => {
+            call.cx.ports.fetch.send(outbound(call, provider, body, request.stream())).await
+        }
+    };
+    let now_ms = call.cx.ports.clock.now_ms();
+    let attempt = judge(result, now_ms);
+    observe(call, &provider.id, &attempt, now_ms, now_ms - started_ms);
+    attempt
+}
+
+fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool) -> Outbound {
+    let config = &call.cx.app.config;
+    let mut headers = vec![("content-type", "application/json".to_owned())];
+    if let Some(authorization) = &provider.authorization {
+        headers.push(("authorization", authorization.clone()));
+    }
+    let (read, first_byte_ms) = if stream {
+        (ReadMode::Stream { max_bytes: ANSWER_MAX_BYTES, stall_ms: config.stall_ms }, config.first_byte_ms)
+    } else {
+        let wait_ms = config.first_byte_ms.saturating_mul(WHOLE_ANSWER_FACTOR);
+        (ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES }, wait_ms)
+    };
+    Outbound { method: "POST", url: provider.chat_url.clone(), headers, body: Some(body), read, first_byte_ms }
+}
+
+fn answer_in_sandbox(body: &[u8], now_ms: i64) -> Inbound {
+    let reply = sandbox::answer(body, u64::try_from(now_ms / 1_000).unwrap_or(0));
+    let body = match reply.body {
+        SandboxBody::Json(bytes) => InboundBody::Whole(bytes),
+        SandboxBody::Events(events) => {
+            let mut chunks: VecDeque<_> = events.into();
+            let first = chunks.pop_front().unwrap_or_default();
+            InboundBody::Stream { first, rest: StreamSource::Chunks(chunks, StreamEnd::Eof) }
+        }
+    };
+    Inbound { status: reply.status, content_type: String::new(), retry_after: String::new(), body }
+}
+
+fn judge(result: Result<Inbound, FetchError>, now_ms: i64) -> Attempt {
+    let inbound = match result {
+        Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered(inbound),
+        Ok(inbound) => inbound,
+        Err(FetchError::ClientGone) => return Attempt::ClientGone,
+        Err(FetchError::Broken(cause)) => return Attempt::Failed(Failure::new(cause)),
+        Err(FetchError::TimedOut) => return Attempt::Failed(Failure::new("timed out")),
+        Err(FetchError::TooLarge) => {
+            return Attempt::Failed(Failure::new("the answer is too large"));
+        }
+    };
+    let body = match &inbound.body {
+        InboundBody::Whole(body) => body.as_slice(),
+        InboundBody::Stream { first, .. } => first.as_slice(),
+    };
+    let text = || String::from_utf8_lossy(body.get(..500).unwrap_or(body)).into_owned();
+    match classify_status(inbound.status, body) {
+        ErrorClass::ClientError | ErrorClass::ContextOverflow => Attempt::Rejected(rejection(inbound.status, body)),
+        class @ (ErrorClass::RateLimited | ErrorClass::Auth | ErrorClass::NotFound | ErrorClass::Transient) => {
+            let retry_after_ms =
+                parse_retry_after(&inbound.retry_after, u64::try_from(now_ms).unwrap_or(0)).unwrap_or(1_000);
+            let retry_after_ms = (class == ErrorClass::RateLimited).then_some(retry_after_ms);
+            Attempt::Failed(Failure { cause: format!("{} {}", inbound.status, text()), class, retry_after_ms })
+        }
+    }
+}
+
+/// The upstream's own words about the client's mistake, in our dialect.
+fn rejection(status: u16, body: &[u8]) -> ApiError {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        error: Inner,
+    }
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        message: String,
+        #[serde(default)]
+        param: Option<String>,
+        #[serde(default)]
+        code: Option<serde_json::Value>,
+    }
+    let status = if (400..500).contains(&status) { status } else { 400 };
+    match serde_json::from_slice::<Envelope>(body) {
+        Ok(Envelope { error }) if !error.message.is_empty() => {
+            let mut rejection = ApiError::new(Kind::Rejected(status), error.message);
+            rejection.param = error.param;
+            if let Some(code) = error.code.filter(|code| !code.is_null()) {
+                rejection = rejection.with("code", code);
+            }
+            rejection
+        }
+        _ => ApiError::new(
+            Kind::Rejected(status),
+            format!("The model's provider refused the request with status {status}"),
+        ),
+    }
+}
+
+/// What the attempt says about the provider's health. A client's mistake and a client that left say nothing.
+fn observe(call: &RunningCall, provider_id: &ProviderId, attempt: &Attempt, now_ms: i64, latency_ms: i64) {
+    let mut health = call.cx.app.gateway.health.borrow_mut();
+    let health = health.entry(provider_id.clone()).or_default();
+    let now_ms = u64::try_from(now_ms).unwrap_or(0);
+    match attempt {
+        Attempt::Answered(_) => health.record_success(u64::try_from(latency_ms).unwrap_or(0), now_ms),
+        Attempt::Failed(failure) => health.record_error(failure.class, failure.retry_after_ms, now_ms),
+        Attempt::Rejected(_) | Attempt::ClientGone => {}
+    }
+}

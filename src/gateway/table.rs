@@ -1,0 +1,213 @@
+//! Providers and models as an isolate knows them, and the providers' health.
+//!
+//! The table is read from the database and kept. Up to [`FRESH_MS`] it is used as it is; up to [`STALE_MS`] it is used
+//! while its version (one row) is compared in the background; so a busy isolate never waits for it. Opened provider
+//! keys live in it: no longer than [`STALE_MS`] past the last request's check.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use guildhall_domain::ids::{ModelId, ProviderId};
+use guildhall_domain::money::Rate;
+use guildhall_domain::pricing::Price;
+use guildhall_domain::routing::ProviderHealth;
+use guildhall_domain::seal;
+
+use super::provider::{ProviderKind, key_context};
+use crate::app::App;
+use crate::ports::{PortError, Ports};
+use crate::store::models::models::{ModelRow, find_routing_version, list_models};
+use crate::store::models::providers::{ProviderRow, list_providers};
+use crate::store::statement::{FromRows, Query};
+
+const FRESH_MS: i64 = 1_000;
+const STALE_MS: i64 = 10_000;
+/// Rows read at most; the database holds no more than an administrator registered.
+const ROWS_MAX: i64 = 10_000;
+/// What a call may produce when neither the client nor the model's entry says.
+pub const DEFAULT_MAX_OUTPUT_TOKENS: u64 = 4_096;
+
+/// A provider that takes traffic.
+pub struct Provider {
+    /// Its id.
+    pub id: ProviderId,
+    /// Its kind.
+    pub kind: ProviderKind,
+    /// Where chat completions go.
+    pub chat_url: String,
+    /// `Bearer …`; `None` when it needs no key.
+    pub authorization: Option<String>,
+    /// Whether it takes traffic.
+    pub enabled: bool,
+}
+
+/// A model at a provider, with its price.
+pub struct Offer {
+    /// What clients call it.
+    pub model_id: ModelId,
+    /// What the provider calls it.
+    pub upstream_model: String,
+    /// Who serves it.
+    pub provider: Rc<Provider>,
+    /// What it costs.
+    pub price: Price,
+    /// Which version of the price.
+    pub price_version: i64,
+    /// Preference, 0 to 10.
+    pub weight: u8,
+    /// Context window in tokens; 0 means unknown.
+    pub max_context_tokens: u64,
+    /// Most output tokens of one answer; 0 means unknown.
+    pub max_output_tokens: u64,
+    /// Whether it takes traffic.
+    pub enabled: bool,
+}
+
+impl Offer {
+    /// Most output tokens to reckon with when the client does not say.
+    #[must_use]
+    pub const fn output_tokens_cap(&self) -> u64 {
+        if self.max_output_tokens > 0 { self.max_output_tokens } else { DEFAULT_MAX_OUTPUT_TOKENS }
+    }
+}
+
+/// One reading of the table.
+pub struct Snapshot {
+    version: i64,
+    /// Every model, by id.
+    pub offers: Vec<Rc<Offer>>,
+    /// How many providers take traffic.
+    pub adapters: usize,
+}
+
+/// The table of an isolate.
+#[derive(Default)]
+pub struct GatewayTable {
+    snapshot: RefCell<Option<Rc<Snapshot>>>,
+    checked_ms: Cell<i64>,
+    checking: Cell<bool>,
+    /// By provider id.
+    pub health: RefCell<HashMap<ProviderId, ProviderHealth>>,
+}
+
+impl GatewayTable {
+    /// Forgets the reading, after a provider or a model changed.
+    pub fn forget(&self) {
+        *self.snapshot.borrow_mut() = None;
+    }
+}
+
+/// The current table.
+///
+/// # Errors
+/// When the database fails and nothing young enough is known.
+pub async fn read_snapshot(app: &Rc<App>, ports: &Rc<Ports>) -> Result<Rc<Snapshot>, PortError> {
+    let table = &app.gateway;
+    let age_ms = ports.clock.now_ms() - table.checked_ms.get();
+    let known = table.snapshot.borrow().clone();
+    match known {
+        Some(snapshot) if age_ms < FRESH_MS => Ok(snapshot),
+        Some(snapshot) if age_ms < STALE_MS => {
+            if !table.checking.replace(true) {
+                let (app, ports_then) = (Rc::clone(app), Rc::clone(ports));
+                ports.background.spawn(Box::pin(async move {
+                    if let Err(error) = check(&app, &ports_then).await {
+                        ports_then.background.log(&format!("routing table: {error}"));
+                    }
+                    app.gateway.checking.set(false);
+                }));
+            }
+            Ok(snapshot)
+        }
+        // A check that was under way when its request's time ran out must not stop all later ones.
+        _ => {
+            table.checking.set(false);
+            check(app, ports).await
+        }
+    }
+}
+
+/// Compares the version, and reads the table anew when it differs.
+async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
+    let table = &app.gateway;
+    let known = table.snapshot.borrow().clone();
+    if let Some(snapshot) = known {
+        let version = find_routing_version().run(&*ports.db).await?;
+        if version.is_some_and(|v| v.version == snapshot.version) {
+            table.checked_ms.set(ports.clock.now_ms());
+            return Ok(snapshot);
+        }
+    }
+    let snapshot = Rc::new(load(app, ports).await?);
+    *table.snapshot.borrow_mut() = Some(Rc::clone(&snapshot));
+    table.checked_ms.set(ports.clock.now_ms());
+    Ok(snapshot)
+}
+
+async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
+    let queries = vec![
+        find_routing_version().statement,
+        list_providers(ROWS_MAX, 0).statement,
+        list_models(ROWS_MAX, 0).statement,
+    ];
+    let mut sets = ports.db.run(queries).await?.into_iter();
+    let mut next = || sets.next().unwrap_or_default();
+    let version = read(find_routing_version(), next())?.map_or(0, |v| v.version);
+    let providers: Vec<_> =
+        read(list_providers(0, 0), next())?.into_iter().filter_map(|row| open_provider(app, ports, row)).collect();
+    let models = read(list_models(0, 0), next())?;
+    let offers = models.into_iter().filter_map(|row| {
+        let provider = providers.iter().find(|provider| provider.id.as_str() == row.provider_id)?;
+        to_offer(row, Rc::clone(provider))
+    });
+    let offers = offers.collect();
+    let adapters = providers.iter().filter(|provider| provider.enabled).count();
+    Ok(Snapshot { version, offers, adapters })
+}
+
+fn read<T: FromRows>(_: Query<T>, set: crate::ports::RowSet) -> Result<T, PortError> {
+    T::from_rows(set)
+}
+
+/// A provider that cannot be used (its kind is refused here, its key does not open) is left out and logged.
+fn open_provider(app: &App, ports: &Ports, row: ProviderRow) -> Option<Rc<Provider>> {
+    let refuse = |why: &str| ports.background.log(&format!("provider {}: {why}", row.id));
+    let kind = ProviderKind::parse(&row.r#type, app.config.mode).map_err(|text| refuse(&text)).ok()?;
+    let key = match &row.sealed_key {
+        None => None,
+        Some(sealed) => match seal::open(&app.config.seal_key, &key_context(&row.id), sealed) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                refuse(&error.to_string());
+                return None;
+            }
+        },
+    };
+    Some(Rc::new(Provider {
+        chat_url: format!("{}/v1/chat/completions", row.base_url),
+        authorization: key.map(|key| format!("Bearer {key}")),
+        id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
+        kind,
+        enabled: row.enabled,
+    }))
+}
+
+fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
+    let rate = |pico_usd| Rate::from_pico_usd_per_token(pico_usd).ok();
+    let cache_read = match row.cache_read_rate {
+        None => None,
+        Some(pico_usd) => Some(rate(pico_usd)?),
+    };
+    Some(Rc::new(Offer {
+        price: Price { input: rate(row.input_rate)?, output: rate(row.output_rate)?, cache_read, cache_write: None },
+        model_id: row.id.parse().ok()?,
+        upstream_model: row.upstream_model,
+        enabled: row.enabled && provider.enabled,
+        provider,
+        price_version: row.price_version,
+        weight: u8::try_from(row.weight).unwrap_or(0),
+        max_context_tokens: u64::try_from(row.max_context_tokens).unwrap_or(0),
+        max_output_tokens: u64::try_from(row.max_output_tokens).unwrap_or(0),
+    }))
+}

@@ -1,0 +1,98 @@
+//! A chat stream on its way to the client: rewritten chunk by chunk, and settled exactly once, however it ends.
+
+use guildhall_domain::chat::stream::{StreamEnd as RewriterEnd, StreamFault, StreamRewriter};
+
+use super::settlement::{Outcome, RunningCall, Used};
+use crate::ports::{Flow, StreamEnd, StreamTap};
+
+/// The tap of one chat stream.
+pub struct ChatTap {
+    rewriter: StreamRewriter,
+    /// `None` once settled.
+    call: Option<RunningCall>,
+    chunks: u32,
+}
+
+/// How often a long stream looks after its lease.
+const KEEP_UP_CHUNKS: u32 = 64;
+
+impl ChatTap {
+    /// A tap for a call whose upstream has begun to answer, and what the client gets for the first chunk.
+    ///
+    /// # Errors
+    /// When the first chunk is a fault already: nothing has gone to the client, and the call may be tried elsewhere.
+    pub fn begin(
+        call: RunningCall,
+        hide_usage: bool,
+        first: &[u8],
+    ) -> Result<(Self, Vec<u8>), Box<(RunningCall, StreamFault)>> {
+        let mut rewriter = StreamRewriter::new(&call.asked_model, hide_usage);
+        let mut out = Vec::new();
+        match rewriter.push(first, &mut out) {
+            Err(fault) => Err(Box::new((call, fault))),
+            Ok(()) => {
+                let mut tap = Self { rewriter, call: Some(call), chunks: 0 };
+                tap.settle_if_done();
+                Ok((tap, out))
+            }
+        }
+    }
+
+    /// The books are closed before the client can see the end, so that it may read its usage at once.
+    fn settle_if_done(&mut self) {
+        if self.rewriter.saw_done() {
+            self.settle(Outcome::Completed);
+        }
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        let Some(call) = self.call.take() else { return };
+        let used = match self.rewriter.usage() {
+            Some(usage) => Used::Reported(usage),
+            None => Used::Estimated { output: self.rewriter.output_tokens_seen() },
+        };
+        call.settle(outcome, 200, used);
+    }
+}
+
+impl StreamTap for ChatTap {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Flow {
+        self.chunks += 1;
+        if self.chunks.is_multiple_of(KEEP_UP_CHUNKS)
+            && let Some(call) = &self.call
+        {
+            call.reservation.keep_up();
+        }
+        if let Err(fault) = self.rewriter.push(chunk, out) {
+            if let Some(call) = &self.call {
+                call.cx.ports.background.log(&format!("{}: {fault}", call.cx.request_id));
+            }
+            let message = "The model's provider failed in the middle of the answer.";
+            self.rewriter.finish(RewriterEnd::Failed { code: fault.code(), message }, out);
+            self.settle(Outcome::StreamBroken);
+            return Flow::Stop;
+        }
+        self.settle_if_done();
+        Flow::Continue
+    }
+
+    fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>) {
+        let written = match end {
+            StreamEnd::Eof => RewriterEnd::Eof,
+            StreamEnd::Broken | StreamEnd::ClientGone => RewriterEnd::Failed {
+                code: "upstream_reset",
+                message: "The connection to the model's provider broke in the middle of the answer.",
+            },
+            StreamEnd::Stalled => RewriterEnd::Failed {
+                code: "upstream_timeout",
+                message: "The model's provider stopped sending in the middle of the answer.",
+            },
+        };
+        self.rewriter.finish(written, out);
+        self.settle(match end {
+            _ if self.rewriter.saw_done() => Outcome::Completed,
+            StreamEnd::ClientGone => Outcome::ClientGone,
+            StreamEnd::Eof | StreamEnd::Broken | StreamEnd::Stalled => Outcome::StreamBroken,
+        });
+    }
+}

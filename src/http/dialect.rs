@@ -1,0 +1,136 @@
+//! The five error dialects, one renderer.
+
+use serde_json::{Map, Value, json};
+
+use super::error::{ApiError, Kind};
+use super::output::Output;
+
+/// In whose words a route's errors are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `{"error": "text", "message"?}`: Tokaroo, and so the `OpenAI` surface.
+    Tokaroo,
+    /// `{"error": {code, type, message, resolution_hint}}`.
+    ToolRouter,
+    /// `{"error": "text", "details"?}`.
+    Toku,
+    /// `{"detail": …}`, wrong input as a 422 list.
+    FastApi,
+    /// `{"error": "text"}` with `TokenHub`'s texts.
+    TokenHub,
+}
+
+impl Dialect {
+    /// The dialect of a path that no route claims.
+    #[must_use]
+    pub fn of_path(path: &str) -> Self {
+        if path.starts_with("/admin") {
+            Self::TokenHub
+        } else if path.starts_with("/api/v1") {
+            Self::FastApi
+        } else if path.starts_with("/api") {
+            Self::Toku
+        } else {
+            Self::ToolRouter
+        }
+    }
+
+    /// Says the error.
+    #[must_use]
+    pub fn render(self, error: &ApiError, request_id: &str) -> Output {
+        let status = match (self, error.kind) {
+            (Self::FastApi, Kind::InvalidInput) => 422,
+            (_, kind) => kind.status(),
+        };
+        let mut body = match self {
+            Self::Tokaroo => tokaroo(error),
+            Self::ToolRouter => toolrouter(error),
+            Self::Toku => json!({ "error": error.message }),
+            Self::FastApi => fastapi(error),
+            Self::TokenHub => json!({ "error": tokenhub_text(error) }),
+        };
+        if let Value::Object(fields) = &mut body {
+            for (name, value) in &error.details {
+                fields.insert((*name).to_owned(), value.clone());
+            }
+            if matches!(error.kind, Kind::Internal) {
+                fields.insert("request_id".to_owned(), request_id.into());
+            }
+        }
+        let mut output = Output::json(&body).status(status);
+        output.headers.extend(error.headers.iter().cloned());
+        output
+    }
+}
+
+fn tokaroo(error: &ApiError) -> Value {
+    let code = match error.kind {
+        Kind::MissingCredential => "Missing Authorization header",
+        Kind::BadCredential => "Invalid or expired credential",
+        Kind::InsufficientFunds => "billing_required",
+        Kind::RateLimited => "Rate limit exceeded",
+        _ => {
+            return with_param(json!({ "error": error.message, "message": error.message }), error);
+        }
+    };
+    json!({ "error": code, "message": error.message })
+}
+
+fn with_param(mut body: Value, error: &ApiError) -> Value {
+    if let (Value::Object(fields), Some(param)) = (&mut body, &error.param) {
+        fields.insert("param".to_owned(), param.as_str().into());
+    }
+    body
+}
+
+fn toolrouter(error: &ApiError) -> Value {
+    let (code, r#type, hint) = match error.kind {
+        Kind::InvalidInput => ("INVALID_INPUT", "validation", "Correct the named field and send the request again"),
+        Kind::BodyTooLarge => ("BODY_TOO_LARGE", "validation", "Send a smaller body"),
+        Kind::MethodNotAllowed => ("METHOD_NOT_ALLOWED", "validation", "Use a method of the Allow header"),
+        Kind::Conflict => ("CONFLICT", "validation", "Read the current state and try again"),
+        Kind::IdempotencyMismatch => {
+            ("IDEMPOTENCY_MISMATCH", "validation", "Use a new Idempotency-Key for another request")
+        }
+        Kind::Rejected(_) => ("INVALID_INPUT", "validation", "Correct the request as the message says"),
+        Kind::MissingCredential => {
+            ("AUTH_REQUIRED", "auth", "Send Authorization: Bearer <key>; POST /v1/auth/provision gives a free key")
+        }
+        Kind::BadCredential => ("AUTH_FAILED", "auth", "Check the key, or get one with POST /v1/auth/provision"),
+        Kind::Forbidden => ("FORBIDDEN", "auth", "Use a credential with the needed scope"),
+        Kind::InsufficientFunds => ("INSUFFICIENT_CREDITS", "billing", "Add credits to the account"),
+        Kind::NotFound => ("NOT_FOUND", "not_found", "Check the path and the id; GET /openapi.json lists every route"),
+        Kind::RateLimited => ("RATE_LIMIT_EXCEEDED", "rate_limit", "Wait for the seconds of Retry-After"),
+        Kind::UpstreamFailed => ("HANDLER_ERROR", "provider", "Try again later"),
+        Kind::Unavailable => ("UNAVAILABLE", "provider", "Try again later"),
+        Kind::Internal => ("INTERNAL", "provider", "Try again later; tell support the x-request-id"),
+    };
+    let mut inner = Map::new();
+    inner.insert("code".into(), code.into());
+    inner.insert("type".into(), r#type.into());
+    inner.insert("message".into(), error.message.as_str().into());
+    inner.insert("resolution_hint".into(), hint.into());
+    if let Some(param) = &error.param {
+        inner.insert("param".into(), param.as_str().into());
+    }
+    // Tokaroo's clients read a text at the top; ToolRouter's read the object. Shared paths serve both.
+    json!({ "error": inner, "message": error.message })
+}
+
+fn fastapi(error: &ApiError) -> Value {
+    if error.kind != Kind::InvalidInput {
+        return json!({ "detail": error.message });
+    }
+    let mut location = vec![Value::from("body")];
+    location.extend(error.param.iter().flat_map(|p| p.split('.')).map(Value::from));
+    json!({ "detail": [{ "loc": location, "msg": error.message, "type": "value_error" }] })
+}
+
+fn tokenhub_text(error: &ApiError) -> String {
+    match error.kind {
+        Kind::MissingCredential => "missing admin token".to_owned(),
+        Kind::BadCredential => "invalid admin token".to_owned(),
+        Kind::RateLimited => "rate limit exceeded".to_owned(),
+        _ => error.message.clone(),
+    }
+}

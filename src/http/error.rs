@@ -1,0 +1,158 @@
+//! What can go wrong, once; `dialect.rs` says it in each API's words.
+
+use serde_json::Value;
+
+use crate::meter::limit::Standing;
+
+/// The kinds of failure that a client can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 400 (FastAPI: 422): the input is not what the route takes.
+    InvalidInput,
+    /// 401: no credential.
+    MissingCredential,
+    /// 401: a credential that is unknown, revoked or expired.
+    BadCredential,
+    /// 402: the balance does not cover the call.
+    InsufficientFunds,
+    /// 403: the credential may not do this.
+    Forbidden,
+    /// 404: no such thing, or not yours.
+    NotFound,
+    /// 405: the path exists, the method does not.
+    MethodNotAllowed,
+    /// 409: the thing's state does not allow it.
+    Conflict,
+    /// 413: the body is over the route's limit.
+    BodyTooLarge,
+    /// 422: an idempotency key was used again with another body.
+    IdempotencyMismatch,
+    /// 429: a rate limit.
+    RateLimited,
+    /// A client error that the upstream found: its status and its message are passed on.
+    Rejected(u16),
+    /// 502: every upstream failed.
+    UpstreamFailed,
+    /// 503: nothing is there to do it.
+    Unavailable,
+    /// 500: our fault.
+    Internal,
+}
+
+impl Kind {
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::InvalidInput => 400,
+            Self::MissingCredential | Self::BadCredential => 401,
+            Self::InsufficientFunds => 402,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Conflict => 409,
+            Self::BodyTooLarge => 413,
+            Self::IdempotencyMismatch => 422,
+            Self::RateLimited => 429,
+            Self::Rejected(status) => status,
+            Self::UpstreamFailed => 502,
+            Self::Unavailable => 503,
+            Self::Internal => 500,
+        }
+    }
+}
+
+/// A failure on its way to a client.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// What kind.
+    pub kind: Kind,
+    /// One sentence for the client; never a cause, an address or a secret.
+    pub message: String,
+    /// The input that is wrong, such as `messages[2].role`.
+    pub param: Option<String>,
+    /// Fields that go beside the message, such as `balance_usd`.
+    pub details: Vec<(&'static str, Value)>,
+    /// Headers of the answer, such as `retry-after`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The caller's place in the limit that refused it, for the headers.
+    pub standing: Option<Standing>,
+    /// For the log only.
+    pub cause: Option<String>,
+}
+
+impl ApiError {
+    /// A failure of this kind with this sentence.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            param: None,
+            details: Vec::new(),
+            headers: Vec::new(),
+            standing: None,
+            cause: None,
+        }
+    }
+
+    /// A wrong input; `param` names it.
+    #[must_use]
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        let mut error = Self::new(Kind::InvalidInput, message);
+        error.param = Some(param.into()).filter(|p: &String| !p.is_empty());
+        error
+    }
+
+    /// Something the caller may not know of, or that does not exist.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Kind::NotFound, format!("{what} not found"))
+    }
+
+    /// Our own fault; the cause is logged.
+    #[must_use]
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::new(Kind::Internal, "Something went wrong on our end").caused_by(cause)
+    }
+
+    /// Adds what is only logged.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Adds a field to the answer.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+
+    /// Adds `Retry-After`: seconds after which another try makes sense.
+    #[must_use]
+    pub fn retry_after_s(self, seconds: u32) -> Self {
+        self.header("retry-after", seconds.to_string())
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds the caller's place in the limit.
+    #[must_use]
+    pub fn standing(mut self, standing: Standing) -> Self {
+        self.standing = Some(standing);
+        self
+    }
+}
+
+impl From<crate::ports::PortError> for ApiError {
+    fn from(error: crate::ports::PortError) -> Self {
+        Self::internal(error)
+    }
+}

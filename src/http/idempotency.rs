@@ -1,0 +1,227 @@
+//! `Idempotency-Key`: a request that is sent again gets the first one's answer, and nothing runs or costs twice.
+//!
+//! The truth is one `Idempotency` object per caller and key. An answer is kept when the request had an effect: every
+//! answer but a 402, a 429 and a 5xx. A stream is kept as it went out, and replayed whole.
+
+use std::rc::Rc;
+
+use durable_objects::idempotency::protocol::{
+    Answer, BODY_MAX_BYTES, Body as StoredBody, Command, Idempotency, Reply, name,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::dialect::Dialect;
+use super::error::{ApiError, Kind};
+use super::input::{FromRequest, Raw};
+use super::output::{Body, Output};
+use super::request::{Request, WholeBody};
+use super::route::Route;
+use crate::app::Cx;
+use crate::auth::Caller;
+use crate::ports::{Flow, Ports, StreamEnd, StreamTap, ask};
+
+/// How long a duplicate waits for the first request's answer.
+const WAIT_MAX_MS: i64 = 25_000;
+const KEY_MAX_CHARS: usize = 255;
+
+/// Runs a route's handler unless the same request has run before.
+///
+/// # Errors
+/// The handler's; 409 while the first request still runs, 422 when the key was used for another body.
+pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Result<Output, ApiError> {
+    let key = std::mem::take(&mut request.head.idempotency_key);
+    if key.len() > KEY_MAX_CHARS {
+        return Err(ApiError::invalid(
+            "Idempotency-Key",
+            format!("Idempotency-Key is longer than {KEY_MAX_CHARS} characters"),
+        ));
+    }
+    let guard = Guard { ports: Rc::clone(&cx.ports), name: name(&caller_name(&cx), &key) };
+    let head = request.head.clone();
+    let params = request.params.clone();
+    let body_max_bytes = request.body_max_bytes;
+    let Raw(body) = Raw::from_request(request).await?;
+    let token = cx.request_id.to_string();
+    if let Some(answer) = guard.begin(&token, &fingerprint(route, &head.path, &head.query, &body)).await? {
+        return Ok(replay(answer));
+    }
+    let request = Request { head, body: Some(Box::new(WholeBody(body))), params, body_max_bytes };
+    let request_id = Rc::clone(&cx.request_id);
+    let answer = (route.handler)(cx, request).await;
+    let output = match answer {
+        Ok(output) => output,
+        Err(error) if may_run_again(error.kind.status()) => {
+            guard.close(Command::Abandon { token }).await;
+            return Err(error);
+        }
+        Err(error) => {
+            let rendered = render(route.dialect, &error, &request_id);
+            guard.close(Command::Finish { token, answer: rendered }).await;
+            return Err(error);
+        }
+    };
+    Ok(keep(guard, token, output).await)
+}
+
+const fn may_run_again(status: u16) -> bool {
+    status == 429 || status == 402 || status >= 500
+}
+
+fn render(dialect: Dialect, error: &ApiError, request_id: &str) -> Answer {
+    let output = dialect.render(error, request_id);
+    let Body::Whole(body) = output.body else {
+        return Answer { status: output.status, headers: Vec::new(), body: StoredBody(Vec::new()) };
+    };
+    Answer { status: output.status, headers: to_stored(&output.headers), body: StoredBody(body) }
+}
+
+async fn keep(guard: Guard, token: String, output: Output) -> Output {
+    let Output { status, headers, body } = output;
+    let stored = to_stored(&headers);
+    match body {
+        Body::Relay { first, rest: Some((source, tap)) } => {
+            let kept = (first.len() <= BODY_MAX_BYTES).then(|| first.clone());
+            let tap = KeepingTap { inner: tap, kept, status, headers: stored, guard, token };
+            Output { status, headers, body: Body::Relay { first, rest: Some((source, Box::new(tap))) } }
+        }
+        Body::Whole(bytes) | Body::Relay { first: bytes, rest: None } => {
+            let answer = Answer { status, headers: stored, body: StoredBody(bytes.clone()) };
+            guard.close(Command::Finish { token, answer }).await;
+            Output { status, headers, body: Body::Whole(bytes) }
+        }
+        Body::Empty => {
+            let answer = Answer { status, headers: stored, body: StoredBody(Vec::new()) };
+            guard.close(Command::Finish { token, answer }).await;
+            Output { status, headers, body: Body::Empty }
+        }
+    }
+}
+
+fn to_stored(headers: &[(&'static str, String)]) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+/// The headers that an answer can have before the pipeline adds its own; only these are replayed.
+const REPLAYED_HEADERS: [&str; 5] = ["content-type", "x-tokaroo-cost", "x-tokaroo-cache", "cache-control", "location"];
+
+fn replay(answer: Answer) -> Output {
+    let body = if answer.body.0.is_empty() { Body::Empty } else { Body::Whole(answer.body.0) };
+    let headers = REPLAYED_HEADERS
+        .into_iter()
+        .filter_map(|name| answer.headers.iter().find(|(n, _)| n == name).map(|(_, value)| (name, value.clone())))
+        .collect();
+    Output { status: answer.status, headers, body }.header("idempotency-replay", "true")
+}
+
+fn caller_name(cx: &Cx) -> String {
+    match &cx.caller {
+        Caller::Key(key) => key.account_id.clone(),
+        Caller::Admin => "admin".to_owned(),
+        Caller::Nobody => format!("address {}", cx.address),
+    }
+}
+
+fn fingerprint(route: &Route, path: &str, query: &str, body: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(format!("{} {path}?{query}\n", route.method.name()));
+    digest.update(body);
+    format!("{:x}", digest.finalize())
+}
+
+struct Guard {
+    ports: Rc<Ports>,
+    name: String,
+}
+
+impl Guard {
+    /// `None` when the request is to run; the stored answer when it has run.
+    async fn begin(&self, token: &str, fingerprint: &str) -> Result<Option<Answer>, ApiError> {
+        let started_ms = self.ports.clock.now_ms();
+        let mut pause_ms = 10;
+        loop {
+            let command = Command::Begin { fingerprint: fingerprint.to_owned(), token: token.to_owned() };
+            match ask::<Idempotency>(&*self.ports.objects, &self.name, &command).await? {
+                Reply::Started => return Ok(None),
+                Reply::Stored { answer } => return Ok(Some(answer)),
+                Reply::Mismatch => {
+                    let text = "This Idempotency-Key was used for another request";
+                    return Err(ApiError::new(Kind::IdempotencyMismatch, text));
+                }
+                Reply::TooLarge { status } => {
+                    let text =
+                        format!("The same request has run with status {status}; its answer was too large to keep");
+                    return Err(ApiError::new(Kind::Conflict, text));
+                }
+                Reply::InFlight { .. } if self.ports.clock.now_ms() - started_ms < WAIT_MAX_MS => {
+                    self.ports.clock.sleep_ms(pause_ms).await;
+                    pause_ms = (pause_ms * 2).min(500);
+                }
+                Reply::InFlight { .. } => {
+                    let text = "The same request is still running";
+                    return Err(ApiError::new(Kind::Conflict, text).retry_after_s(5));
+                }
+                other => return Err(ApiError::internal(format!("idempotency: {other:?}"))),
+            }
+        }
+    }
+
+    async fn close(&self, command: Command) {
+        for pause_ms in [50, 200, 1_000] {
+            match ask::<Idempotency>(&*self.ports.objects, &self.name, &command).await {
+                Ok(_) => return,
+                Err(error) => self.ports.background.log(&format!("idempotency: {error}")),
+            }
+            self.ports.clock.sleep_ms(pause_ms).await;
+        }
+    }
+}
+
+/// Keeps what goes to the client, and files it when the stream has ended.
+struct KeepingTap {
+    inner: Box<dyn StreamTap>,
+    /// `None` once the stream is too large to keep.
+    kept: Option<Vec<u8>>,
+    status: u16,
+    headers: Vec<(String, String)>,
+    guard: Guard,
+    token: String,
+}
+
+impl KeepingTap {
+    fn keep(&mut self, written: &[u8]) {
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(written);
+            if kept.len() > BODY_MAX_BYTES {
+                // The object remembers that it was too large; the bytes need not travel.
+                kept.truncate(BODY_MAX_BYTES + 1);
+            }
+        }
+    }
+
+    fn file(&mut self) {
+        let body = self.kept.take().unwrap_or_else(|| vec![0; BODY_MAX_BYTES + 1]);
+        let answer = Answer { status: self.status, headers: std::mem::take(&mut self.headers), body: StoredBody(body) };
+        let command = Command::Finish { token: std::mem::take(&mut self.token), answer };
+        let guard = Guard { ports: Rc::clone(&self.guard.ports), name: self.guard.name.clone() };
+        self.guard.ports.background.spawn(Box::pin(async move { guard.close(command).await }));
+    }
+}
+
+impl StreamTap for KeepingTap {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Flow {
+        let before = out.len();
+        let flow = self.inner.push(chunk, out);
+        self.keep(out.get(before..).unwrap_or_default());
+        if flow == Flow::Stop {
+            self.file();
+        }
+        flow
+    }
+
+    fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>) {
+        let before = out.len();
+        self.inner.end(end, out);
+        self.keep(out.get(before..).unwrap_or_default());
+        self.file();
+    }
+}

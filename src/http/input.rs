@@ -1,0 +1,134 @@
+//! What handlers take: path parameters, queries and bodies, checked before the handler runs.
+
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, Kind};
+use super::request::{BodyError, Request};
+
+/// What can be read from a request.
+pub trait FromRequest: Sized {
+    /// Reads it.
+    fn from_request(request: Request) -> impl Future<Output = Result<Self, ApiError>>;
+}
+
+/// What can be read from a request's head alone.
+pub trait FromHead: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// 400 when a parameter is missing or not of its type.
+    fn from_head(request: &Request) -> Result<Self, ApiError>;
+}
+
+/// The value of the route's only path parameter.
+pub struct Path(pub String);
+
+/// A typed query string; unknown parameters are ignored.
+pub struct Query<T>(pub T);
+
+/// A typed JSON body; unknown fields are ignored.
+pub struct Json<T>(pub T);
+
+/// The body as it came.
+pub struct Raw(pub Vec<u8>);
+
+/// A JSON body as it came, which the handler checks itself because its bytes go on; `T` is what the document says of it.
+pub struct RawJson<T> {
+    /// The bytes.
+    pub body: Vec<u8>,
+    shape: PhantomData<T>,
+}
+
+impl FromHead for Path {
+    fn from_head(request: &Request) -> Result<Self, ApiError> {
+        let (_, value) = request.params.first().ok_or_else(|| ApiError::internal("the route has no parameter"))?;
+        Ok(Self(value.clone()))
+    }
+}
+
+impl<T: DeserializeOwned> FromHead for Query<T> {
+    fn from_head(request: &Request) -> Result<Self, ApiError> {
+        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(request.head.query.as_bytes()));
+        serde_path_to_error::deserialize(pairs)
+            .map(Self)
+            .map_err(|e| ApiError::invalid(e.path().to_string(), format!("query: {}", e.inner())))
+    }
+}
+
+impl FromRequest for () {
+    async fn from_request(_: Request) -> Result<Self, ApiError> {
+        Ok(())
+    }
+}
+
+impl FromRequest for Path {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        Self::from_head(&request)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        Self::from_head(&request)
+    }
+}
+
+impl FromRequest for Raw {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        let max_bytes = request.body_max_bytes;
+        let Some(source) = request.body else {
+            return Ok(Self(Vec::new()));
+        };
+        source.read(max_bytes).await.map(Self).map_err(|error| match error {
+            BodyError::TooLarge => too_large(max_bytes),
+            BodyError::Broken => ApiError::invalid("", "The request body ended early"),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Json<T> {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        let Raw(body) = Raw::from_request(request).await?;
+        read_json(&body).map(Self)
+    }
+}
+
+impl<T> FromRequest for RawJson<T> {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        let Raw(body) = Raw::from_request(request).await?;
+        Ok(Self { body, shape: PhantomData })
+    }
+}
+
+impl<H: FromHead, B: FromRequest> FromRequest for (H, B) {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        let head = H::from_head(&request)?;
+        Ok((head, B::from_request(request).await?))
+    }
+}
+
+/// Reads a JSON body; an empty one counts as `{}`.
+///
+/// # Errors
+/// 400 that names the field, or the line and column where the JSON breaks.
+pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let param = e.path().to_string();
+        let param = if param == "." { String::new() } else { param };
+        let text = if e.inner().is_data() { e.inner().to_string() } else { format!("invalid JSON: {}", e.inner()) };
+        ApiError::invalid(param, text)
+    })?;
+    reader.end().map_err(|e| ApiError::invalid("", format!("invalid JSON: {e}")))?;
+    Ok(value)
+}
+
+/// The answer to a body over the limit.
+#[must_use]
+pub fn too_large(max_bytes: u32) -> ApiError {
+    ApiError::new(Kind::BodyTooLarge, format!("The request body is larger than {max_bytes} bytes"))
+        .with("max_bytes", max_bytes)
+}

@@ -1,0 +1,11 @@
+//! HTTP: routes as data, inputs, outputs, error dialects, and the pipeline that reads as the security policy.
+
+pub mod dialect;
+pub mod error;
+pub mod idempotency;
+pub mod input;
+pub mod output;
+pub mod request;
+pub mod route;
+pub mod serve;
+pub mod table;

@@ -1,0 +1,95 @@
+//! What a handler gives back.
+
+use serde::Serialize;
+
+use crate::ports::{StreamSource, StreamTap};
+
+/// An answer.
+pub struct Output {
+    /// HTTP status.
+    pub status: u16,
+    /// Header names (lower case) and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// None.
+    Empty,
+    /// All of it.
+    Whole(Vec<u8>),
+    /// What is here already, then an upstream's stream, seen chunk by chunk by the tap.
+    Relay {
+        /// Sent at once.
+        first: Vec<u8>,
+        /// What follows; `None` when the first part was all.
+        rest: Option<(StreamSource, Box<dyn StreamTap>)>,
+    },
+}
+
+impl Output {
+    /// An empty 204.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { status: 204, headers: Vec::new(), body: Body::Empty }
+    }
+
+    /// A 200 of bytes.
+    #[must_use]
+    pub fn bytes(content_type: &str, body: Vec<u8>) -> Self {
+        Self { status: 200, headers: vec![("content-type", content_type.to_owned())], body: Body::Whole(body) }
+    }
+
+    /// A 200 of text.
+    #[must_use]
+    pub fn text(content_type: &str, body: impl Into<String>) -> Self {
+        Self::bytes(content_type, body.into().into_bytes())
+    }
+
+    /// A 200 of JSON.
+    #[must_use]
+    pub fn json(body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => Self::bytes("application/json", body),
+            // Only a map with keys that are not text, or a failing Serialize of ours, comes here.
+            Err(_) => Self::text("application/json", r#"{"error":"Something went wrong on our end"}"#).status(500),
+        }
+    }
+
+    /// With another status.
+    #[must_use]
+    pub const fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// A typed JSON answer: `OpenAPI` knows its shape.
+pub struct Reply<T>(pub T);
+
+/// What a handler may return.
+pub trait IntoOutput {
+    /// Converts.
+    fn into_output(self) -> Output;
+}
+
+impl IntoOutput for Output {
+    fn into_output(self) -> Output {
+        self
+    }
+}
+
+impl<T: Serialize> IntoOutput for Reply<T> {
+    fn into_output(self) -> Output {
+        Output::json(&self.0)
+    }
+}

@@ -1,0 +1,81 @@
+//! A request as it comes in: the few head fields that the house reads, and a body that nobody has read yet.
+
+use crate::ports::Pending;
+
+/// The head fields that the house reads, in the order in which the platform hands them over.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// `GET`, `POST` …
+    pub method: String,
+    /// The path, percent-encoded as it came.
+    pub path: String,
+    /// The query string, without `?`.
+    pub query: String,
+    /// `authorization`.
+    pub authorization: String,
+    /// `x-api-key`.
+    pub api_key: String,
+    /// `content-length`; empty when chunked or absent.
+    pub content_length: String,
+    /// `idempotency-key`.
+    pub idempotency_key: String,
+    /// `origin`.
+    pub origin: String,
+    /// `accept`.
+    pub accept: String,
+    /// `access-control-request-method`.
+    pub preflight_method: String,
+    /// The caller's address as the network edge saw it; empty on a local run.
+    pub address: String,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    /// Longer than the limit.
+    TooLarge,
+    /// The connection broke.
+    Broken,
+}
+
+/// A body that has not been read.
+pub trait BodySource {
+    /// Reads all of it, at most `max_bytes`.
+    fn read(self: Box<Self>, max_bytes: u32) -> Pending<'static, Result<Vec<u8>, BodyError>>;
+}
+
+/// A request.
+pub struct Request {
+    /// Its head.
+    pub head: Head,
+    /// Its body; `None` once taken.
+    pub body: Option<Box<dyn BodySource>>,
+    /// Path parameters, decoded; filled by the route table.
+    pub params: Vec<(String, String)>,
+    /// Body limit of the route.
+    pub body_max_bytes: u32,
+}
+
+impl Request {
+    /// A request that no route has matched yet.
+    #[must_use]
+    pub fn new(head: Head, body: Option<Box<dyn BodySource>>) -> Self {
+        Self { head, body, params: Vec::new(), body_max_bytes: 0 }
+    }
+
+    /// The credential: `Authorization: Bearer`, else `x-api-key`; empty when there is none.
+    #[must_use]
+    pub fn credential(&self) -> &str {
+        let (scheme, token) = self.head.authorization.split_once(' ').unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { self.head.api_key.trim() }
+    }
+}
+
+/// A body that is here already.
+pub struct WholeBody(pub Vec<u8>);
+
+impl BodySource for WholeBody {
+    fn read(self: Box<Self>, max_bytes: u32) -> Pending<'static, Result<Vec<u8>, BodyError>> {
+        Box::pin(async move { if self.0.len() > max_bytes as usize { Err(BodyError::TooLarge) } else { Ok(self.0) } })
+    }
+}

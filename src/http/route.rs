@@ -1,0 +1,146 @@
+//! A route as data, and the `routes!` list.
+
+use super::dialect::Dialect;
+use super::error::ApiError;
+use super::input::FromRequest;
+use super::output::{IntoOutput, Output};
+use super::request::Request;
+use crate::app::Cx;
+use crate::auth::scope::Scope;
+use crate::ports::Pending;
+
+/// An HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `PATCH`
+    Patch,
+    /// `DELETE`
+    Delete,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete];
+
+    /// As HTTP writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Reads it; `None` for a method that no route has.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody; limited per address.
+    Public,
+    /// An API key with this scope.
+    Key(Scope),
+    /// The admin token.
+    Admin,
+}
+
+/// What a handler is, once its types are forgotten.
+pub type Handler = fn(Cx, Request) -> Pending<'static, Result<Output, ApiError>>;
+
+/// One route.
+#[derive(Clone, Copy)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path; `{name}` is one segment, `{*name}` the rest.
+    pub path: &'static str,
+    /// The public text; the first line is the summary.
+    pub doc: &'static str,
+    /// The chapter of the document.
+    pub tag: &'static str,
+    /// In whose words its errors are said.
+    pub dialect: Dialect,
+    /// Who may call it.
+    pub access: Access,
+    /// Longest body, in bytes.
+    pub body_max_bytes: u32,
+    /// The handler.
+    pub handler: Handler,
+    /// Its name, for the document.
+    pub operation: &'static str,
+    /// What it takes and gives, for the document.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub describe: fn(&mut crate::openapi::Operation),
+}
+
+/// The usual body limit: 1 MiB.
+pub const BODY_MAX_BYTES: u32 = 1 << 20;
+
+/// Runs a handler on what it takes.
+///
+/// # Errors
+/// The input's error or the handler's.
+pub async fn call<A, R, F, Fut>(handler: F, cx: Cx, request: Request) -> Result<Output, ApiError>
+where
+    A: FromRequest,
+    R: IntoOutput,
+    F: Fn(Cx, A) -> Fut,
+    Fut: Future<Output = Result<R, ApiError>>,
+{
+    let input = A::from_request(request).await?;
+    handler(cx, input).await.map(IntoOutput::into_output)
+}
+
+/// One list of routes per resource file.
+///
+/// ```ignore
+/// routes! {
+///     tag "Chat", dialect Tokaroo;
+///     /// Creates a chat completion.
+///     Post "/v1/chat/completions" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_chat_completion;
+/// }
+/// ```
+#[macro_export]
+macro_rules! routes {
+    (tag $tag:literal, dialect $dialect:ident; $(
+        $(#[doc = $doc:literal])+
+        $method:ident $path:literal $access:expr $(, $option:ident = $value:expr)* => $handler:ident;
+    )+) => {
+        /// The routes of this file.
+        pub const ROUTES: &[$crate::http::route::Route] = &[$($crate::routes!(@route
+            { tag: $tag, dialect: $crate::http::dialect::Dialect::$dialect, doc: concat!($($doc, "\n"),+),
+              method: $crate::http::route::Method::$method, path: $path, access: $access, handler: $handler }
+            $($option = $value),*
+        )),+];
+    };
+    (@route { tag: $tag:expr, dialect: $dialect:expr, doc: $doc:expr, method: $method:expr, path: $path:expr,
+              access: $access:expr, handler: $handler:ident } $(body_max_bytes = $max:expr)?) => {
+        $crate::http::route::Route {
+            method: $method,
+            path: $path,
+            doc: $doc,
+            tag: $tag,
+            dialect: $dialect,
+            access: $access,
+            body_max_bytes: { let max = $crate::http::route::BODY_MAX_BYTES; $(let _ = max; let max: u32 = $max;)? max },
+            handler: |cx, request| Box::pin($crate::http::route::call($handler, cx, request)),
+            operation: stringify!($handler),
+            #[cfg(not(target_arch = "wasm32"))]
+            describe: |operation| $crate::openapi::describe(&$handler, operation),
+        }
+    };
+}

@@ -1,0 +1,183 @@
+//! The pipeline: every request goes through these steps, in this order. Read it as the security policy.
+
+use std::rc::Rc;
+
+use percent_encoding::percent_decode_str;
+
+use super::dialect::Dialect;
+use super::error::{ApiError, Kind};
+use super::idempotency;
+use super::output::{Body, Output};
+use super::request::Request;
+use super::route::{Access, Method, Route};
+use super::table::Found;
+use crate::app::{App, Cx};
+use crate::auth::{Caller, resolve_caller};
+use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
+use crate::meter::limit::{Admission, Standing, admit_key};
+use crate::ports::Ports;
+
+/// Serves one request. Never fails: whatever goes wrong is an answer in the route's dialect.
+pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin: &str) -> Output {
+    let request_id: Rc<str> = app.next_request_id().into();
+    let cross_origin = !request.head.origin.is_empty();
+    if request.head.method == "OPTIONS" {
+        return finish(preflight(&app, &request), &request_id, None, cross_origin);
+    }
+    let is_head = request.head.method == "HEAD";
+    if is_head {
+        "GET".clone_into(&mut request.head.method);
+    }
+    let mut standing = None;
+    let (dialect, answer) = match find_route(&app, &mut request) {
+        Err(error) => (Dialect::of_path(&request.head.path), Err(error)),
+        Ok(route) => {
+            let answer = enter(app, Rc::clone(&ports), route, request, &request_id, origin, &mut standing).await;
+            (route.dialect, answer)
+        }
+    };
+    let mut output = answer.unwrap_or_else(|error| {
+        if let Some(cause) = &error.cause {
+            ports.background.log(&format!("{request_id} {}: {cause}", error.kind.status()));
+        }
+        standing = error.standing.or(standing);
+        dialect.render(&error, &request_id)
+    });
+    if is_head {
+        output.body = Body::Empty;
+    }
+    finish(output, &request_id, standing, cross_origin)
+}
+
+fn find_route(app: &App, request: &mut Request) -> Result<&'static Route, ApiError> {
+    match app.routes.find(&request.head.method, &request.head.path) {
+        Found::Route(route, params) => {
+            request.body_max_bytes = route.body_max_bytes;
+            for (name, value) in params {
+                let value = percent_decode_str(&value).decode_utf8();
+                let value = value.map_err(|_| ApiError::invalid(&name, "The path is not valid UTF-8"))?;
+                request.params.push((name, value.into_owned()));
+            }
+            Ok(route)
+        }
+        Found::OtherMethods(methods) => {
+            let allow: Vec<_> = methods.into_iter().map(Method::name).collect();
+            Err(ApiError::new(Kind::MethodNotAllowed, format!("Use {}", allow.join(" or ")))
+                .header("allow", allow.join(", ")))
+        }
+        Found::Nothing => {
+            Err(ApiError::new(Kind::NotFound, format!("No route for {} {}", request.head.method, request.head.path)))
+        }
+    }
+}
+
+/// The steps between the match and the handler.
+async fn enter(
+    app: Rc<App>,
+    ports: Rc<Ports>,
+    route: &'static Route,
+    request: Request,
+    request_id: &Rc<str>,
+    origin: &str,
+    standing: &mut Option<Standing>,
+) -> Result<Output, ApiError> {
+    check_body_length(&request)?;
+    let now_ms = ports.clock.now_ms();
+    let address: Rc<str> = request.head.address.as_str().into();
+    let caller = match (route.access, request.credential()) {
+        (Access::Public, _) => Caller::Nobody,
+        (_, token) => resolve_caller(&app, &ports, token).await.inspect_err(|_| {
+            // A guesser of keys uses up its address's allowance.
+            *standing = admit_address(&app, &address, now_ms).ok();
+        })?,
+    };
+    check_access(route.access, &caller)?;
+    let admission = admit(&app, &ports, &caller, &address, request_id, standing).await?;
+    let cx = Cx {
+        app,
+        ports,
+        caller,
+        admission,
+        request_id: Rc::clone(request_id),
+        started_ms: now_ms,
+        origin: origin.into(),
+        address,
+    };
+    if route.method == Method::Post && !request.head.idempotency_key.is_empty() {
+        return idempotency::run_once(cx, route, request).await;
+    }
+    (route.handler)(cx, request).await
+}
+
+fn check_body_length(request: &Request) -> Result<(), ApiError> {
+    match request.head.content_length.parse::<u64>() {
+        Ok(length) if length > u64::from(request.body_max_bytes) => {
+            Err(super::input::too_large(request.body_max_bytes))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
+    match (access, caller) {
+        (Access::Public, _) | (Access::Admin, Caller::Admin) => Ok(()),
+        (Access::Key(scope), Caller::Key(key)) if key.scopes.allow(scope) => Ok(()),
+        (Access::Key(_), Caller::Key(_)) => Err(ApiError::new(Kind::Forbidden, "insufficient scope")),
+        (Access::Key(_), Caller::Admin) => {
+            Err(ApiError::new(Kind::Forbidden, "This route wants an API key, not the admin token"))
+        }
+        (Access::Admin, Caller::Key(_)) => Err(ApiError::new(Kind::BadCredential, "invalid admin token")),
+        (_, Caller::Nobody) => Err(ApiError::new(Kind::MissingCredential, "Missing Authorization header")),
+    }
+}
+
+async fn admit(
+    app: &Rc<App>,
+    ports: &Rc<Ports>,
+    caller: &Caller,
+    address: &str,
+    request_id: &str,
+    standing: &mut Option<Standing>,
+) -> Result<Option<Rc<Admission>>, ApiError> {
+    let Caller::Key(key) = caller else {
+        *standing = Some(admit_address(app, address, ports.clock.now_ms())?);
+        return Ok(None);
+    };
+    let admission = admit_key(app, ports, &key.key_id, key.limits, request_id).await?;
+    *standing = Some(admission.standing);
+    Ok(Some(Rc::new(admission)))
+}
+
+fn preflight(app: &App, request: &Request) -> Output {
+    let path = &request.head.path;
+    let mut methods: Vec<_> = match app.routes.find("OPTIONS", path) {
+        Found::OtherMethods(methods) => methods.into_iter().map(Method::name).collect(),
+        Found::Route(..) | Found::Nothing => Vec::new(),
+    };
+    methods.push("OPTIONS");
+    let methods = methods.join(", ");
+    let output = Output::empty().header("allow", methods.clone());
+    if request.head.preflight_method.is_empty() {
+        return output;
+    }
+    output
+        .header("access-control-allow-methods", methods)
+        .header("access-control-allow-headers", "*, authorization")
+        .header("access-control-max-age", "86400")
+}
+
+/// The headers of every response.
+fn finish(mut output: Output, request_id: &str, standing: Option<Standing>, cross_origin: bool) -> Output {
+    output.headers.push(("x-request-id", request_id.to_owned()));
+    let standing =
+        standing.unwrap_or(Standing { limit: ANONYMOUS_PER_MINUTE, remaining: ANONYMOUS_PER_MINUTE, reset_s: 60 });
+    output.headers.push(("x-ratelimit-limit", standing.limit.to_string()));
+    output.headers.push(("x-ratelimit-remaining", standing.remaining.to_string()));
+    output.headers.push(("x-ratelimit-reset", standing.reset_s.to_string()));
+    if cross_origin {
+        // Credentials are bearer tokens, never cookies, on the routes that a browser of another origin may read.
+        output.headers.push(("access-control-allow-origin", "*".to_owned()));
+        output.headers.push(("access-control-expose-headers", "*".to_owned()));
+    }
+    output
+}

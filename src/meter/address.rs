@@ -1,0 +1,78 @@
+//! Callers without a key: limited per address.
+
+use durable_objects::rate_limiter::protocol::{Command, Lease, RateLimiter, Reply, name_of_address};
+
+use super::limit::{ObjectLimits, Standing, limiter_failed, refused, seconds_until, standing_of};
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::ports::{Ports, ask};
+
+/// A fixed window of this isolate.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    ends_ms: i64,
+    count: u32,
+}
+
+/// Requests that a caller without a key may send an isolate per minute. Not a promise to anybody: it keeps one address
+/// from using an isolate up, and a guesser of keys from trying many.
+pub const ANONYMOUS_PER_MINUTE: u32 = 1_200;
+const ANONYMOUS_ADDRESSES_MAX: usize = 10_000;
+
+/// Counts a request of a caller without a key.
+///
+/// # Errors
+/// 429 with `Retry-After`.
+pub fn admit_address(app: &App, address: &str, now_ms: i64) -> Result<Standing, ApiError> {
+    let mut windows = app.meter.anonymous.borrow_mut();
+    if windows.len() > ANONYMOUS_ADDRESSES_MAX {
+        windows.clear();
+    }
+    let window = windows.entry(address.to_owned()).or_insert(Window { ends_ms: 0, count: 0 });
+    if now_ms >= window.ends_ms {
+        *window = Window { ends_ms: now_ms + 60_000, count: 0 };
+    }
+    window.count = window.count.saturating_add(1);
+    let standing = Standing {
+        limit: ANONYMOUS_PER_MINUTE,
+        remaining: ANONYMOUS_PER_MINUTE.saturating_sub(window.count),
+        reset_s: seconds_until(window.ends_ms, now_ms),
+    };
+    if window.count > ANONYMOUS_PER_MINUTE {
+        return Err(refused(standing, Some(window.ends_ms - now_ms)));
+    }
+    Ok(standing)
+}
+
+/// Counts what an address does of something that is dear, exactly and for all isolates: `what` names it.
+///
+/// # Errors
+/// 429 with `Retry-After` when it has done so `per_hour` times within the hour, 503 when the limiter does not answer.
+pub async fn count_for_address(
+    ports: &Ports,
+    what: &str,
+    address: &str,
+    per_hour: u32,
+    request_id: &str,
+) -> Result<(), ApiError> {
+    let now_ms = ports.clock.now_ms();
+    let lease = Lease {
+        id: request_id.to_owned(),
+        limits: ObjectLimits { per_minute: per_hour, per_hour, concurrent: 0 },
+        used: 0,
+        want_requests: 1,
+        want_slots: 0,
+        expires_at_ms: now_ms + 60_000,
+    };
+    let limiter = name_of_address(what, address);
+    let counted = Command::Lease(Lease { used: 1, want_requests: 0, ..lease.clone() });
+    match ask::<RateLimiter>(&*ports.objects, &limiter, &Command::Lease(lease)).await.map_err(limiter_failed)? {
+        Reply::Leased(leased) if leased.requests == 0 => {
+            Err(refused(standing_of(&leased, now_ms), leased.retry_after_ms))
+        }
+        Reply::Leased(_) => {
+            ask::<RateLimiter>(&*ports.objects, &limiter, &counted).await.map(drop).map_err(limiter_failed)
+        }
+        other => Err(limiter_failed(format!("{other:?}"))),
+    }
+}

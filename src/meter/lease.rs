@@ -1,0 +1,249 @@
+//! A busy key's limits, leased: the object is asked about once a second, not once a request.
+
+use std::rc::Rc;
+
+use durable_objects::rate_limiter::protocol::{Lease, Leased};
+
+use super::limit::{Limits, Standing, limiter_failed, refused, revoked, seconds_until, send};
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::ports::{PortError, Ports};
+
+/// This isolate's lease of one key's limits.
+pub struct LimitLease {
+    limits: Limits,
+    requests_left: u32,
+    slots_held: u32,
+    slots_used: u32,
+    /// Admitted since the last report.
+    used: u32,
+    /// Waiting for the answer of a call.
+    waiting: u32,
+    limit: u32,
+    remaining: u32,
+    reset_at_ms: i64,
+    expires_at_ms: i64,
+    /// Until then the last refusal still stands.
+    refused_until_ms: i64,
+    revoked: bool,
+    calling_since_ms: Option<i64>,
+    maintained_until_ms: i64,
+}
+
+const LEASE_MS: i64 = 1_000;
+/// A call that has not answered for so long is taken for lost.
+const CALL_LOST_MS: i64 = 5_000;
+/// How long one background task keeps a lease up; the platform ends it 30 s after its response.
+const MAINTAIN_MS: i64 = 15_000;
+const LEAST_WANTED: u32 = 32;
+
+/// Admits a request from the lease.
+///
+/// # Errors
+/// As [`super::limit::admit_key`].
+pub async fn admit_leased(
+    app: &Rc<App>,
+    ports: &Rc<Ports>,
+    key_id: &str,
+    limits: Limits,
+) -> Result<Standing, ApiError> {
+    let mut waited_ms = 0;
+    loop {
+        let now_ms = ports.clock.now_ms();
+        let step = {
+            let mut leases = app.meter.limits.borrow_mut();
+            let lease = leases.entry(key_id.to_owned()).or_insert_with(|| LimitLease::new(limits));
+            let step = lease.step(limits, now_ms);
+            if matches!(step, Step::Admitted(_)) && now_ms > lease.maintained_until_ms {
+                lease.maintained_until_ms = now_ms + MAINTAIN_MS;
+                let task = maintain(Rc::clone(app), Rc::clone(ports), key_id.to_owned());
+                ports.background.spawn(Box::pin(task));
+            }
+            step
+        };
+        match step {
+            Step::Admitted(standing) => return Ok(standing),
+            Step::Revoked => return Err(revoked()),
+            Step::Refused(standing, retry_after_ms) => {
+                return Err(refused(standing, Some(retry_after_ms)));
+            }
+            Step::Call(wanted) => renew(app, ports, key_id, wanted).await.map_err(limiter_failed)?,
+            // Another request of this isolate is asking. Its promise cannot be awaited here (the platform ties I/O to
+            // the request that began it), so this one looks again on its own timer.
+            Step::Wait => {
+                if waited_ms > CALL_LOST_MS {
+                    return Err(limiter_failed("no answer"));
+                }
+                ports.clock.sleep_ms(2).await;
+                waited_ms += 2;
+                leave_waiting(app, key_id);
+            }
+        }
+    }
+}
+
+fn leave_waiting(app: &App, key_id: &str) {
+    if let Some(lease) = app.meter.limits.borrow_mut().get_mut(key_id) {
+        lease.waiting = lease.waiting.saturating_sub(1);
+    }
+}
+
+enum Step {
+    Admitted(Standing),
+    Refused(Standing, i64),
+    Revoked,
+    Call(Lease),
+    Wait,
+}
+
+impl LimitLease {
+    /// Gives a place back.
+    pub const fn release_slot(&mut self) {
+        self.slots_used = self.slots_used.saturating_sub(1);
+    }
+
+    const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            requests_left: 0,
+            slots_held: 0,
+            slots_used: 0,
+            used: 0,
+            waiting: 0,
+            limit: limits.per_minute,
+            remaining: 0,
+            reset_at_ms: 0,
+            expires_at_ms: 0,
+            refused_until_ms: 0,
+            revoked: false,
+            calling_since_ms: None,
+            maintained_until_ms: 0,
+        }
+    }
+
+    fn standing(&self, now_ms: i64) -> Standing {
+        Standing {
+            limit: self.limit,
+            remaining: self.remaining + self.requests_left,
+            reset_s: seconds_until(self.reset_at_ms, now_ms),
+        }
+    }
+
+    fn step(&mut self, limits: Limits, now_ms: i64) -> Step {
+        let valid = now_ms < self.expires_at_ms && self.limits == limits;
+        if valid && self.revoked {
+            return Step::Revoked;
+        }
+        if valid && self.requests_left > 0 && self.slots_used < self.slots_held {
+            self.requests_left -= 1;
+            self.slots_used += 1;
+            self.used += 1;
+            return Step::Admitted(self.standing(now_ms));
+        }
+        if self.calling_since_ms.is_some_and(|since| now_ms - since < CALL_LOST_MS) {
+            self.waiting += 1;
+            return Step::Wait;
+        }
+        if now_ms < self.refused_until_ms && self.limits == limits {
+            return Step::Refused(self.standing(now_ms), self.refused_until_ms - now_ms);
+        }
+        self.limits = limits;
+        Step::Call(self.statement(1, now_ms))
+    }
+
+    /// What to hold for the next second: as much as the last one took, and a place for everybody who waits.
+    fn statement(&mut self, at_least: u32, now_ms: i64) -> Lease {
+        self.calling_since_ms = Some(now_ms);
+        let used = std::mem::take(&mut self.used);
+        let queue = self.waiting.max(at_least);
+        let requests = (used + queue).max(LEAST_WANTED * at_least.min(1)).min(self.limits.per_minute / 4 + 1);
+        let slots = self.slots_used + queue.max(LEAST_WANTED * at_least.min(1));
+        // While the call is under way nothing is spent from what it may take away.
+        self.requests_left = 0;
+        Lease {
+            id: String::new(),
+            limits: self.limits.into(),
+            used,
+            want_requests: requests,
+            want_slots: slots.min(self.limits.concurrent),
+            expires_at_ms: now_ms + LEASE_MS,
+        }
+    }
+
+    fn accept(&mut self, leased: &Leased, now_ms: i64) {
+        self.calling_since_ms = None;
+        self.requests_left = leased.requests;
+        self.slots_held = leased.slots;
+        self.limit = leased.limit;
+        self.remaining = leased.remaining;
+        self.reset_at_ms = leased.reset_at_ms;
+        self.revoked = leased.revoked;
+        self.expires_at_ms = now_ms + LEASE_MS;
+        if leased.requests == 0 || self.slots_used >= leased.slots {
+            // A short memory of the refusal spares the object a storm of callers that ignore Retry-After.
+            let wait_ms = leased.retry_after_ms.unwrap_or(LEASE_MS);
+            self.refused_until_ms = now_ms + wait_ms.clamp(1, if leased.requests == 0 { LEASE_MS } else { 20 });
+        }
+    }
+}
+
+async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Result<(), PortError> {
+    wanted.id.clone_from(&app.meter.holder);
+    let used = wanted.used;
+    let answer = send(ports, key_id, wanted).await;
+    let mut leases = app.meter.limits.borrow_mut();
+    let Some(lease) = leases.get_mut(key_id) else {
+        return answer.map(drop);
+    };
+    match answer {
+        Ok(leased) => {
+            lease.accept(&leased, ports.clock.now_ms());
+            Ok(())
+        }
+        Err(error) => {
+            lease.calling_since_ms = None;
+            lease.used += used;
+            Err(error)
+        }
+    }
+}
+
+/// Keeps a lease up while it is used, and gives it back when it is not.
+async fn maintain(app: Rc<App>, ports: Rc<Ports>, key_id: String) {
+    let until_ms = ports.clock.now_ms() + MAINTAIN_MS;
+    loop {
+        ports.clock.sleep_ms(700).await;
+        let now_ms = ports.clock.now_ms();
+        let (wanted, last) = {
+            let mut leases = app.meter.limits.borrow_mut();
+            let Some(lease) = leases.get_mut(&key_id) else {
+                return;
+            };
+            if lease.calling_since_ms.is_some_and(|since| now_ms - since < CALL_LOST_MS) {
+                continue;
+            }
+            let idle = lease.used == 0 && lease.slots_used == 0;
+            let last = idle || now_ms >= until_ms;
+            let at_least = u32::from(lease.used > 0 && !last);
+            let mut wanted = lease.statement(at_least, now_ms);
+            if last {
+                (wanted.want_requests, wanted.want_slots) = (0, lease.slots_used);
+            }
+            (wanted, last)
+        };
+        if let Err(error) = renew(&app, &ports, &key_id, wanted).await {
+            ports.background.log(&format!("rate limit lease: {error}"));
+        }
+        if last {
+            let mut leases = app.meter.limits.borrow_mut();
+            if let Some(lease) = leases.get_mut(&key_id) {
+                lease.maintained_until_ms = 0;
+                lease.refused_until_ms = 0;
+                if lease.slots_used == 0 && lease.waiting == 0 && lease.used == 0 {
+                    leases.remove(&key_id);
+                }
+            }
+            return;
+        }
+    }
+}

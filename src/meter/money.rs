@@ -1,0 +1,198 @@
+//! Money: reserve, then settle, from a lease of the owner's wallet.
+//!
+//! The isolate holds a part of the wallet for a moment and books calls against it without a hop each. A call first
+//! reserves its maximum; when it ends, its exact cost is written to a batch of records that goes to the wallet with the
+//! next renewal, and the rest is free again. The wallet captures a batch in one transaction with the records
+//! themselves, so that usage and ledger cannot differ.
+
+use std::rc::Rc;
+
+use durable_objects::wallet::protocol::{self as wallet, Command, Leased, Reply, Wallet};
+use guildhall_domain::money::MicroUsd;
+
+pub use super::purse::Need;
+use super::purse::{Purse, Step, Wish};
+use crate::app::App;
+use crate::ports::{PortError, Ports, ask};
+use crate::store::money::usage::UsageRow;
+
+/// Why nothing could be reserved.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The balance does not cover the need.
+    Insufficient {
+        /// Settled money.
+        balance: MicroUsd,
+        /// The least that was needed.
+        required: MicroUsd,
+    },
+    /// The wallet did not answer.
+    Failed(PortError),
+}
+
+/// Money set aside for one call. It must be settled; dropped without, it is free again and nothing is recorded.
+pub struct Reservation {
+    /// How much may be spent.
+    pub amount: MicroUsd,
+    owner: String,
+    app: Rc<App>,
+    ports: Rc<Ports>,
+    is_settled: bool,
+}
+
+/// How long records may wait for each other before they go to the wallet.
+const FLUSH_MS: u32 = 40;
+/// How long a call waits for money that other calls hold, before it is refused.
+const WAIT_MAX_MS: i64 = 30_000;
+/// How long one background task looks after a lease; the platform ends it 30 s after its response.
+const MAINTAIN_MS: i64 = 15_000;
+
+/// Sets money aside for a call, waiting for what other calls hold when that is all that is missing.
+///
+/// # Errors
+/// When the owner's money does not cover it, or the wallet does not answer.
+pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, need: Need) -> Result<Reservation, Refusal> {
+    let started_ms = ports.clock.now_ms();
+    let mut pause_ms = 1;
+    loop {
+        let now_ms = ports.clock.now_ms();
+        match with_purse(app, owner, |purse| purse.step(need, now_ms)) {
+            Step::Taken(amount) => {
+                keep_up(app, ports, owner, now_ms);
+                let (app, ports) = (Rc::clone(app), Rc::clone(ports));
+                return Ok(Reservation { amount, owner: owner.to_owned(), app, ports, is_settled: false });
+            }
+            Step::Call(wish) => call(app, ports, owner, wish).await.map_err(Refusal::Failed)?,
+            Step::Wait if now_ms - started_ms < WAIT_MAX_MS => {
+                with_purse(app, owner, |purse| purse.waiting.0 += need.most.0);
+                ports.clock.sleep_ms(pause_ms).await;
+                with_purse(app, owner, |purse| purse.waiting.0 -= need.most.0);
+                pause_ms = (pause_ms * 2).min(25);
+            }
+            Step::Wait | Step::Refuse => {
+                let balance = with_purse(app, owner, |purse| purse.balance());
+                return Err(Refusal::Insufficient { balance, required: need.least });
+            }
+        }
+    }
+}
+
+fn with_purse<T>(app: &App, owner: &str, act: impl FnOnce(&mut Purse) -> T) -> T {
+    let mut purses = app.meter.purses.borrow_mut();
+    if let Some(purse) = purses.get_mut(owner) {
+        return act(purse);
+    }
+    act(purses.entry(owner.to_owned()).or_default())
+}
+
+async fn call(app: &App, ports: &Ports, owner: &str, wish: Wish) -> Result<(), PortError> {
+    let now_ms = ports.clock.now_ms();
+    let (call, lease) = with_purse(app, owner, |purse| purse.begin_call(wish, &app.meter.holder, now_ms));
+    let sent = lease.captures.len();
+    let answer = send(ports, owner, Command::Lease(lease)).await;
+    let now_ms = ports.clock.now_ms();
+    with_purse(app, owner, |purse| purse.end_call(call, sent, answer.as_ref().ok().copied(), now_ms));
+    answer.map(drop)
+}
+
+async fn send(ports: &Ports, owner: &str, command: Command) -> Result<Leased, PortError> {
+    match ask::<Wallet>(&*ports.objects, &wallet::name(owner), &command).await? {
+        Reply::Leased(leased) => Ok(leased),
+        other => Err(PortError(format!("wallet: {other:?}"))),
+    }
+}
+
+/// Sees to it that a background task renews the lease and brings the records to the wallet.
+fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, now_ms: i64) {
+    let is_needed = with_purse(app, owner, |purse| {
+        let is_needed = now_ms > purse.maintained_until_ms && !purse.is_idle();
+        if is_needed {
+            purse.maintained_until_ms = now_ms + MAINTAIN_MS;
+        }
+        is_needed
+    });
+    if is_needed {
+        let (app, ports_then, owner) = (Rc::clone(app), Rc::clone(ports), owner.to_owned());
+        ports.background.spawn(Box::pin(async move { maintain(&app, &ports_then, &owner).await }));
+    }
+}
+
+async fn maintain(app: &App, ports: &Ports, owner: &str) {
+    let until_ms = ports.clock.now_ms() + MAINTAIN_MS;
+    loop {
+        ports.clock.sleep_ms(FLUSH_MS).await;
+        let now_ms = ports.clock.now_ms();
+        if with_purse(app, owner, |purse| purse.is_calling(now_ms)) {
+            continue;
+        }
+        if let Some(wish) = with_purse(app, owner, |purse| purse.plan(now_ms))
+            && let Err(error) = call(app, ports, owner, wish).await
+        {
+            ports.background.log(&format!("wallet lease: {error}"));
+        }
+        let mut purses = app.meter.purses.borrow_mut();
+        let Some(purse) = purses.get_mut(owner) else { return };
+        if purse.is_idle() && purse.is_empty() {
+            purses.remove(owner);
+            return;
+        }
+        // What is left when the platform's time is up goes on with the next call's task.
+        if now_ms >= until_ms {
+            purse.maintained_until_ms = 0;
+            return;
+        }
+    }
+}
+
+/// Brings every record of this isolate to the owner's wallet: what is read from the wallet afterwards is complete.
+///
+/// # Errors
+/// When the wallet does not answer.
+pub async fn flush(app: &App, ports: &Ports, owner: &str) -> Result<(), PortError> {
+    for _ in 0..1_000 {
+        let now_ms = ports.clock.now_ms();
+        let (is_calling, plan) = match app.meter.purses.borrow().get(owner) {
+            None => return Ok(()),
+            Some(purse) => (purse.is_calling(now_ms), purse.plan_flush()),
+        };
+        match plan {
+            _ if is_calling => ports.clock.sleep_ms(2).await,
+            None => return Ok(()),
+            Some(wish) => call(app, ports, owner, wish).await?,
+        }
+    }
+    Err(PortError("the wallet's lease is busy".into()))
+}
+
+impl Reservation {
+    /// Ends the call: charges `cost`, as far as the reservation and the rest of the lease cover it, fills the record's
+    /// charge and files it. Gives what was charged.
+    pub fn settle(mut self, cost: MicroUsd, mut record: UsageRow) -> MicroUsd {
+        self.is_settled = true;
+        let meter = &self.app.meter;
+        let charged = with_purse(&self.app, &self.owner, |purse| {
+            let charged = purse.spend(self.amount, cost);
+            record.charged_micros = charged.0;
+            match serde_json::to_string(&record) {
+                Ok(record) => purse.file(charged, &record, || meter.next_batch_id()),
+                Err(error) => self.ports.background.log(&format!("usage record: {error}")),
+            }
+            charged
+        });
+        self.keep_up();
+        charged
+    }
+
+    /// Keeps the lease up during a long call; cheap enough for every few dozen chunks of a stream.
+    pub fn keep_up(&self) {
+        keep_up(&self.app, &self.ports, &self.owner, self.ports.clock.now_ms());
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            with_purse(&self.app, &self.owner, |purse| purse.release(self.amount));
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! An isolate's lease of one wallet, as pure state: what may be spent, what was spent, what to ask for next.
+
+use durable_objects::wallet::protocol::{self as wallet, Capture, Lease, Leased};
+use guildhall_domain::money::MicroUsd;
+
+/// What a call wants to reserve.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// Its maximum.
+    pub most: MicroUsd,
+    /// The least with which it makes sense: the last call on a balance may run on all that is left.
+    pub least: MicroUsd,
+}
+
+/// What a call that needs money does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It has this much.
+    Taken(MicroUsd),
+    /// The wallet is to be asked.
+    Call(Wish),
+    /// Other calls hold what is missing.
+    Wait,
+    /// There is not enough.
+    Refuse,
+}
+
+/// What to ask the wallet for; the words are those of its lease protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// What to hold.
+    pub want: MicroUsd,
+    /// The least that is of use.
+    pub least: MicroUsd,
+}
+
+/// The lease.
+#[derive(Default)]
+pub struct Purse {
+    /// Granted by the wallet and not yet captured there.
+    held: MicroUsd,
+    /// Set aside for calls that run.
+    reserved: MicroUsd,
+    /// Spent by calls that ended, not yet captured.
+    unreported: MicroUsd,
+    /// Records on their way, oldest first; the last batch is still filling.
+    batches: Vec<Batch>,
+    /// Reserved in the current period of the background task.
+    demand: MicroUsd,
+    /// What a period takes, fading by half with every quieter one.
+    pace: MicroUsd,
+    /// What everybody who waits would reserve.
+    pub waiting: MicroUsd,
+    /// The wallet's last answer, and when it came.
+    answer: Option<(Leased, i64)>,
+    expires_at_ms: i64,
+    /// The call to the wallet that is under way, and when it began.
+    calling: Option<(u64, i64)>,
+    calls: u64,
+    /// Until then a background task looks after this lease.
+    pub maintained_until_ms: i64,
+}
+
+/// Records that travel and are captured together.
+struct Batch {
+    id: String,
+    amount: MicroUsd,
+    /// A JSON array without its closing bracket.
+    records: String,
+    /// Sent at least once: its content is fixed, because the wallet knows it by its id.
+    is_sealed: bool,
+}
+
+/// How long a lease lives without renewal. A call that outlives it is still captured, from what is free then.
+const LEASE_MS: i64 = 120_000;
+const RENEW_BEFORE_MS: i64 = 60_000;
+/// A call that has not answered for so long is taken for lost; it is repeated, and the wallet knows what it has seen.
+const CALL_LOST_MS: i64 = 5_000;
+/// A refusal is believed for so long without asking the wallet again.
+const BELIEVED_MS: i64 = 20;
+/// So that a batch, escaped once more, stays below the queue's limit for a message (128 kB).
+const BATCH_MAX_BYTES: usize = 64_000;
+const ZERO: MicroUsd = MicroUsd::ZERO;
+
+fn plus(a: MicroUsd, b: MicroUsd) -> MicroUsd {
+    MicroUsd(a.0.saturating_add(b.0))
+}
+
+fn minus(a: MicroUsd, b: MicroUsd) -> MicroUsd {
+    MicroUsd(a.0.saturating_sub(b.0))
+}
+
+impl Purse {
+    /// What a call that needs money does next.
+    pub fn step(&mut self, need: Need, now_ms: i64) -> Step {
+        let is_valid = now_ms < self.expires_at_ms || need.most == ZERO;
+        if is_valid && self.free() >= need.most {
+            return Step::Taken(self.take(need.most));
+        }
+        if self.is_calling(now_ms) {
+            return Step::Wait;
+        }
+        let least = plus(self.reserved, need.most);
+        let slack = plus(plus(self.demand, self.pace), self.waiting);
+        let enlarge = Step::Call(Wish { want: plus(least, slack), least });
+        let believed = self.answer.filter(|(_, answered_ms)| now_ms - answered_ms < BELIEVED_MS);
+        let Some((answer, _)) = believed else { return enlarge };
+        let is_alone = self.reserved == ZERO && self.unreported == ZERO && answer.others_held == ZERO;
+        if is_alone {
+            return self.step_alone(need, &answer);
+        }
+        let rest = minus(minus(answer.available, answer.others_held), self.held);
+        // Only calls that end, here or in another isolate, can help now.
+        if self.unreported == ZERO || rest <= ZERO { Step::Wait } else { enlarge }
+    }
+
+    /// Nobody else holds anything: this call runs on all that is left, or is refused.
+    fn step_alone(&mut self, need: Need, answer: &Leased) -> Step {
+        let free = self.free();
+        if free >= need.least && free > ZERO {
+            return Step::Taken(self.take(free));
+        }
+        if answer.available < need.least || answer.available == ZERO {
+            return Step::Refuse;
+        }
+        Step::Call(Wish { want: need.most, least: need.least })
+    }
+
+    fn free(&self) -> MicroUsd {
+        minus(minus(self.held, self.reserved), self.unreported)
+    }
+
+    fn take(&mut self, amount: MicroUsd) -> MicroUsd {
+        self.reserved = plus(self.reserved, amount);
+        self.demand = plus(self.demand, amount);
+        amount
+    }
+
+    /// Settled money, as the wallet last said.
+    pub fn balance(&self) -> MicroUsd {
+        self.answer.map_or(ZERO, |(answer, _)| answer.balance)
+    }
+
+    /// Whether a call to the wallet is under way.
+    pub fn is_calling(&self, now_ms: i64) -> bool {
+        self.calling.is_some_and(|(_, since_ms)| now_ms - since_ms < CALL_LOST_MS)
+    }
+
+    /// Whether nothing is to be done for it.
+    pub fn is_idle(&self) -> bool {
+        self.batches.is_empty() && [self.reserved, self.demand, self.waiting, self.pace].iter().all(|sum| *sum == ZERO)
+    }
+
+    /// Whether the wallet holds nothing for it.
+    pub fn is_empty(&self) -> bool {
+        self.held <= ZERO
+    }
+
+    /// What to tell the wallet at the end of a period; `None` when there is nothing to tell.
+    pub fn plan(&mut self, now_ms: i64) -> Option<Wish> {
+        self.pace = std::mem::take(&mut self.demand).max(MicroUsd(self.pace.0 / 2));
+        let spare = plus(self.pace, self.pace);
+        let is_due = self.expires_at_ms - now_ms < RENEW_BEFORE_MS && self.held > ZERO;
+        let is_too_much = self.free() > plus(plus(spare, spare), plus(spare, spare));
+        let wish = Wish { want: plus(self.reserved, spare), least: ZERO };
+        (is_due || is_too_much || !self.batches.is_empty()).then_some(wish)
+    }
+
+    /// What to tell the wallet so that it knows all; `None` when it does.
+    pub fn plan_flush(&self) -> Option<Wish> {
+        (!self.batches.is_empty()).then_some(Wish { want: self.reserved, least: ZERO })
+    }
+
+    /// Begins a call. A lost answer needs no special case: the lease is a statement, the batches stay until an answer
+    /// says that they arrived, and until then only what both the old and the new hold cover is spent from.
+    pub fn begin_call(&mut self, wish: Wish, holder: &str, now_ms: i64) -> (u64, Lease) {
+        self.calls += 1;
+        self.calling = Some((self.calls, now_ms));
+        let captures = self.batches.iter_mut().take(wallet::BATCH_MAX).map(|batch| {
+            batch.is_sealed = true;
+            let record = Some(format!("{}]", batch.records));
+            Capture { id: batch.id.clone(), amount: batch.amount, record }
+        });
+        let captures = captures.collect();
+        self.held = self.held.min(plus(wish.want, self.unreported));
+        let expires_at_ms = now_ms + LEASE_MS;
+        (self.calls, Lease { id: holder.to_owned(), captures, want: wish.want, least: wish.least, expires_at_ms })
+    }
+
+    /// Takes the answer to a call; the answer to one that was given up is ignored.
+    pub fn end_call(&mut self, call: u64, sent: usize, answer: Option<Leased>, now_ms: i64) {
+        if self.calling.is_none_or(|(current, _)| current != call) {
+            return;
+        }
+        self.calling = None;
+        let Some(leased) = answer else { return };
+        for batch in self.batches.drain(..sent.min(self.batches.len())) {
+            self.unreported = minus(self.unreported, batch.amount);
+        }
+        self.held = leased.held;
+        self.answer = Some((leased, now_ms));
+        self.expires_at_ms = now_ms + LEASE_MS;
+    }
+
+    /// Ends a running call's reservation; gives what of `cost` is charged: what the reservation and the rest cover.
+    pub fn spend(&mut self, reserved: MicroUsd, cost: MicroUsd) -> MicroUsd {
+        self.reserved = minus(self.reserved, reserved);
+        let charged = cost.max(ZERO).min(reserved.max(self.free()));
+        self.unreported = plus(self.unreported, charged);
+        charged
+    }
+
+    /// Gives a reservation back.
+    pub fn release(&mut self, reserved: MicroUsd) {
+        self.reserved = minus(self.reserved, reserved);
+    }
+
+    /// Files the record of what was spent. `next_id` names a new batch.
+    pub fn file(&mut self, charged: MicroUsd, record: &str, next_id: impl FnOnce() -> String) {
+        let fits = |batch: &Batch| !batch.is_sealed && batch.records.len() + record.len() < BATCH_MAX_BYTES;
+        if !self.batches.last().is_some_and(fits) {
+            let batch = Batch { id: next_id(), amount: ZERO, records: String::new(), is_sealed: false };
+            self.batches.push(batch);
+        }
+        if let Some(batch) = self.batches.last_mut() {
+            batch.amount = plus(batch.amount, charged);
+            batch.records.push(if batch.records.is_empty() { '[' } else { ',' });
+            batch.records.push_str(record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(held: i64, available: i64, others: i64) -> Option<Leased> {
+        let [held, available, others_held] = [held, available, others].map(MicroUsd);
+        Some(Leased { held, balance: available, available, others_held, written_off: ZERO })
+    }
+
+    fn need(most: i64, least: i64) -> Need {
+        Need { most: MicroUsd(most), least: MicroUsd(least) }
+    }
+
+    fn called(purse: &mut Purse, wish: Wish, answer: Option<Leased>, now_ms: i64) {
+        let (call, lease) = purse.begin_call(wish, "iso", now_ms);
+        purse.end_call(call, lease.captures.len(), answer, now_ms);
+    }
+
+    fn wish(want: i64) -> Wish {
+        Wish { want: MicroUsd(want), least: ZERO }
+    }
+
+    #[test]
+    fn a_call_asks_then_takes_then_settles() {
+        let mut purse = Purse::default();
+        let Step::Call(asked) = purse.step(need(100, 10), 0) else { panic!() };
+        assert_eq!(asked, Wish { want: MicroUsd(100), least: MicroUsd(100) });
+        called(&mut purse, asked, answer(100, 1_000, 0), 1);
+        assert_eq!(purse.step(need(100, 10), 1), Step::Taken(MicroUsd(100)));
+        assert_eq!(purse.spend(MicroUsd(100), MicroUsd(30)), MicroUsd(30));
+        assert_eq!(purse.free(), MicroUsd(70));
+    }
+
+    #[test]
+    fn the_last_call_runs_on_what_is_left_when_nobody_else_holds_anything() {
+        let mut purse = Purse::default();
+        called(&mut purse, wish(100), answer(0, 40, 0), 1);
+        let Step::Call(asked) = purse.step(need(100, 30), 2) else { panic!() };
+        called(&mut purse, asked, answer(40, 40, 0), 3);
+        assert_eq!(purse.step(need(100, 30), 3), Step::Taken(MicroUsd(40)));
+        assert_eq!(purse.step(need(100, 30), 4), Step::Wait, "the other one may give some back");
+    }
+
+    #[test]
+    fn too_little_is_refused_only_when_nobody_holds_the_rest() {
+        let mut purse = Purse::default();
+        called(&mut purse, wish(100), answer(0, 20, 0), 1);
+        assert_eq!(purse.step(need(100, 30), 2), Step::Refuse);
+        called(&mut purse, wish(100), answer(0, 20, 10), 3);
+        assert_eq!(purse.step(need(100, 30), 4), Step::Wait);
+    }
+
+    #[test]
+    fn while_a_call_is_under_way_only_the_smaller_hold_is_spent_from() {
+        let mut purse = Purse::default();
+        called(&mut purse, wish(100), answer(100, 1_000, 0), 1);
+        _ = purse.begin_call(wish(20), "iso", 2);
+        assert_eq!(purse.step(need(30, 1), 2), Step::Wait);
+        assert_eq!(purse.step(need(20, 1), 2), Step::Taken(MicroUsd(20)));
+    }
+
+    #[test]
+    fn a_lost_answer_sends_the_same_batch_again() {
+        let mut purse = Purse::default();
+        called(&mut purse, wish(100), answer(100, 1_000, 0), 1);
+        _ = purse.step(need(50, 1), 1);
+        let charged = purse.spend(MicroUsd(50), MicroUsd(40));
+        purse.file(charged, "{}", || "b1".into());
+        let (first, lease) = purse.begin_call(wish(0), "iso", 2);
+        purse.file(ZERO, "{}", || "b2".into());
+        purse.end_call(first, lease.captures.len(), None, 3);
+        let (second, again) = purse.begin_call(wish(0), "iso", 4);
+        assert_eq!(again.captures[0], lease.captures[0], "fixed once sent");
+        assert_eq!(again.captures.len(), 2, "what came since has a batch of its own");
+        purse.end_call(first, 2, answer(0, 1, 0), 5);
+        assert_eq!(purse.batches.len(), 2, "the answer of a call given up is ignored");
+        purse.end_call(second, 2, answer(0, 960, 0), 5);
+        assert!(purse.batches.is_empty() && purse.unreported == ZERO);
+    }
+
+    #[test]
+    fn a_cost_above_the_reservation_is_charged_as_far_as_there_is_money() {
+        let mut purse = Purse::default();
+        called(&mut purse, wish(100), answer(100, 100, 0), 1);
+        _ = purse.step(need(60, 1), 1);
+        assert_eq!(purse.spend(MicroUsd(60), MicroUsd(500)), MicroUsd(100));
+    }
+}

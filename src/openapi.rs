@@ -1,0 +1,193 @@
+//! The `OpenAPI` 3.1 document, written from `api::ALL`. Native only: the committed `openapi.json` is what is served.
+
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::api;
+use crate::app::Cx;
+use crate::http::error::ApiError;
+use crate::http::input::{Json, Path, Query, Raw, RawJson};
+use crate::http::output::{Output, Reply};
+use crate::http::route::{Access, Method, Route};
+
+/// What a handler takes and gives.
+pub struct Operation {
+    generator: SchemaGenerator,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    reply: Option<Value>,
+}
+
+/// What can be described: everything that handlers take and give.
+pub trait Describe {
+    /// Adds itself.
+    fn describe(operation: &mut Operation);
+}
+
+/// Describes a handler by its types.
+pub fn describe<A, R, F, Fut>(_: &F, operation: &mut Operation)
+where
+    A: Describe,
+    R: Describe,
+    F: Fn(Cx, A) -> Fut,
+    Fut: Future<Output = Result<R, ApiError>>,
+{
+    A::describe(operation);
+    R::describe(operation);
+}
+
+impl Describe for () {
+    fn describe(_: &mut Operation) {}
+}
+
+// Path parameters are read off the route's path.
+impl Describe for Path {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Describe for Raw {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Describe for Output {
+    fn describe(_: &mut Operation) {}
+}
+
+impl<T: JsonSchema> Describe for Query<T> {
+    fn describe(operation: &mut Operation) {
+        let schema = operation.generator.root_schema_for::<T>().to_value();
+        let required: Vec<_> = schema["required"].as_array().cloned().unwrap_or_default();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let mut property = property.clone();
+            let description = property.as_object_mut().and_then(|p| p.remove("description"));
+            operation.parameters.push(json!({
+                "name": name,
+                "in": "query",
+                "required": required.contains(&Value::from(name.as_str())),
+                "description": description,
+                "schema": property,
+            }));
+        }
+    }
+}
+
+impl<T: JsonSchema> Describe for Json<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
+    }
+}
+
+impl<T: JsonSchema> Describe for RawJson<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
+    }
+}
+
+impl<T: JsonSchema> Describe for Reply<T> {
+    fn describe(operation: &mut Operation) {
+        operation.reply = Some(operation.generator.subschema_for::<T>().to_value());
+    }
+}
+
+impl<A: Describe, B: Describe> Describe for (A, B) {
+    fn describe(operation: &mut Operation) {
+        A::describe(operation);
+        B::describe(operation);
+    }
+}
+
+/// Writes the document.
+#[must_use]
+pub fn write_document() -> String {
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    let mut operation = Operation {
+        generator: SchemaSettings::draft2020_12()
+            .with(|s| s.definitions_path = "/components/schemas".into())
+            .into_generator(),
+        parameters: Vec::new(),
+        body: None,
+        reply: None,
+    };
+    for route in api::ALL.iter().copied().flatten() {
+        (operation.parameters, operation.body, operation.reply) = (Vec::new(), None, None);
+        (route.describe)(&mut operation);
+        let path = route.path.replace("{*", "{");
+        let method = route.method.name().to_lowercase();
+        paths.entry(path).or_default().insert(method, write_operation(route, &operation));
+    }
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Guildhall",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The edge platform that AI agents live on: one origin, one key, one wallet.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": operation.generator.take_definitions(true),
+            "securitySchemes": {
+                "api_key": { "type": "http", "scheme": "bearer", "description": "An API key, also read from `x-api-key`." },
+                "admin_token": { "type": "http", "scheme": "bearer", "description": "The admin token." },
+            },
+        },
+    });
+    // Pretty-printing a value cannot fail.
+    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+}
+
+fn write_operation(route: &Route, operation: &Operation) -> Value {
+    let doc: Vec<_> = route.doc.lines().map(str::trim).collect();
+    let summary = doc.first().copied().unwrap_or_default().trim_end_matches('.');
+    let description = doc.get(1..).unwrap_or_default().join("\n").trim().to_owned();
+    let mut parameters: Vec<Value> = route
+        .path
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    parameters.extend(operation.parameters.iter().cloned());
+    if route.method == Method::Post {
+        parameters.push(json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": false,
+            "description": "A retry with the same key and body gets the first answer, and nothing runs twice.",
+            "schema": { "type": "string", "maxLength": 255 },
+        }));
+    }
+    let mut written = json!({
+        "operationId": operation_id(route),
+        "tags": [route.tag],
+        "summary": summary,
+        "description": description,
+        "parameters": parameters,
+        "responses": {
+            "200": operation.reply.as_ref().map_or_else(
+                || json!({ "description": "Success." }),
+                |schema| json!({ "description": "Success.", "content": { "application/json": { "schema": schema } } }),
+            ),
+            "default": { "description": "An error in the API's own form; docs/API.md lists them." },
+        },
+        "security": match route.access {
+            Access::Public => json!([]),
+            Access::Key(_) => json!([{ "api_key": [] }]),
+            Access::Admin => json!([{ "admin_token": [] }]),
+        },
+    });
+    if let (Some(schema), Some(fields)) = (&operation.body, written.as_object_mut()) {
+        let body = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+        fields.insert("requestBody".to_owned(), body);
+    }
+    written
+}
+
+/// The handler's name, and its path where two routes share a handler.
+fn operation_id(route: &Route) -> String {
+    let shared = api::ALL.iter().copied().flatten().filter(|other| other.operation == route.operation).count() > 1;
+    let path = route.path.replace(['/', '{', '}', '*', '.', '-'], "_");
+    if shared { format!("{}_at{path}", route.operation) } else { route.operation.to_owned() }
+}

@@ -1,0 +1,75 @@
+//! HTTP to the outside.
+
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use super::glue;
+use super::response::flatten_headers;
+use crate::ports::{Fetch, FetchError, Inbound, InboundBody, Outbound, Pending, ReadMode, StreamEnd, StreamSource};
+
+pub struct Outside {
+    /// Aborted when the client leaves; undefined where there is no client.
+    pub signal: JsValue,
+}
+
+/// The rest of an upstream's stream: the reader, and how long it may be silent.
+pub struct StreamHandle {
+    pub source: JsValue,
+    pub stall_ms: u32,
+}
+
+impl Fetch for Outside {
+    fn send(&self, request: Outbound) -> Pending<'_, Result<Inbound, FetchError>> {
+        Box::pin(async move {
+            let (stream, max_bytes, stall_ms) = match request.read {
+                ReadMode::Whole { max_bytes } => (false, max_bytes, 0),
+                ReadMode::Stream { max_bytes, stall_ms } => (true, max_bytes, stall_ms),
+            };
+            let promise = glue::send(
+                &self.signal,
+                request.method,
+                &request.url,
+                &flatten_headers(&request.headers),
+                request.body.as_deref(),
+                stream,
+                max_bytes,
+                request.first_byte_ms,
+            );
+            match JsFuture::from(promise).await {
+                Ok(answer) => Ok(read_answer(&answer.unchecked_into(), stall_ms)),
+                Err(word) => Err(read_error(&glue::text_of(&word))),
+            }
+        })
+    }
+}
+
+fn read_answer(answer: &Array, stall_ms: u32) -> Inbound {
+    let text = |at| answer.get(at).as_string().unwrap_or_default();
+    let bytes = answer.get(3).unchecked_into::<Uint8Array>().to_vec();
+    let source = answer.get(4);
+    let is_stream = text(1).starts_with("text/event-stream");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an HTTP status")]
+    let status = answer.get(0).as_f64().unwrap_or_default() as u16;
+    let body = if !source.is_null() {
+        let handle = StreamHandle { source, stall_ms };
+        InboundBody::Stream { first: bytes, rest: StreamSource::Handle(Box::new(handle)) }
+    } else if is_stream && bytes.is_empty() {
+        InboundBody::Stream {
+            first: bytes,
+            rest: StreamSource::Chunks(std::collections::VecDeque::new(), StreamEnd::Eof),
+        }
+    } else {
+        InboundBody::Whole(bytes)
+    };
+    Inbound { status, content_type: text(1), retry_after: text(2), body }
+}
+
+fn read_error(word: &str) -> FetchError {
+    match word {
+        "timed_out" => FetchError::TimedOut,
+        "too_large" => FetchError::TooLarge,
+        "client_gone" => FetchError::ClientGone,
+        other => FetchError::Broken(other.to_owned()),
+    }
+}

@@ -1,0 +1,93 @@
+//! An answer as the runtime wants it, and the stream's tap as JavaScript calls it.
+
+use wasm_bindgen::prelude::*;
+
+use super::fetch::StreamHandle;
+use super::glue;
+use crate::http::output::{Body, Output};
+use crate::ports::{Flow, StreamEnd, StreamSource, StreamTap};
+
+/// Turns an answer into a `Response`.
+pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsValue {
+    let Output { status, headers, body } = output;
+    let headers = flatten_headers(&headers);
+    match body {
+        Body::Empty => glue::respond(status, &headers, None),
+        Body::Whole(bytes) | Body::Relay { first: bytes, rest: None } => glue::respond(status, &headers, Some(&bytes)),
+        Body::Relay { mut first, rest: Some((StreamSource::Chunks(chunks, end), mut tap)) } => {
+            drain(&mut *tap, chunks, end, &mut first);
+            glue::respond(status, &headers, Some(&first))
+        }
+        Body::Relay { first, rest: Some((StreamSource::Handle(handle), tap)) } => {
+            match handle.downcast::<StreamHandle>() {
+                Ok(handle) => {
+                    let tap = Tap { inner: tap, is_stopped: false };
+                    glue::relay(context, signal, status, &headers, &first, &handle.source, tap, handle.stall_ms)
+                }
+                // No other handle is ever made.
+                Err(_) => glue::respond(500, "", None),
+            }
+        }
+    }
+}
+
+fn drain(tap: &mut dyn StreamTap, chunks: impl IntoIterator<Item = Vec<u8>>, end: StreamEnd, out: &mut Vec<u8>) {
+    for chunk in chunks {
+        if tap.push(&chunk, out) == Flow::Stop {
+            return;
+        }
+    }
+    tap.end(end, out);
+}
+
+/// `name\nvalue\n…`; a line end inside a value would split the header and is taken out.
+pub fn flatten_headers(headers: &[(&'static str, String)]) -> String {
+    let mut text = String::with_capacity(headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
+    for (name, value) in headers {
+        text.push_str(name);
+        text.push('\n');
+        if value.contains(['\n', '\r']) {
+            text.extend(value.chars().filter(|c| !matches!(c, '\n' | '\r')));
+        } else {
+            text.push_str(value);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A stream's tap; `glue.js` pushes every chunk through it.
+#[wasm_bindgen]
+pub struct Tap {
+    inner: Box<dyn StreamTap>,
+    is_stopped: bool,
+}
+
+#[wasm_bindgen]
+impl Tap {
+    /// Takes a chunk; gives what goes to the client.
+    pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.is_stopped = self.inner.push(chunk, &mut out) == Flow::Stop;
+        out
+    }
+
+    /// Whether the last words are said.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// The stream is over; gives the last words.
+    pub fn end(&mut self, end: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        let end = match end {
+            0 => StreamEnd::Eof,
+            2 => StreamEnd::Stalled,
+            3 => StreamEnd::ClientGone,
+            _ => StreamEnd::Broken,
+        };
+        self.inner.end(end, &mut out);
+        out
+    }
+}

@@ -1,0 +1,215 @@
+//! What the house needs from outside, as object-safe traits.
+//!
+//! `platform/` implements them over the Workers runtime, `tests/support/` over SQLite and the objects'
+//! own state machines. Nothing above this file knows which of the two it talks to.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::store::statement::Statement;
+
+/// A future of the single-threaded isolate.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A port failed. The text is for the log, never for a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortError(pub String);
+
+impl std::fmt::Display for PortError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What one statement gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowSet {
+    /// The rows, as one JSON array of objects.
+    pub rows_json: String,
+    /// How many rows the statement changed.
+    pub changes: u64,
+}
+
+/// The relational database.
+pub trait Db {
+    /// Runs the statements as one atomic batch, in order; one row set each.
+    fn run(&self, statements: Vec<Statement>) -> Pending<'_, Result<Vec<RowSet>, PortError>>;
+}
+
+/// The Durable Objects.
+pub trait Objects {
+    /// Sends one command (JSON) to the object `name` of `binding`; gives its reply (JSON).
+    fn call(&self, binding: &'static str, name: &str, command: Vec<u8>) -> Pending<'_, Result<Vec<u8>, PortError>>;
+}
+
+/// Time.
+pub trait Clock {
+    /// Milliseconds since the Unix epoch. On Workers it stands still between two I/O events.
+    fn now_ms(&self) -> i64;
+    /// Waits.
+    fn sleep_ms(&self, ms: u32) -> Pending<'static, ()>;
+}
+
+/// Cryptographic randomness.
+pub trait Random {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]);
+}
+
+/// Work that outlives the response.
+pub trait Background {
+    /// Runs the task to its end, up to the platform's limit (30 s after the response).
+    fn spawn(&self, task: Pending<'static, ()>);
+    /// Writes one line to the log.
+    fn log(&self, line: &str);
+}
+
+/// One request to the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// Absolute address, already past the SSRF guard.
+    pub url: String,
+    /// Header names and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; none for `GET`.
+    pub body: Option<Vec<u8>>,
+    /// How the answer is wanted.
+    pub read: ReadMode,
+    /// Longest wait for the head and, when streaming, for the first chunk.
+    pub first_byte_ms: u32,
+}
+
+/// How an answer's body is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Whole, at most this many bytes.
+    Whole {
+        /// Above it the call fails with [`FetchError::TooLarge`].
+        max_bytes: u32,
+    },
+    /// As it comes when it is a successful event stream, else whole.
+    Stream {
+        /// Limit of an answer that is not an event stream.
+        max_bytes: u32,
+        /// Longest silence between two chunks.
+        stall_ms: u32,
+    },
+}
+
+/// An answer from outside.
+pub struct Inbound {
+    /// HTTP status.
+    pub status: u16,
+    /// `content-type`, empty when absent.
+    pub content_type: String,
+    /// `retry-after`, empty when absent.
+    pub retry_after: String,
+    /// The body.
+    pub body: InboundBody,
+}
+
+/// The body of an answer from outside.
+pub enum InboundBody {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Its first chunk, and the rest as it comes.
+    Stream {
+        /// The first chunk; empty when the stream ended before it.
+        first: Vec<u8>,
+        /// The rest.
+        rest: StreamSource,
+    },
+}
+
+/// The rest of an event stream.
+pub enum StreamSource {
+    /// Chunks that are here already (the sandbox model, tests), then how the stream ends.
+    Chunks(VecDeque<Vec<u8>>, StreamEnd),
+    /// A handle that only the platform understands.
+    Handle(Box<dyn Any>),
+}
+
+/// Why a call to the outside gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchError {
+    /// No connection, or it broke before the answer was whole (or, streaming, before its first chunk).
+    Broken(String),
+    /// Nothing came in time.
+    TimedOut,
+    /// The answer is larger than the limit.
+    TooLarge,
+    /// Our client left; the call was aborted.
+    ClientGone,
+}
+
+/// HTTP to the outside.
+pub trait Fetch {
+    /// Sends one request. It is aborted when our own client leaves.
+    fn send(&self, request: Outbound) -> Pending<'_, Result<Inbound, FetchError>>;
+}
+
+/// How an event stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The upstream closed it.
+    Eof,
+    /// The connection broke.
+    Broken,
+    /// Silence for longer than allowed.
+    Stalled,
+    /// Our client left.
+    ClientGone,
+}
+
+/// Whether a stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// More is welcome.
+    Continue,
+    /// The tap has written its last word: close the client's side, abort the upstream's.
+    Stop,
+}
+
+/// What stands between an upstream's stream and the client: sees every chunk, says what goes on.
+///
+/// Both calls are synchronous: the platform's pump crosses into Rust once per chunk.
+pub trait StreamTap {
+    /// Takes one chunk; appends to `out` what the client gets for it.
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Flow;
+    /// The stream is over; appends the last words. Called exactly once, after [`Flow::Stop`] not at all.
+    fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>);
+}
+
+/// The ports of one request.
+pub struct Ports {
+    /// The relational database.
+    pub db: Box<dyn Db>,
+    /// The Durable Objects.
+    pub objects: Box<dyn Objects>,
+    /// HTTP to the outside.
+    pub fetch: Box<dyn Fetch>,
+    /// Time.
+    pub clock: Box<dyn Clock>,
+    /// Randomness.
+    pub random: Box<dyn Random>,
+    /// Work after the response, and the log.
+    pub background: Box<dyn Background>,
+}
+
+/// Sends one typed command to an object.
+///
+/// # Errors
+/// When the object fails or its reply is not of the protocol.
+pub async fn ask<P: durable_objects::protocol::Protocol>(
+    objects: &dyn Objects,
+    name: &str,
+    command: &P::Command,
+) -> Result<P::Reply, PortError> {
+    let command = serde_json::to_vec(command).map_err(|e| PortError(format!("{} command: {e}", P::BINDING)))?;
+    let reply = objects.call(P::BINDING, name, command).await?;
+    serde_json::from_slice(&reply).map_err(|e| PortError(format!("{} reply: {e}", P::BINDING)))
+}

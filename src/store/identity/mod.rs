@@ -1,0 +1,4 @@
+//! Who may call: accounts and their keys.
+
+pub mod accounts;
+pub mod keys;

@@ -1,0 +1,24 @@
+//! SQL, and nothing else: one `queries!` list per table family.
+
+pub mod identity;
+pub mod models;
+pub mod money;
+pub mod statement;
+
+use statement::QueryInfo;
+
+/// Every query of the project, for `tests/sql.rs`.
+pub const ALL: &[&[QueryInfo]] = &[
+    identity::accounts::QUERIES,
+    identity::keys::QUERIES,
+    models::providers::QUERIES,
+    models::models::QUERIES,
+    money::usage::QUERIES,
+];
+
+/// A count.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+pub struct Total {
+    /// How many.
+    pub total: i64,
+}

@@ -1,0 +1,5 @@
+//! Where models come from and what they cost.
+
+#[expect(clippy::module_inception, reason = "the table is called models")]
+pub mod models;
+pub mod providers;

@@ -1,0 +1,74 @@
+//! Models, their rates, and the routing table's version.
+
+use serde::Deserialize;
+
+use crate::queries;
+use crate::store::statement::{Changed, read_flag};
+
+/// A model as stored.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelRow {
+    /// Its id.
+    pub id: String,
+    /// The provider that serves it.
+    pub provider_id: String,
+    /// What the provider calls it.
+    pub upstream_model: String,
+    /// Preference, 0 to 10.
+    pub weight: i64,
+    /// Context window in tokens; 0 means unknown.
+    pub max_context_tokens: i64,
+    /// Most output tokens of one answer; 0 means unknown.
+    pub max_output_tokens: i64,
+    /// Pico-dollars per input token.
+    pub input_rate: i64,
+    /// Pico-dollars per output token.
+    pub output_rate: i64,
+    /// Pico-dollars per input token read from the provider's cache; `None` means the input rate.
+    pub cache_read_rate: Option<i64>,
+    /// Whether it takes traffic.
+    #[serde(deserialize_with = "read_flag")]
+    pub enabled: bool,
+    /// `manual`, later others.
+    pub pricing_source: String,
+    /// Raised with every change of a rate.
+    pub price_version: i64,
+}
+
+/// The routing table's version.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct RoutingVersion {
+    /// Raised by every change of a provider or model.
+    pub version: i64,
+}
+
+queries! {
+    /// Finds a model.
+    global("models belong to the platform") fn find_model(id: &str) -> Option<ModelRow> =
+        "SELECT id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
+           cache_read_rate, enabled, pricing_source, price_version FROM models WHERE id = ?1";
+    /// Lists models by id.
+    global("models belong to the platform") fn list_models(limit: i64, offset: i64) -> Vec<ModelRow> =
+        "SELECT id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
+           cache_read_rate, enabled, pricing_source, price_version FROM models ORDER BY id LIMIT ?1 OFFSET ?2";
+    /// Counts models.
+    global("models belong to the platform") fn count_models() -> Option<crate::store::Total> =
+        "SELECT COUNT(*) AS total FROM models";
+    /// Creates or replaces a model; a changed rate raises its price version.
+    global("models belong to the platform") fn put_model(id: &str, provider_id: &str, upstream_model: &str, weight: i64, max_context_tokens: i64, max_output_tokens: i64, input_rate: i64, output_rate: i64, cache_read_rate: Option<i64>, enabled: bool, pricing_source: &str, now_ms: i64) -> Changed =
+        "INSERT INTO models (id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
+           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+         ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, upstream_model = excluded.upstream_model,
+           weight = excluded.weight, max_context_tokens = excluded.max_context_tokens, max_output_tokens = excluded.max_output_tokens,
+           price_version = price_version + (input_rate <> excluded.input_rate OR output_rate <> excluded.output_rate
+             OR cache_read_rate IS NOT excluded.cache_read_rate),
+           input_rate = excluded.input_rate, output_rate = excluded.output_rate, cache_read_rate = excluded.cache_read_rate,
+           enabled = excluded.enabled, pricing_source = excluded.pricing_source, updated_at_ms = excluded.updated_at_ms";
+    /// Deletes a model.
+    global("models belong to the platform") fn delete_model(id: &str) -> Changed =
+        "DELETE FROM models WHERE id = ?1";
+    /// The routing table's version.
+    global("one row for the whole platform") fn find_routing_version() -> Option<RoutingVersion> =
+        "SELECT version FROM routing_state WHERE id = 1";
+}

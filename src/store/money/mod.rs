@@ -1,0 +1,3 @@
+//! What was used and charged.
+
+pub mod usage;

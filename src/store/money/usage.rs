@@ -1,0 +1,124 @@
+//! Usage: one row per request, projected from the wallets' outboxes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::queries;
+use crate::store::statement::Changed;
+
+/// One request's usage. This is also the record that travels through the wallet's outbox and the queue.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct UsageRow {
+    /// The request's id.
+    pub id: String,
+    /// Who pays.
+    pub account_id: String,
+    /// The key that asked.
+    pub api_key_id: String,
+    /// When the request came in.
+    pub created_at_ms: i64,
+    /// `chat`, later others.
+    pub request_type: String,
+    /// The routing mode: `auto`, `fast`, `max`.
+    pub mode: String,
+    /// The model as the client asked for it.
+    pub model: String,
+    /// The model that answered; empty when none did.
+    pub routed_model: String,
+    /// The provider that answered; empty when none did.
+    pub routed_provider: String,
+    /// The HTTP status that the client got.
+    pub status: u16,
+    /// How it ended; the words of `docs/MONEY.md`.
+    pub outcome: String,
+    /// As the upstream reported, or estimated (the receipt says which).
+    pub input_tokens: u64,
+    /// As `input_tokens`.
+    pub output_tokens: u64,
+    /// What the tokens cost at the model's rates, in micro-dollars.
+    pub cost_micros: i64,
+    /// What the wallet gave, in micro-dollars.
+    pub charged_micros: i64,
+    /// From the request's arrival to its last byte.
+    pub latency_ms: i64,
+    /// What the charge can be recomputed from, as JSON text.
+    pub receipt: String,
+}
+
+/// A record's id.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UsageId {
+    /// The request's id.
+    pub id: String,
+}
+
+/// Sums over one kind of request.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UsageSum {
+    /// The request type.
+    pub request_type: String,
+    /// The model asked for.
+    pub model: String,
+    /// How many requests.
+    pub calls: i64,
+    /// What they cost.
+    pub charged_micros: i64,
+}
+
+/// One series of `/metrics`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UsageTotal {
+    /// The routing mode.
+    pub mode: String,
+    /// The model that answered.
+    pub model: String,
+    /// Its provider.
+    pub provider: String,
+    /// How the requests ended.
+    pub outcome: String,
+    /// The HTTP status.
+    pub status: i64,
+    /// How many.
+    pub requests: i64,
+    /// Input tokens.
+    pub input_tokens: i64,
+    /// Output tokens.
+    pub output_tokens: i64,
+    /// Charged, in micro-dollars.
+    pub charged_micros: i64,
+    /// Sum of latencies.
+    pub latency_ms: i64,
+}
+
+queries! {
+    /// Stores a batch of records (a JSON array); those that are there already are left alone.
+    global("one batch of the queue holds records of many accounts") fn insert_usage(records: &str) -> Changed =
+        "INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
+           status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt)
+         SELECT value ->> 'id', value ->> 'account_id', value ->> 'api_key_id', value ->> 'created_at_ms', value ->> 'request_type',
+           value ->> 'mode', value ->> 'model', value ->> 'routed_model', value ->> 'routed_provider', value ->> 'status',
+           value ->> 'outcome', value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros',
+           value ->> 'charged_micros', value ->> 'latency_ms', value ->> 'receipt'
+         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING";
+    /// Which of these ids (a JSON array) are stored.
+    tenant("account_id") fn find_usage_ids(account_id: &str, ids: &str) -> Vec<UsageId> =
+        "SELECT id FROM usage WHERE account_id = ?1 AND id IN (SELECT value FROM json_each(?2))";
+    /// One key's latest records before a time.
+    tenant("account_id") fn list_usage(account_id: &str, api_key_id: &str, before_ms: i64, limit: i64) -> Vec<UsageRow> =
+        "SELECT id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider, status, outcome,
+           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt
+         FROM usage WHERE account_id = ?1 AND api_key_id = ?2 AND created_at_ms < ?3 ORDER BY created_at_ms DESC LIMIT ?4";
+    /// One record.
+    tenant("account_id") fn find_usage(account_id: &str, id: &str) -> Option<UsageRow> =
+        "SELECT id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider, status, outcome,
+           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt
+         FROM usage WHERE account_id = ?1 AND id = ?2";
+    /// One key's sums since a time.
+    tenant("account_id") fn sum_usage(account_id: &str, api_key_id: &str, since_ms: i64) -> Vec<UsageSum> =
+        "SELECT request_type, model, COUNT(*) AS calls, SUM(charged_micros) AS charged_micros
+         FROM usage WHERE account_id = ?1 AND api_key_id = ?2 AND created_at_ms >= ?3
+         GROUP BY request_type, model ORDER BY request_type, model";
+    /// The counters behind `/metrics`.
+    global("the whole platform's counters, without a tenant's data") fn list_totals() -> Vec<UsageTotal> =
+        "SELECT mode, model, provider, outcome, status, requests, input_tokens, output_tokens, charged_micros, latency_ms
+         FROM usage_totals ORDER BY mode, model, provider, outcome, status LIMIT 10000";
+}

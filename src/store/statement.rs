@@ -1,0 +1,210 @@
+//! Statements as data: the `queries!` list, its parameters and its typed results.
+
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+
+use crate::ports::{Db, PortError, RowSet};
+
+/// One SQL parameter.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// An integer; below 2^53 in size, because it crosses JavaScript.
+    Integer(i64),
+    /// Text.
+    Text(String),
+}
+
+/// A text of SQL with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Static text: nothing is ever formatted into it.
+    pub sql: &'static str,
+    /// `?1`, `?2` …
+    pub params: Vec<Value>,
+}
+
+/// Whose rows a query may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Only rows whose column of this name equals `?1`.
+    Tenant(&'static str),
+    /// All rows, for the given reason.
+    Global(&'static str),
+}
+
+/// One entry of a `queries!` list.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryInfo {
+    /// The function's name.
+    pub name: &'static str,
+    /// The text.
+    pub sql: &'static str,
+    /// How many parameters it takes.
+    pub params: usize,
+    /// Whose rows it may see.
+    pub reach: Reach,
+}
+
+/// A statement that knows what it gives.
+#[derive(Debug, Clone)]
+pub struct Query<T> {
+    /// The text and its parameters.
+    pub statement: Statement,
+    /// What `T` is read from the rows.
+    pub result: PhantomData<T>,
+}
+
+impl<T: FromRows> Query<T> {
+    /// Runs it alone.
+    ///
+    /// # Errors
+    /// When the database fails, or a row is not of the promised shape.
+    pub async fn run(self, db: &dyn Db) -> Result<T, PortError> {
+        let mut sets = db.run(vec![self.statement]).await?;
+        T::from_rows(sets.pop().unwrap_or_default())
+    }
+}
+
+/// Runs two reads in one round trip.
+///
+/// # Errors
+/// As [`Query::run`].
+pub async fn run_both<A: FromRows, B: FromRows>(db: &dyn Db, a: Query<A>, b: Query<B>) -> Result<(A, B), PortError> {
+    let mut sets = db.run(vec![a.statement, b.statement]).await?.into_iter();
+    let mut next = || sets.next().ok_or_else(|| PortError("the database left out a row set".into()));
+    Ok((A::from_rows(next()?)?, B::from_rows(next()?)?))
+}
+
+/// What can be read from a statement's rows.
+pub trait FromRows: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When a row is not of the promised shape.
+    fn from_rows(set: RowSet) -> Result<Self, PortError>;
+}
+
+/// How many rows a write changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed(pub u64);
+
+impl FromRows for Changed {
+    fn from_rows(set: RowSet) -> Result<Self, PortError> {
+        Ok(Self(set.changes))
+    }
+}
+
+impl<R: DeserializeOwned> FromRows for Vec<R> {
+    fn from_rows(set: RowSet) -> Result<Self, PortError> {
+        if set.rows_json.is_empty() {
+            return Ok(Self::new());
+        }
+        serde_json::from_str(&set.rows_json).map_err(|e| PortError(format!("row: {e}")))
+    }
+}
+
+impl<R: DeserializeOwned> FromRows for Option<R> {
+    fn from_rows(set: RowSet) -> Result<Self, PortError> {
+        Vec::from_rows(set).map(|rows: Vec<R>| rows.into_iter().next())
+    }
+}
+
+/// What can be a parameter.
+pub trait ToValue {
+    /// Converts.
+    fn to_value(&self) -> Value;
+}
+
+impl ToValue for i64 {
+    fn to_value(&self) -> Value {
+        Value::Integer(*self)
+    }
+}
+
+impl ToValue for bool {
+    fn to_value(&self) -> Value {
+        Value::Integer(i64::from(*self))
+    }
+}
+
+impl ToValue for str {
+    fn to_value(&self) -> Value {
+        Value::Text(self.to_owned())
+    }
+}
+
+impl ToValue for String {
+    fn to_value(&self) -> Value {
+        Value::Text(self.clone())
+    }
+}
+
+impl<T: ToValue> ToValue for Option<T> {
+    fn to_value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, ToValue::to_value)
+    }
+}
+
+impl<T: ToValue + ?Sized> ToValue for &T {
+    fn to_value(&self) -> Value {
+        (*self).to_value()
+    }
+}
+
+/// SQLite has no booleans: reads 0 and 1.
+///
+/// # Errors
+/// When the column is not an integer.
+pub fn read_flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    <i64 as serde::Deserialize>::deserialize(deserializer).map(|n| n != 0)
+}
+
+/// One list of queries per table family: each line a typed function, all of them a row in `QUERIES`.
+///
+/// ```ignore
+/// queries! {
+///     /// What it finds.
+///     tenant("account_id") fn find_thing(account: &str, id: &str) -> Option<Thing> =
+///         "SELECT … WHERE account_id = ?1 AND id = ?2";
+///     /// Why it may see everybody's rows stands in the reason.
+///     global("a key is looked up before its tenant is known") fn find_key(hash: &str) -> Option<Key> = "…";
+/// }
+/// ```
+#[macro_export]
+macro_rules! queries {
+    ($(
+        $(#[doc = $doc:literal])+
+        $reach:ident($why:literal) fn $name:ident($($param:ident: $type:ty),* $(,)?) -> $out:ty = $sql:literal;
+    )+) => {
+        $(
+            $(#[doc = $doc])+
+            #[must_use]
+            #[allow(clippy::too_many_arguments, reason = "one parameter per column")]
+            pub fn $name($($param: $type),*) -> $crate::store::statement::Query<$out> {
+                $crate::store::statement::Query {
+                    statement: $crate::store::statement::Statement {
+                        sql: $sql,
+                        params: vec![$($crate::store::statement::ToValue::to_value(&$param)),*],
+                    },
+                    result: std::marker::PhantomData,
+                }
+            }
+        )+
+
+        /// Every query above, as data.
+        pub const QUERIES: &[$crate::store::statement::QueryInfo] = &[
+            $($crate::store::statement::QueryInfo {
+                name: concat!(module_path!(), "::", stringify!($name)),
+                sql: $sql,
+                params: { let names: &[&str] = &[$(stringify!($param)),*]; names.len() },
+                reach: $crate::queries!(@reach $reach $why),
+            }),+
+        ];
+    };
+    (@reach tenant $column:literal) => { $crate::store::statement::Reach::Tenant($column) };
+    (@reach global $reason:literal) => { $crate::store::statement::Reach::Global($reason) };
+}

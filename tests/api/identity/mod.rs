@@ -1,0 +1,4 @@
+//! Accounts and keys.
+
+mod accounts;
+mod provision;

@@ -1,0 +1,7 @@
+//! Scenarios, one file per resource, as in `src/api/`.
+
+mod identity;
+mod models;
+mod money;
+mod ops;
+mod pipeline;

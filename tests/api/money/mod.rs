@@ -1,0 +1,4 @@
+//! Balance and usage.
+
+mod balance;
+mod usage;

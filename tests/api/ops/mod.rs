@@ -1,0 +1,5 @@
+//! Health, metrics, documents.
+
+mod docs;
+mod health;
+mod metrics;

@@ -1,0 +1,69 @@
+//! `wrangler.toml` and the code name the same things.
+
+use durable_objects::idempotency::protocol::Idempotency;
+use durable_objects::protocol::Protocol;
+use durable_objects::rate_limiter::protocol::RateLimiter;
+use durable_objects::wallet::protocol::Wallet;
+use guildhall::bindings;
+use toml::Value;
+
+fn wrangler() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/wrangler.toml");
+    std::fs::read_to_string(path).unwrap().parse::<toml::Table>().unwrap().into()
+}
+
+fn names<'v>(list: &'v Value, field: &str) -> Vec<&'v str> {
+    let mut names: Vec<_> = list.as_array().unwrap().iter().map(|entry| entry[field].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn the_objects_are_bound() {
+    let config = wrangler();
+    let bound = &config["durable_objects"]["bindings"];
+    let mut expected = [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING];
+    expected.sort_unstable();
+    assert_eq!(names(bound, "name"), expected);
+    let classes = names(bound, "class_name");
+    let declared: Vec<_> = config["migrations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|m| m["new_sqlite_classes"].as_array().unwrap())
+        .collect();
+    for class in classes {
+        assert!(declared.iter().any(|declared| declared.as_str() == Some(class)), "{class} has no migration");
+    }
+}
+
+#[test]
+fn the_object_classes_are_linked_in() {
+    let lib = include_str!("../src/lib.rs");
+    assert!(lib.contains("use durable_objects as _;"), "without it the classes are silently absent");
+}
+
+#[test]
+fn the_database_and_the_queue_are_bound() {
+    let config = wrangler();
+    assert_eq!(names(&config["d1_databases"], "binding"), [bindings::DB]);
+    assert_eq!(names(&config["queues"]["producers"], "binding"), [bindings::USAGE_QUEUE]);
+    let produced = names(&config["queues"]["producers"], "queue");
+    assert_eq!(names(&config["queues"]["consumers"], "queue"), produced, "what is sent is consumed");
+}
+
+#[test]
+fn every_variable_is_read_by_the_code() {
+    let config = wrangler();
+    for name in config["vars"].as_table().unwrap().keys() {
+        assert!(bindings::SETTINGS.contains(&name.as_str()), "{name} is read by nobody");
+    }
+}
+
+#[test]
+fn no_secret_is_committed() {
+    let config = wrangler();
+    for secret in [bindings::ADMIN_TOKEN, bindings::KEY_PEPPER, bindings::SEAL_KEY] {
+        assert!(config["vars"].get(secret).is_none(), "{secret} is a secret, not a variable");
+    }
+}

@@ -1,0 +1,95 @@
+//! No route without a test, and none that anybody may call by accident.
+//!
+//! A route counts as tested when its path stands in a scenario under `tests/api/`; the scenario of a route with a
+//! credential is also run here without one, and with a wrong one.
+
+use std::path::Path;
+
+use guildhall::api::ALL;
+use guildhall::http::route::{Access, Route};
+use guildhall::http::table::RouteTable;
+
+use crate::support::run;
+
+fn routes() -> impl Iterator<Item = &'static Route> {
+    ALL.iter().copied().flatten()
+}
+
+fn scenarios() -> String {
+    let mut text = String::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                text += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    text
+}
+
+/// A path of the route with something for each parameter.
+fn sample_path(route: &Route) -> String {
+    route.path.split('/').map(|part| if part.starts_with('{') { "none" } else { part }).collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn the_table_builds() {
+    RouteTable::build(ALL).unwrap_or_else(|clash| panic!("{clash}"));
+}
+
+#[test]
+fn every_route_has_a_scenario() {
+    let scenarios = scenarios();
+    for route in routes() {
+        let fixed = route.path.split('{').next().unwrap();
+        let method = route.method.name();
+        let verb = method.to_lowercase();
+        let called = scenarios.lines().any(|line| {
+            let path_at = line.find(&format!("\"{fixed}")).or_else(|| line.find(&format!("(\"{fixed}")));
+            path_at.is_some() && (line.contains(&format!("\"{method}\"")) || line.contains(&format!(".{verb}(")))
+        });
+        let formatted = scenarios.lines().any(|line| {
+            line.contains(&format!("format!(\"{fixed}{{"))
+                && (line.contains(&format!("\"{method}\"")) || line.contains(&format!(".{verb}(")))
+        });
+        assert!(called || formatted, "no scenario calls {method} {}", route.path);
+    }
+}
+
+#[test]
+fn no_route_answers_without_its_credential() {
+    run(async |app| {
+        for route in routes().filter(|route| route.access != Access::Public) {
+            let path = sample_path(route);
+            let answer = app.call(route.method.name(), &path).body("{}").send().await;
+            assert_eq!(answer.status, 401, "{} {path} without a credential: {}", route.method.name(), answer.text());
+            let answer = app.call(route.method.name(), &path).bearer("nonsense").body("{}").send().await;
+            assert_eq!(answer.status, 401, "{} {path} with a wrong one: {}", route.method.name(), answer.text());
+        }
+    });
+}
+
+#[test]
+fn no_key_enters_an_admin_route() {
+    run(async |app| {
+        let key = app.provision("0").await;
+        for route in routes().filter(|route| route.access == Access::Admin) {
+            app.set_limits(&key, 10_000, 100_000, 100).await;
+            let path = sample_path(route);
+            let answer = app.call(route.method.name(), &path).bearer(&key.key).body("{}").send().await;
+            assert_eq!(answer.status, 401, "{} {path} with a key: {}", route.method.name(), answer.text());
+        }
+    });
+}
+
+#[test]
+fn every_text_begins_with_a_summary() {
+    for route in routes() {
+        let summary = route.doc.lines().next().unwrap().trim();
+        assert!(summary.ends_with('.') && summary.len() < 80, "{}: {summary}", route.path);
+    }
+}

@@ -1,0 +1,76 @@
+//! Every query of the project: it prepares on the migrated schema, it does not scan a table, it keeps to its tenant.
+
+use guildhall::store::ALL;
+use guildhall::store::statement::{QueryInfo, Reach};
+
+use crate::support::open_migrated;
+
+/// Scans that are meant, by query, with the reason.
+const SCANS: &[(&str, &str)] = &[
+    ("providers::list_providers", "pages the whole table in the order of its key"),
+    ("providers::count_providers", "counts a table of a few dozen rows"),
+    ("models::list_models", "pages the whole table in the order of its key"),
+    ("models::count_models", "counts a table of a few hundred rows"),
+    ("usage::list_totals", "one row per series, bounded by LIMIT"),
+    ("usage::insert_usage", "walks the batch it is given (json_each)"),
+    ("usage::find_usage_ids", "walks the list it is given (json_each)"),
+];
+
+fn queries() -> impl Iterator<Item = &'static QueryInfo> {
+    ALL.iter().copied().flatten()
+}
+
+fn may_scan(query: &QueryInfo) -> bool {
+    SCANS.iter().any(|(name, _)| query.name.ends_with(name))
+}
+
+#[test]
+fn every_query_prepares_with_its_parameters() {
+    let connection = open_migrated();
+    for query in queries() {
+        let statement = connection.prepare(query.sql).unwrap_or_else(|e| panic!("{}: {e}", query.name));
+        assert_eq!(statement.parameter_count(), query.params, "{}: parameters", query.name);
+    }
+}
+
+#[test]
+fn no_query_scans_a_table() {
+    let connection = open_migrated();
+    for query in queries().filter(|query| !may_scan(query)) {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql)).unwrap();
+        let nulls = vec![rusqlite::types::Null; query.params];
+        let plan: Vec<String> = statement
+            .query_map(rusqlite::params_from_iter(nulls), |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        for step in plan {
+            assert!(!step.starts_with("SCAN"), "{}: {step}", query.name);
+        }
+    }
+}
+
+#[test]
+fn every_query_keeps_to_its_tenant() {
+    for query in queries() {
+        match query.reach {
+            Reach::Global(reason) => assert!(reason.len() > 15, "{}: say why it may see everything", query.name),
+            Reach::Tenant(column) if query.sql.starts_with("INSERT") => {
+                let first = query.sql.split('(').nth(1).unwrap().trim_start();
+                assert!(first.starts_with(column), "{}: the tenant comes first", query.name);
+                assert!(query.sql.contains("VALUES (?1"), "{}: the tenant is ?1", query.name);
+            }
+            Reach::Tenant(column) => {
+                let bound = query.sql.contains(&format!("{column} = ?1"));
+                assert!(bound, "{}: no `{column} = ?1`", query.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_allow_list_has_no_dead_entry() {
+    for (name, _) in SCANS {
+        assert!(queries().any(|query| query.name.ends_with(name)), "{name} is gone");
+    }
+}

@@ -1,0 +1,152 @@
+//! A client of [`TestApp`].
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use guildhall::app::App;
+use guildhall::http::output::Body;
+use guildhall::http::request::{Head, Request, WholeBody};
+use guildhall::http::serve::serve;
+use guildhall::ports::{Flow, StreamEnd, StreamSource};
+use serde_json::Value;
+
+use super::TestApp;
+
+/// A call that is being put together.
+pub struct Call<'t> {
+    test: &'t TestApp,
+    isolate: Rc<App>,
+    head: Head,
+    body: Option<Vec<u8>>,
+    /// The client leaves after so many chunks of a stream.
+    leave_after: Option<usize>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+impl<'t> Call<'t> {
+    pub fn new(test: &'t TestApp, method: &str, path: &str) -> Self {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let head = Head { method: method.into(), path: path.into(), query: query.into(), ..Head::default() };
+        Self { test, isolate: test.isolate(), head, body: None, leave_after: None }
+    }
+
+    /// Sends it to another isolate.
+    pub fn to(mut self, isolate: &Rc<App>) -> Self {
+        self.isolate = Rc::clone(isolate);
+        self
+    }
+
+    pub fn bearer(mut self, token: &str) -> Self {
+        self.head.authorization = format!("Bearer {token}");
+        self
+    }
+
+    /// Changes the head.
+    pub fn head(mut self, change: impl FnOnce(&mut Head)) -> Self {
+        change(&mut self.head);
+        self
+    }
+
+    pub fn idempotency_key(self, key: &str) -> Self {
+        self.head(|head| head.idempotency_key = key.into())
+    }
+
+    pub fn body(self, body: &str) -> Self {
+        self.bytes(body.as_bytes())
+    }
+
+    pub fn bytes(mut self, body: &[u8]) -> Self {
+        self.head.content_length = body.len().to_string();
+        self.body = Some(body.to_vec());
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.body(&body.to_string())
+    }
+
+    /// Leaves after so many chunks of the rest of a stream.
+    pub fn leave_after(mut self, chunks: usize) -> Self {
+        self.leave_after = Some(chunks);
+        self
+    }
+
+    pub async fn send(self) -> Answer {
+        let body = self.body.map(|body| Box::new(WholeBody(body)) as _);
+        let request = Request::new(self.head, body);
+        let life = self.test.life_of(&self.isolate);
+        let ports = super::ports::build(self.test, &life);
+        let mut answering = Box::pin(serve(self.isolate, ports, request, "http://guildhall.test"));
+        let output = poll_fn(|context| match answering.as_mut().poll(context) {
+            _ if life.is_over() => Poll::Ready(None),
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        let Some(output) = output else {
+            return Answer { status: 0, headers: Vec::new(), body: Vec::new() };
+        };
+        let body = match output.body {
+            Body::Empty => Vec::new(),
+            Body::Whole(body) | Body::Relay { first: body, rest: None } => body,
+            Body::Relay { first, rest: Some((source, tap)) } => read_stream(first, source, tap, self.leave_after),
+        };
+        Answer { status: output.status, headers: output.headers, body }
+    }
+}
+
+fn read_stream(
+    first: Vec<u8>,
+    source: StreamSource,
+    mut tap: Box<dyn guildhall::ports::StreamTap>,
+    leave_after: Option<usize>,
+) -> Vec<u8> {
+    let StreamSource::Chunks(chunks, end) = source else { panic!("tests have no handles") };
+    let mut out = first;
+    for (count, chunk) in chunks.into_iter().enumerate() {
+        if leave_after == Some(count) {
+            tap.end(StreamEnd::ClientGone, &mut Vec::new());
+            return out;
+        }
+        if tap.push(&chunk, &mut out) == Flow::Stop {
+            return out;
+        }
+    }
+    tap.end(end, &mut out);
+    out
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The `data:` payloads of an event stream.
+    pub fn events(&self) -> Vec<String> {
+        self.text().lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
+    }
+
+    /// The status and the body, checked and given.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+}

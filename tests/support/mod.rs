@@ -1,0 +1,248 @@
+//! [`TestApp`]: the whole stack from routes to SQL, in this process. SQLite with the real migrations stands for D1, the
+//! objects are their own state machines, time is tokio's paused clock, and the outside is a script.
+
+mod books;
+mod client;
+mod database;
+mod ports;
+mod upstream;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use durable_objects::local::LocalObjects;
+use guildhall::app::App;
+use guildhall::config::Config;
+use guildhall::jobs::usage::file_usage;
+use guildhall::ports::{Clock as _, Ports};
+
+pub use books::Books;
+pub use client::{Answer, Call};
+pub use database::{Database, migration_files, open_migrated};
+pub use ports::{Fault, Faults};
+pub use upstream::{Reply, Upstream};
+
+pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
+
+/// A platform with one isolate, or more.
+pub struct TestApp {
+    pub database: Rc<Database>,
+    pub objects: Rc<LocalObjects>,
+    pub upstream: Rc<Upstream>,
+    pub faults: Rc<Faults>,
+    pub log: Rc<RefCell<Vec<String>>>,
+    /// The isolate that answers.
+    app: RefCell<Rc<App>>,
+    settings: Vec<(String, String)>,
+    isolates: RefCell<u64>,
+    lives: RefCell<Vec<(Rc<App>, Rc<ports::Life>)>>,
+}
+
+/// Runs a scenario on paused time: waiting costs nothing, and every run is alike.
+pub fn run<F: Future<Output = ()>>(scenario: impl FnOnce(TestApp) -> F) {
+    run_with(&[], scenario);
+}
+
+/// [`run`] with other settings.
+pub fn run_with<F: Future<Output = ()>>(settings: &[(&str, &str)], scenario: impl FnOnce(TestApp) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        ports::begin_time();
+        scenario(TestApp::new(settings)).await;
+    });
+}
+
+impl TestApp {
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let app = build_app(&settings, 1);
+        Self {
+            database: Rc::new(Database::new()),
+            objects: Rc::new(LocalObjects::new()),
+            upstream: Rc::default(),
+            faults: Rc::default(),
+            log: Rc::default(),
+            app: RefCell::new(app),
+            settings,
+            isolates: RefCell::new(1),
+            lives: RefCell::default(),
+        }
+    }
+
+    /// A second isolate beside the first: what is sent to it knows nothing of the first one's memory.
+    pub fn new_isolate(&self) -> Rc<App> {
+        *self.isolates.borrow_mut() += 1;
+        build_app(&self.settings, *self.isolates.borrow())
+    }
+
+    /// The isolate dies, and with it all that it held in memory, its background tasks and the calls that it was
+    /// answering (their status is 0); a new one takes over.
+    pub fn crash_isolate(&self) {
+        let app = self.new_isolate();
+        let dead = self.app.replace(app);
+        self.crash(&dead);
+    }
+
+    /// One of several isolates dies; nobody takes over.
+    pub fn crash(&self, isolate: &Rc<App>) {
+        self.life_of(isolate).end();
+    }
+
+    fn life_of(&self, isolate: &Rc<App>) -> Rc<ports::Life> {
+        let mut lives = self.lives.borrow_mut();
+        if let Some((_, life)) = lives.iter().find(|(app, _)| Rc::ptr_eq(app, isolate)) {
+            return Rc::clone(life);
+        }
+        let life = Rc::<ports::Life>::default();
+        lives.push((Rc::clone(isolate), Rc::clone(&life)));
+        life
+    }
+
+    pub fn isolate(&self) -> Rc<App> {
+        Rc::clone(&self.app.borrow())
+    }
+
+    pub fn ports(&self) -> Rc<Ports> {
+        ports::build(self, &self.life_of(&self.isolate()))
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        ports::PausedClock.now_ms()
+    }
+
+    /// Begins a call.
+    pub fn call(&self, method: &str, path: &str) -> Call<'_> {
+        Call::new(self, method, path)
+    }
+
+    pub fn get(&self, path: &str) -> Call<'_> {
+        self.call("GET", path)
+    }
+
+    pub fn post(&self, path: &str) -> Call<'_> {
+        self.call("POST", path)
+    }
+
+    /// A call with the admin token.
+    pub fn admin(&self, method: &str, path: &str) -> Call<'_> {
+        self.call(method, path).bearer(ADMIN_TOKEN)
+    }
+
+    /// Lets time pass: background tasks, alarms and the queue do their work.
+    pub async fn pass_ms(&self, ms: u64) {
+        let until_ms = self.now_ms() + i64::try_from(ms).unwrap();
+        while self.now_ms() < until_ms {
+            let step = (until_ms - self.now_ms()).min(50);
+            tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(step).unwrap())).await;
+            self.deliver().await;
+        }
+    }
+
+    /// Runs due alarms and consumes what is on the queue.
+    pub async fn deliver(&self) {
+        self.objects.run_due_alarms(self.now_ms());
+        let messages = self.objects.drain_queue();
+        if !messages.is_empty() && file_usage(&self.ports(), &messages).await.is_err() {
+            // The queue would deliver again; here the wallet's own retry does.
+        }
+    }
+
+    /// A new key, with this much money beyond the free balance and no limit that a test would meet.
+    pub async fn provision(&self, amount_usd: &str) -> Key {
+        let answer = self.post("/v1/auth/provision").send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let key = Key {
+            key: answer.json()["api_key"].as_str().unwrap().to_owned(),
+            account_id: answer.json()["account_id"].as_str().unwrap().to_owned(),
+        };
+        if amount_usd != "0" {
+            self.credit(&key, amount_usd).await;
+        }
+        key
+    }
+
+    pub async fn credit(&self, key: &Key, amount_usd: &str) {
+        let body = format!(r#"{{"amount_usd":{amount_usd},"reason":"test"}}"#);
+        let path = format!("/admin/v1/accounts/{}/credits", key.account_id);
+        let answer = self.admin("POST", &path).body(&body).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    pub async fn set_limits(&self, key: &Key, per_minute: u32, per_hour: u32, concurrent: u32) {
+        let body = format!(
+            r#"{{"requests_per_minute":{per_minute},"requests_per_hour":{per_hour},"concurrent":{concurrent}}}"#
+        );
+        let path = format!("/admin/v1/accounts/{}/limits", key.account_id);
+        let answer = self.admin("PATCH", &path).body(&body).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Registers the scripted upstream as a provider.
+    pub async fn add_provider(&self, id: &str) {
+        let body =
+            format!(r#"{{"id":"{id}","type":"openai","base_url":"http://127.0.0.1:9/{id}","api_key":"sk-{id}"}}"#);
+        let answer = self.admin("POST", "/admin/v1/providers").body(&body).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Registers a model: $10 a million input tokens, $30 a million output tokens.
+    pub async fn add_model(&self, id: &str, provider: &str, weight: u8) {
+        let body = format!(
+            r#"{{"id":"{id}","provider_id":"{provider}","weight":{weight},"max_context_tokens":0,"max_output_tokens":1000,
+                "input_per_1k":0.01,"output_per_1k":0.03,"enabled":true}}"#
+        );
+        let answer = self.admin("POST", "/admin/v1/models").body(&body).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// One provider, one model `m1`, a key with $10.
+    pub async fn with_model(&self) -> Key {
+        self.add_provider("p1").await;
+        self.add_model("m1", "p1", 5).await;
+        self.provision("10").await
+    }
+
+    pub async fn balance_micros(&self, key: &Key) -> i64 {
+        let answer = self.get("/v1/balance").bearer(&key.key).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let usd = answer.json()["balance_usd"].as_f64().unwrap();
+        #[expect(clippy::cast_possible_truncation, clippy::float_arithmetic, reason = "back to micro-dollars")]
+        {
+            (usd * 1e6).round() as i64
+        }
+    }
+
+    /// The newest usage row of the key.
+    pub async fn last_usage(&self, key: &Key) -> serde_json::Value {
+        let answer = self.get("/v1/usage?limit=1").bearer(&key.key).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["data"][0].clone()
+    }
+}
+
+/// A provisioned key.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub key: String,
+    pub account_id: String,
+}
+
+fn build_app(settings: &[(String, String)], seed: u64) -> Rc<App> {
+    let config = Config::read(|name| {
+        if let Some((_, value)) = settings.iter().find(|(n, _)| n == name) {
+            return Some(value.clone());
+        }
+        match name {
+            "MODE" => Some("sandbox".into()),
+            "ALLOW_LOOPBACK" => Some("true".into()),
+            "ADMIN_TOKEN" => Some(ADMIN_TOKEN.into()),
+            "KEY_PEPPER" => Some("test-pepper-0123456789".into()),
+            "SEAL_KEY" => Some("5e".repeat(32)),
+            "FREE_BALANCE_USD" => Some("0".into()),
+            "PROVISIONS_PER_HOUR" => Some("1000".into()),
+            _ => None,
+        }
+    });
+    Rc::new(App::new(config.unwrap(), seed).unwrap())
+}

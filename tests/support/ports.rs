@@ -1,0 +1,237 @@
+//! The ports over test doubles; each can fail before or after it has done its work.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use durable_objects::local::LocalObjects;
+use guildhall::ports::{
+    Background, Clock, Db, Fetch, FetchError, Inbound, Objects, Outbound, Pending, PortError, Ports, Random, RowSet,
+};
+use guildhall::store::statement::Statement;
+
+use super::{Database, TestApp, Upstream};
+
+/// When a port fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing has happened.
+    Before,
+    /// Everything has happened, but the answer is lost.
+    After,
+}
+
+/// The faults to come, and what was asked of the ports.
+#[derive(Default)]
+pub struct Faults {
+    db: RefCell<VecDeque<Option<Fault>>>,
+    objects: RefCell<BTreeMap<&'static str, VecDeque<Option<Fault>>>>,
+    /// How often the database was asked.
+    pub db_calls: Cell<usize>,
+    /// How often an object was asked.
+    pub object_calls: Cell<usize>,
+    /// What a call to the database takes beyond its millisecond.
+    pub db_extra_ms: Cell<u64>,
+    /// What a call to an object takes beyond its millisecond.
+    pub object_extra_ms: Cell<u64>,
+    /// The counts of database and object calls whenever an upstream was called.
+    pub calls_before_upstream: RefCell<Vec<(usize, usize)>>,
+}
+
+impl Faults {
+    pub fn fail_db(&self, fault: Fault) {
+        self.fail_db_after(0, fault);
+    }
+
+    /// Lets so many more calls pass, then fails one.
+    pub fn fail_db_after(&self, passing: usize, fault: Fault) {
+        let mut queue = self.db.borrow_mut();
+        queue.extend(std::iter::repeat_n(None, passing));
+        queue.push_back(Some(fault));
+    }
+
+    pub fn fail_object(&self, binding: &'static str, fault: Fault) {
+        self.fail_object_after(binding, 0, fault);
+    }
+
+    /// Lets so many more calls of the binding pass, then fails one.
+    pub fn fail_object_after(&self, binding: &'static str, passing: usize, fault: Fault) {
+        let mut queues = self.objects.borrow_mut();
+        let queue = queues.entry(binding).or_default();
+        queue.extend(std::iter::repeat_n(None, passing));
+        queue.push_back(Some(fault));
+    }
+
+    /// Forgets the faults that have not happened yet.
+    pub fn clear(&self) {
+        self.db.borrow_mut().clear();
+        self.objects.borrow_mut().clear();
+    }
+
+    fn next_of_db(&self) -> Option<Fault> {
+        self.db_calls.set(self.db_calls.get() + 1);
+        self.db.borrow_mut().pop_front().flatten()
+    }
+
+    fn next_of_object(&self, binding: &str) -> Option<Fault> {
+        self.object_calls.set(self.object_calls.get() + 1);
+        self.objects.borrow_mut().get_mut(binding)?.pop_front().flatten()
+    }
+}
+
+/// An isolate's life: once it is dead, none of its tasks takes another step and none of its calls is answered.
+#[derive(Default)]
+pub struct Life {
+    is_over: Cell<bool>,
+    tasks: RefCell<Vec<tokio::task::AbortHandle>>,
+}
+
+impl Life {
+    pub fn end(&self) {
+        self.is_over.set(true);
+        self.tasks.take().iter().for_each(tokio::task::AbortHandle::abort);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
+    async fn wait_ms(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        if self.is_over() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The ports of a request in an isolate.
+pub fn build(test: &TestApp, life: &Rc<Life>) -> Rc<Ports> {
+    let (faults, life) = (|| Rc::clone(&test.faults), || Rc::clone(life));
+    Rc::new(Ports {
+        db: Box::new(TestDb { database: Rc::clone(&test.database), faults: faults(), life: life() }),
+        objects: Box::new(TestObjects { objects: Rc::clone(&test.objects), faults: faults(), life: life() }),
+        fetch: Box::new(TestFetch { upstream: Rc::clone(&test.upstream), faults: faults() }),
+        clock: Box::new(PausedClock),
+        random: Box::new(CountingRandom),
+        background: Box::new(LocalTasks { log: Rc::clone(&test.log), life: life() }),
+    })
+}
+
+struct TestDb {
+    database: Rc<Database>,
+    faults: Rc<Faults>,
+    life: Rc<Life>,
+}
+
+impl Db for TestDb {
+    fn run(&self, statements: Vec<Statement>) -> Pending<'_, Result<Vec<RowSet>, PortError>> {
+        Box::pin(async move {
+            let fault = self.faults.next_of_db();
+            self.life.wait_ms(1 + self.faults.db_extra_ms.get()).await;
+            if fault == Some(Fault::Before) {
+                return Err(PortError("test: failed before".into()));
+            }
+            let sets = self.database.run(&statements)?;
+            if fault == Some(Fault::After) {
+                return Err(PortError("test: failed after".into()));
+            }
+            Ok(sets)
+        })
+    }
+}
+
+struct TestObjects {
+    objects: Rc<LocalObjects>,
+    faults: Rc<Faults>,
+    life: Rc<Life>,
+}
+
+impl Objects for TestObjects {
+    fn call(&self, binding: &'static str, name: &str, command: Vec<u8>) -> Pending<'_, Result<Vec<u8>, PortError>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let fault = self.faults.next_of_object(binding);
+            self.life.wait_ms(1 + self.faults.object_extra_ms.get()).await;
+            if fault == Some(Fault::Before) {
+                return Err(PortError("test: failed before".into()));
+            }
+            let reply = self.objects.call(binding, &name, &command, PausedClock.now_ms());
+            if fault == Some(Fault::After) {
+                return Err(PortError("test: failed after".into()));
+            }
+            reply.map_err(|e| PortError(format!("{e:?}")))
+        })
+    }
+}
+
+struct TestFetch {
+    upstream: Rc<Upstream>,
+    faults: Rc<Faults>,
+}
+
+impl Fetch for TestFetch {
+    fn send(&self, request: Outbound) -> Pending<'_, Result<Inbound, FetchError>> {
+        let calls = (self.faults.db_calls.get(), self.faults.object_calls.get());
+        self.faults.calls_before_upstream.borrow_mut().push(calls);
+        Box::pin(self.upstream.answer(request))
+    }
+}
+
+pub struct PausedClock;
+
+thread_local! {
+    /// Where the paused clock of this scenario began.
+    static ORIGIN: Cell<Option<tokio::time::Instant>> = const { Cell::new(None) };
+}
+
+/// Begins the time of a scenario: one thread may run several, each with a clock of its own.
+pub fn begin_time() {
+    ORIGIN.set(Some(tokio::time::Instant::now()));
+}
+
+impl Clock for PausedClock {
+    fn now_ms(&self) -> i64 {
+        let passed = ORIGIN.get().map_or(Duration::ZERO, |origin| origin.elapsed());
+        1_800_000_000_000 + i64::try_from(passed.as_millis()).unwrap()
+    }
+
+    fn sleep_ms(&self, ms: u32) -> Pending<'static, ()> {
+        Box::pin(tokio::time::sleep(Duration::from_millis(u64::from(ms))))
+    }
+}
+
+struct CountingRandom;
+
+thread_local! {
+    static DRAWN: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Random for CountingRandom {
+    /// Never the same twice, and every run alike.
+    fn fill(&self, buffer: &mut [u8]) {
+        for byte in buffer {
+            let drawn = DRAWN.with(|drawn| drawn.replace(drawn.get() + 1));
+            *byte = u8::try_from((drawn.wrapping_mul(2_654_435_761) >> 7) & 255).unwrap();
+        }
+    }
+}
+
+struct LocalTasks {
+    log: Rc<RefCell<Vec<String>>>,
+    life: Rc<Life>,
+}
+
+impl Background for LocalTasks {
+    fn spawn(&self, task: Pending<'static, ()>) {
+        if !self.life.is_over() {
+            let mut tasks = self.life.tasks.borrow_mut();
+            tasks.retain(|task| !task.is_finished());
+            tasks.push(tokio::task::spawn_local(task).abort_handle());
+        }
+    }
+
+    fn log(&self, line: &str) {
+        self.log.borrow_mut().push(line.to_owned());
+    }
+}
