@@ -7,14 +7,14 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { buildWorker } from "./lib/build.mjs";
-import { isFree, untilSilent } from "./lib/http.mjs";
+import { isFree } from "./lib/http.mjs";
 import { ROOT } from "./lib/paths.mjs";
 import { end, endWithNpm } from "./lib/process.mjs";
 import { Failure, main, say, seconds, step } from "./lib/progress.mjs";
 import { ensureKey, ensureModels, waitUntilUp } from "./lib/sandbox.mjs";
 import { setUp } from "./lib/setup.mjs";
 import { State } from "./lib/state.mjs";
-import { migrateLocally, startDev } from "./lib/wrangler.mjs";
+import { listenerDied, migrateLocally, startDev } from "./lib/wrangler.mjs";
 
 function readArguments() {
   const { values } = parseArgs({
@@ -40,7 +40,7 @@ async function serve({ port, state: directory, fresh, json }) {
   const { file, adminToken } = state.secrets();
   const url = `http://127.0.0.1:${port}`;
   const dev = startDev(state, { port, secretsFile: file });
-  state.rememberGroup(dev.child.pid, url);
+  state.rememberGroup(dev.group, url);
   let hasEnded = false;
   dev.ended.then(() => (hasEnded = true));
   try {
@@ -48,8 +48,8 @@ async function serve({ port, state: directory, fresh, json }) {
     await ensureModels(url, adminToken);
     const apiKey = await ensureKey(url, state);
     announce({ url, apiKey, adminToken, json, state, took: seconds(started) });
-    const code = await Promise.race([dev.ended, untilSilent(port)]);
-    throw new Failure(code === undefined ? `nothing listens on port ${port} any more` : `wrangler ended with exit code ${code}`);
+    const code = await Promise.race([dev.ended, listenerDied(dev.group, port)]);
+    throw new Failure(code === undefined ? "workerd died" : `wrangler ended with exit code ${code}`);
   } catch (error) {
     say(`\nThe last of ${state.label}/wrangler.log:\n${dev.lastOutput()}`);
     throw error;

@@ -11,8 +11,8 @@ use crate::auth::cache::CredentialCache;
 use crate::config::Config;
 use crate::gateway::table::GatewayTable;
 use crate::http::table::RouteTable;
-use crate::meter::Meter;
 use crate::meter::limit::Admission;
+use crate::meter::{Meter, money};
 use crate::ports::Ports;
 
 /// One isolate: settings, the route table, and caches. No handle of the platform is kept here.
@@ -74,10 +74,22 @@ pub struct Cx {
     pub admission: Option<Rc<Admission>>,
     /// The request's id.
     pub request_id: Rc<str>,
+    /// What the caller calls this request, so that it is the same one when it is sent again.
+    pub idempotency_key: Option<Rc<str>>,
     /// When the request came in.
     pub started_ms: i64,
     /// The address it was sent to, such as `https://api.example.com`; empty when unknown.
     pub origin: Rc<str>,
     /// The caller's address.
     pub address: Rc<str>,
+}
+
+impl Cx {
+    /// Keeps up what a long call holds: its place in the limits and its owner's money.
+    pub fn keep_up(&self) {
+        if let (Caller::Key(key), Some(admission)) = (&self.caller, &self.admission) {
+            money::keep_up(&self.app, &self.ports, &key.account_id, self.ports.clock.now_ms());
+            admission.keep_up();
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use crate::store::statement::Statement;
 
@@ -148,9 +149,13 @@ pub enum FetchError {
 
 /// HTTP to the outside.
 pub trait Fetch {
-    /// Sends one request. It is aborted when our own client leaves.
-    fn send(&self, request: Outbound) -> Pending<'_, Result<Inbound, FetchError>>;
+    /// Sends one request. It is aborted when our own client leaves. While it waits, `tick` is called every
+    /// [`TICK_MS`], so that what a long call holds is kept up.
+    fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>>;
 }
+
+/// How often a call that waits is looked after, in milliseconds.
+pub const TICK_MS: u32 = 5_000;
 
 /// How an event stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +185,8 @@ pub enum Flow {
 pub trait StreamTap {
     /// Takes one chunk; appends to `out` what the client gets for it.
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Flow;
+    /// Called every [`TICK_MS`] while the stream runs, so that what it holds is kept up.
+    fn tick(&mut self);
     /// The stream is over; appends the last words. Called exactly once, after [`Flow::Stop`] not at all.
     fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>);
 }

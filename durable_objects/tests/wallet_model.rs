@@ -218,6 +218,11 @@ proptest! {
     #[test]
     fn money_is_conserved(events in prop::collection::vec(any_event(), 1..60)) {
         let mut world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 0 };
+        for wallet in 0..NAMES.len() {
+            let (id, amount) = ("start".to_owned(), usd(150));
+            let action = Action::Command(Command::Credit { id, amount, reason: String::new() });
+            world.happen(Event { wallet, action });
+        }
         for event in events {
             world.happen(event);
             world.model.assert_conserved(&world.audits());

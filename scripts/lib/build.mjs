@@ -53,7 +53,7 @@ function checkVersions() {
   const tool = lockedVersion("tools/bindgen/Cargo.lock", "wasm-bindgen-cli-support");
   if (library === tool) return;
   throw new Failure(
-    `Cargo.lock has wasm-bindgen ${library}, but tools/bindgen has wasm-bindgen-cli-support ${tool}: they must be equal. ` +
+    `Cargo.lock has wasm-bindgen ${library}, tools/bindgen wasm-bindgen-cli-support ${tool}: they must be equal. ` +
       `Set \`wasm-bindgen-cli-support = "=${library}"\` in tools/bindgen/Cargo.toml and run \`cargo update\` there.`,
   );
 }

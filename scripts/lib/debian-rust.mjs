@@ -1,7 +1,16 @@
 // Debian's matched rustc-web, cargo-web and rust-web-src: the wasm toolchain where rustup cannot download. Debian ships
 // no standard library for wasm32, so it is built once from the packaged source, and again when the packages change.
 
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 

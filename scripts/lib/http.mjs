@@ -1,12 +1,8 @@
 // Talking to the platform that we started.
 
-import { connect, createServer } from "node:net";
-
-import { sleep } from "./process.mjs";
+import { createServer } from "node:net";
 
 const ANSWER_MS = 30_000;
-const PROBE_MS = 1_000;
-const PROBES = 5;
 
 /** One JSON request: `{ status, body }`; the body is undefined when it is no JSON. */
 export async function call(url, method, path, { token, body } = {}) {
@@ -32,19 +28,5 @@ export function isFree(port) {
   return new Promise((resolve) => {
     const server = createServer().once("error", () => resolve(false));
     server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
-}
-
-/** Resolves when nothing has listened on a port for some seconds: wrangler can outlive the workerd that it serves from. */
-export async function untilSilent(port) {
-  for (let failures = 0; failures < PROBES; await sleep(PROBE_MS)) {
-    failures = (await accepts(port)) ? 0 : failures + 1;
-  }
-}
-
-function accepts(port) {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => socket.destroy(resolve(true)));
-    socket.once("error", () => resolve(false));
   });
 }

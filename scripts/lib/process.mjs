@@ -1,7 +1,7 @@
 // Child processes. Each runs in a process group of its own, and the whole group ends with us: grandchildren too.
 
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { constants } from "node:os";
 
 import { ROOT } from "./paths.mjs";
@@ -16,7 +16,7 @@ const cleanups = new Set();
 let ending = false;
 
 /** Starts a child in its own group; `stdio` as in node, stdin is closed. */
-export function start(command, args, { cwd = ROOT, env = process.env, stdout = 2, stderr = 2, foreground = false } = {}) {
+export function start(command, args, { cwd = ROOT, env, stdout = 2, stderr = 2, foreground = false } = {}) {
   const child = spawn(command, args, { cwd, env, stdio: ["ignore", stdout, stderr], detached: !foreground });
   if (child.pid) groups.add(child.pid);
   child.once("exit", () => isAlive(-child.pid) || groups.delete(child.pid));
@@ -43,13 +43,20 @@ export async function run(command, args, options = {}) {
   if (code !== 0) throw new Failure(`\`${[command, ...args].join(" ")}\` failed with exit code ${code}`);
 }
 
-/** Runs a command quietly: `{ code, stdout, output }`; a command that does not exist has code 127. */
-export async function capture(command, args, options = {}) {
+/**
+ * Runs a command quietly: `{ code, stdout, output }`; a command that does not exist has code 127. With `show` it is not
+ * quiet: its output goes to our stderr as well.
+ */
+export async function capture(command, args, { show = false, ...options } = {}) {
   const child = start(command, args, { ...options, stdout: "pipe", stderr: "pipe" });
   let stdout = "";
   let output = "";
-  child.stdout.setEncoding("utf8").on("data", (text) => ((stdout += text), (output += text)));
-  child.stderr.setEncoding("utf8").on("data", (text) => (output += text));
+  const take = (text) => {
+    output += text;
+    if (show) process.stderr.write(text);
+  };
+  child.stdout.setEncoding("utf8").on("data", (text) => ((stdout += text), take(text)));
+  child.stderr.setEncoding("utf8").on("data", take);
   const code = await exitOf(child).catch(() => 127);
   return { code, stdout: stdout.trim(), output: output.trim() };
 }
@@ -106,6 +113,12 @@ export function endWithNpm() {
   setInterval(() => ancestors.every((pid) => pid && isAlive(pid)) || end(1), 500).unref();
 }
 
+/** The processes of a group whose command line contains a text; none where there is no /proc. */
+export function membersOf(group, text) {
+  const pids = existsSync("/proc/self/stat") ? readdirSync("/proc").filter((name) => /^\d+$/.test(name)) : [];
+  return pids.map(Number).filter((pid) => commandOf(pid).includes(text) && groupOf(pid) === group);
+}
+
 /** A process's command line, empty when it cannot be read. */
 export function commandOf(pid) {
   try {
@@ -115,10 +128,14 @@ export function commandOf(pid) {
   }
 }
 
-function parentOf(pid) {
+/** Of `pid (name) state parent group …`; the name may contain anything. */
+function statusOf(pid) {
   try {
-    return Number(readFileSync(`/proc/${pid}/status`, "utf8").match(/^PPid:\s+(\d+)/m)?.[1]);
+    return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1).split(" ");
   } catch {
-    return process.ppid;
+    return [];
   }
 }
+
+const parentOf = (pid) => Number(statusOf(pid)[1] ?? process.ppid);
+const groupOf = (pid) => Number(statusOf(pid)[2]);

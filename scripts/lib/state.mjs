@@ -75,7 +75,8 @@ export class State {
     if (!text) return;
     const { pid, group, url } = JSON.parse(text);
     if (isAlive(pid) && pid !== process.pid && commandOf(pid).includes("start.mjs")) {
-      throw new Failure(`${this.label} is in use: process ${pid} serves ${url ?? "soon"}. Stop it, or give --state and --port.`);
+      const use = `process ${pid} ${url ? `serves ${url}` : "is about to serve"} from it`;
+      throw new Failure(`${this.label} is in use: ${use}. Stop it, or give another --state and --port.`);
     }
     if (group && isAlive(-group)) {
       say("• ending what an earlier start has left running …");

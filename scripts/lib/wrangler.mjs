@@ -5,7 +5,7 @@ import { createWriteStream, readFileSync, readdirSync } from "node:fs";
 
 import { findNode, nodeEnvironment } from "./node.mjs";
 import { fromRoot } from "./paths.mjs";
-import { capture, exitOf, start } from "./process.mjs";
+import { capture, exitOf, isAlive, membersOf, sleep, start } from "./process.mjs";
 import { Failure, step } from "./progress.mjs";
 
 const WRANGLER = fromRoot("node_modules/wrangler/bin/wrangler.js");
@@ -37,7 +37,8 @@ export async function migrateLocally(state) {
   const wanted = hash.digest("hex");
   if (state.read("migrated") === wanted) return;
   await step("applying the D1 migrations", async () => {
-    const { code, output } = await wrangler("d1", "migrations", "apply", "DB", "--local", "--persist-to", state.path("storage"));
+    const apply = ["d1", "migrations", "apply", "DB", "--local", "--persist-to", state.path("storage")];
+    const { code, output } = await wrangler(...apply);
     if (code !== 0) throw new Failure(`the migrations failed:\n${output}`);
   });
   state.write("migrated", wanted);
@@ -66,5 +67,14 @@ export function startDev(state, { port, secretsFile }) {
       lines.splice(0, lines.length - LAST_LINES);
     });
   }
-  return { child, ended: exitOf(child, "exit"), lastOutput: () => lines.join("\n") };
+  return { group: child.pid, ended: exitOf(child, "exit"), lastOutput: () => lines.join("\n") };
+}
+
+/**
+ * Resolves when the workerd that listens for `wrangler dev` has died: wrangler starts another, but it never answers.
+ * The workerd behind it, which runs our Worker, does recover.
+ */
+export async function listenerDied(group, port) {
+  const [listener] = membersOf(group, `entry=127.0.0.1:${port}`);
+  while (!listener || isAlive(listener)) await sleep(1_000);
 }

@@ -72,7 +72,9 @@ pub async fn attempt(
     let result = match provider.kind {
         ProviderKind::Sandbox => Ok(answer_in_sandbox(&body, started_ms)),
         ProviderKind::OpenAi | ProviderKind::Vllm => {
-            call.cx.ports.fetch.send(outbound(call, provider, body, request.stream())).await
+            let cx = call.cx.clone();
+            let tick = Rc::new(move || cx.keep_up());
+            call.cx.ports.fetch.send(outbound(call, provider, body, request.stream()), tick).await
         }
     };
     let now_ms = call.cx.ports.clock.now_ms();

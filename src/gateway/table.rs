@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::ports::{PortError, Ports};
 use crate::store::models::models::{ModelRow, find_routing_version, list_models};
 use crate::store::models::providers::{ProviderRow, list_providers};
-use crate::store::statement::{FromRows, Query};
+use crate::store::statement::run_three;
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 10_000;
@@ -146,17 +146,10 @@ async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
 }
 
 async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
-    let queries = vec![
-        find_routing_version().statement,
-        list_providers(ROWS_MAX, 0).statement,
-        list_models(ROWS_MAX, 0).statement,
-    ];
-    let mut sets = ports.db.run(queries).await?.into_iter();
-    let mut next = || sets.next().unwrap_or_default();
-    let version = read(find_routing_version(), next())?.map_or(0, |v| v.version);
-    let providers: Vec<_> =
-        read(list_providers(0, 0), next())?.into_iter().filter_map(|row| open_provider(app, ports, row)).collect();
-    let models = read(list_models(0, 0), next())?;
+    let (version, providers, models) =
+        run_three(&*ports.db, find_routing_version(), list_providers(ROWS_MAX, 0), list_models(ROWS_MAX, 0)).await?;
+    let version = version.map_or(0, |v| v.version);
+    let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, row)).collect();
     let offers = models.into_iter().filter_map(|row| {
         let provider = providers.iter().find(|provider| provider.id.as_str() == row.provider_id)?;
         to_offer(row, Rc::clone(provider))
@@ -164,10 +157,6 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     let offers = offers.collect();
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
     Ok(Snapshot { version, offers, adapters })
-}
-
-fn read<T: FromRows>(_: Query<T>, set: crate::ports::RowSet) -> Result<T, PortError> {
-    T::from_rows(set)
 }
 
 /// A provider that cannot be used (its kind is refused here, its key does not open) is left out and logged.

@@ -5,16 +5,15 @@ use guildhall_domain::chat::stream::{StreamEnd as RewriterEnd, StreamFault, Stre
 use super::settlement::{Outcome, RunningCall, Used};
 use crate::ports::{Flow, StreamEnd, StreamTap};
 
+/// A call whose stream was a fault from its first chunk.
+pub type Faulted = Box<(RunningCall, StreamFault)>;
+
 /// The tap of one chat stream.
 pub struct ChatTap {
     rewriter: StreamRewriter,
     /// `None` once settled.
     call: Option<RunningCall>,
-    chunks: u32,
 }
-
-/// How often a long stream looks after its lease.
-const KEEP_UP_CHUNKS: u32 = 64;
 
 impl ChatTap {
     /// A tap for a call whose upstream has begun to answer, and what the client gets for the first chunk.
@@ -25,13 +24,13 @@ impl ChatTap {
         call: RunningCall,
         hide_usage: bool,
         first: &[u8],
-    ) -> Result<(Self, Vec<u8>), Box<(RunningCall, StreamFault)>> {
+    ) -> Result<(Self, Vec<u8>), Faulted> {
         let mut rewriter = StreamRewriter::new(&call.asked_model, hide_usage);
         let mut out = Vec::new();
         match rewriter.push(first, &mut out) {
             Err(fault) => Err(Box::new((call, fault))),
             Ok(()) => {
-                let mut tap = Self { rewriter, call: Some(call), chunks: 0 };
+                let mut tap = Self { rewriter, call: Some(call) };
                 tap.settle_if_done();
                 Ok((tap, out))
             }
@@ -57,12 +56,6 @@ impl ChatTap {
 
 impl StreamTap for ChatTap {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Flow {
-        self.chunks += 1;
-        if self.chunks.is_multiple_of(KEEP_UP_CHUNKS)
-            && let Some(call) = &self.call
-        {
-            call.reservation.keep_up();
-        }
         if let Err(fault) = self.rewriter.push(chunk, out) {
             if let Some(call) = &self.call {
                 call.cx.ports.background.log(&format!("{}: {fault}", call.cx.request_id));
@@ -74,6 +67,12 @@ impl StreamTap for ChatTap {
         }
         self.settle_if_done();
         Flow::Continue
+    }
+
+    fn tick(&mut self) {
+        if let Some(call) = &self.call {
+            call.cx.keep_up();
+        }
     }
 
     fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>) {

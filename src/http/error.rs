@@ -1,5 +1,7 @@
 //! What can go wrong, once; `dialect.rs` says it in each API's words.
 
+use std::ops::{Deref, DerefMut};
+
 use serde_json::Value;
 
 use crate::meter::limit::Standing;
@@ -62,9 +64,13 @@ impl Kind {
     }
 }
 
-/// A failure on its way to a client.
+/// A failure on its way to a client. Boxed: it is rare, and every `Result` on the way would carry its size.
 #[derive(Debug, Clone)]
-pub struct ApiError {
+pub struct ApiError(Box<Failure>);
+
+/// What an [`ApiError`] says.
+#[derive(Debug, Clone)]
+pub struct Failure {
     /// What kind.
     pub kind: Kind,
     /// One sentence for the client; never a cause, an address or a secret.
@@ -85,7 +91,7 @@ impl ApiError {
     /// A failure of this kind with this sentence.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Failure {
             kind,
             message: message.into(),
             param: None,
@@ -93,7 +99,7 @@ impl ApiError {
             headers: Vec::new(),
             standing: None,
             cause: None,
-        }
+        }))
     }
 
     /// A wrong input; `param` names it.
@@ -148,6 +154,20 @@ impl ApiError {
     pub fn standing(mut self, standing: Standing) -> Self {
         self.standing = Some(standing);
         self
+    }
+}
+
+impl Deref for ApiError {
+    type Target = Failure;
+
+    fn deref(&self) -> &Failure {
+        &self.0
+    }
+}
+
+impl DerefMut for ApiError {
+    fn deref_mut(&mut self) -> &mut Failure {
+        &mut self.0
     }
 }
 

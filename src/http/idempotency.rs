@@ -28,8 +28,8 @@ const KEY_MAX_CHARS: usize = 255;
 ///
 /// # Errors
 /// The handler's; 409 while the first request still runs, 422 when the key was used for another body.
-pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Result<Output, ApiError> {
-    let key = std::mem::take(&mut request.head.idempotency_key);
+pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result<Output, ApiError> {
+    let key = cx.idempotency_key.clone().unwrap_or_default();
     if key.len() > KEY_MAX_CHARS {
         return Err(ApiError::invalid(
             "Idempotency-Key",
@@ -117,7 +117,8 @@ fn caller_name(cx: &Cx) -> String {
     match &cx.caller {
         Caller::Key(key) => key.account_id.clone(),
         Caller::Admin => "admin".to_owned(),
-        Caller::Nobody => format!("address {}", cx.address),
+        // The pipeline lets nobody come here without a caller.
+        Caller::Nobody => "nobody".to_owned(),
     }
 }
 
@@ -216,6 +217,10 @@ impl StreamTap for KeepingTap {
             self.file();
         }
         flow
+    }
+
+    fn tick(&mut self) {
+        self.inner.tick();
     }
 
     fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>) {

@@ -51,9 +51,15 @@ impl FromHead for Path {
 impl<T: DeserializeOwned> FromHead for Query<T> {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(request.head.query.as_bytes()));
-        serde_path_to_error::deserialize(pairs)
-            .map(Self)
-            .map_err(|e| ApiError::invalid(e.path().to_string(), format!("query: {}", e.inner())))
+        serde_path_to_error::deserialize(pairs).map(Self).map_err(|e| refuse(&e.path().to_string(), e.inner()))
+    }
+}
+
+/// 400 that names the parameter, where the fault has one.
+fn refuse(param: &str, fault: &impl std::fmt::Display) -> ApiError {
+    match param {
+        "" | "." => ApiError::invalid("", fault.to_string()),
+        param => ApiError::invalid(param, format!("{param}: {fault}")),
     }
 }
 
@@ -116,11 +122,9 @@ impl<H: FromHead, B: FromRequest> FromRequest for (H, B) {
 pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
-        let param = e.path().to_string();
-        let param = if param == "." { String::new() } else { param };
-        let text = if e.inner().is_data() { e.inner().to_string() } else { format!("invalid JSON: {}", e.inner()) };
-        ApiError::invalid(param, text)
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| match e.inner() {
+        inner if inner.is_data() => refuse(&e.path().to_string(), inner),
+        inner => ApiError::invalid("", format!("invalid JSON: {inner}")),
     })?;
     reader.end().map_err(|e| ApiError::invalid("", format!("invalid JSON: {e}")))?;
     Ok(value)

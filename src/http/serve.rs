@@ -65,6 +65,9 @@ fn find_route(app: &App, request: &mut Request) -> Result<&'static Route, ApiErr
             Err(ApiError::new(Kind::MethodNotAllowed, format!("Use {}", allow.join(" or ")))
                 .header("allow", allow.join(", ")))
         }
+        Found::Nothing if Dialect::of_path(&request.head.path) == Dialect::FastApi => {
+            Err(ApiError::new(Kind::NotFound, "Not Found"))
+        }
         Found::Nothing => {
             Err(ApiError::new(Kind::NotFound, format!("No route for {} {}", request.head.method, request.head.path)))
         }
@@ -86,10 +89,14 @@ async fn enter(
     let address: Rc<str> = request.head.address.as_str().into();
     let caller = match (route.access, request.credential()) {
         (Access::Public, _) => Caller::Nobody,
-        (_, token) => resolve_caller(&app, &ports, token).await.inspect_err(|_| {
-            // A guesser of keys uses up its address's allowance.
-            *standing = admit_address(&app, &address, now_ms).ok();
-        })?,
+        (_, token) => match resolve_caller(&app, &ports, token).await {
+            Ok(caller) => caller,
+            Err(error) => {
+                // A guesser of keys uses up its address's allowance.
+                *standing = Some(admit_address(&app, &address, now_ms)?);
+                return Err(error);
+            }
+        },
     };
     check_access(route.access, &caller)?;
     let admission = admit(&app, &ports, &caller, &address, request_id, standing).await?;
@@ -99,11 +106,14 @@ async fn enter(
         caller,
         admission,
         request_id: Rc::clone(request_id),
+        idempotency_key: Some(request.head.idempotency_key.as_str()).filter(|key| !key.is_empty()).map(Rc::from),
         started_ms: now_ms,
         origin: origin.into(),
         address,
     };
-    if route.method == Method::Post && !request.head.idempotency_key.is_empty() {
+    // Without a caller there is nobody to whom a stored answer, which may hold a fresh key, could safely be given again.
+    let is_known = !matches!(cx.caller, Caller::Nobody);
+    if route.method == Method::Post && is_known && !request.head.idempotency_key.is_empty() {
         return idempotency::run_once(cx, route, request).await;
     }
     (route.handler)(cx, request).await

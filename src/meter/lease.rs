@@ -33,8 +33,9 @@ pub struct LimitLease {
 const LEASE_MS: i64 = 1_000;
 /// A call that has not answered for so long is taken for lost.
 const CALL_LOST_MS: i64 = 5_000;
-/// How long one background task keeps a lease up; the platform ends it 30 s after its response.
-const MAINTAIN_MS: i64 = 15_000;
+/// A background task that has not been heard of for so long is gone: the platform ends it 30 s after its response.
+const HEARTBEAT_MS: i64 = 2_000;
+const RENEW_MS: u32 = 700;
 const LEAST_WANTED: u32 = 32;
 
 /// Admits a request from the lease.
@@ -52,15 +53,11 @@ pub async fn admit_leased(
         let now_ms = ports.clock.now_ms();
         let step = {
             let mut leases = app.meter.limits.borrow_mut();
-            let lease = leases.entry(key_id.to_owned()).or_insert_with(|| LimitLease::new(limits));
-            let step = lease.step(limits, now_ms);
-            if matches!(step, Step::Admitted(_)) && now_ms > lease.maintained_until_ms {
-                lease.maintained_until_ms = now_ms + MAINTAIN_MS;
-                let task = maintain(Rc::clone(app), Rc::clone(ports), key_id.to_owned());
-                ports.background.spawn(Box::pin(task));
-            }
-            step
+            leases.entry(key_id.to_owned()).or_insert_with(|| LimitLease::new(limits)).step(limits, now_ms)
         };
+        if matches!(step, Step::Admitted(_)) {
+            keep_up(app, ports, key_id, now_ms);
+        }
         match step {
             Step::Admitted(standing) => return Ok(standing),
             Step::Revoked => return Err(revoked()),
@@ -140,7 +137,7 @@ impl LimitLease {
             self.used += 1;
             return Step::Admitted(self.standing(now_ms));
         }
-        if self.calling_since_ms.is_some_and(|since| now_ms - since < CALL_LOST_MS) {
+        if self.is_calling(now_ms) {
             self.waiting += 1;
             return Step::Wait;
         }
@@ -158,21 +155,32 @@ impl LimitLease {
         let queue = self.waiting.max(at_least);
         let requests = (used + queue).max(LEAST_WANTED * at_least.min(1)).min(self.limits.per_minute / 4 + 1);
         let slots = self.slots_used + queue.max(LEAST_WANTED * at_least.min(1));
-        // While the call is under way nothing is spent from what it may take away.
-        self.requests_left = 0;
+        let slots = slots.min(self.limits.concurrent);
+        // While the call is under way, only what both the old and the new lease hold is spent from.
+        self.requests_left = self.requests_left.min(requests);
+        self.slots_held = self.slots_held.min(slots.max(self.slots_used));
         Lease {
             id: String::new(),
             limits: self.limits.into(),
             used,
             want_requests: requests,
-            want_slots: slots.min(self.limits.concurrent),
+            want_slots: slots,
             expires_at_ms: now_ms + LEASE_MS,
         }
     }
 
+    const fn is_idle(&self) -> bool {
+        self.used == 0 && self.slots_used == 0 && self.waiting == 0
+    }
+
+    fn is_calling(&self, now_ms: i64) -> bool {
+        self.calling_since_ms.is_some_and(|since_ms| now_ms - since_ms < CALL_LOST_MS)
+    }
+
     fn accept(&mut self, leased: &Leased, now_ms: i64) {
         self.calling_since_ms = None;
-        self.requests_left = leased.requests;
+        // What was admitted while the call was under way came out of this grant.
+        self.requests_left = leased.requests.saturating_sub(self.used);
         self.slots_held = leased.slots;
         self.limit = leased.limit;
         self.remaining = leased.remaining;
@@ -208,42 +216,49 @@ async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Res
     }
 }
 
+/// Sees to it that a background task keeps the lease up.
+pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, key_id: &str, now_ms: i64) {
+    let mut leases = app.meter.limits.borrow_mut();
+    let Some(lease) = leases.get_mut(key_id).filter(|lease| now_ms > lease.maintained_until_ms) else { return };
+    lease.maintained_until_ms = now_ms + HEARTBEAT_MS;
+    let task = maintain(Rc::clone(app), Rc::clone(ports), key_id.to_owned());
+    ports.background.spawn(Box::pin(task));
+}
+
 /// Keeps a lease up while it is used, and gives it back when it is not.
 async fn maintain(app: Rc<App>, ports: Rc<Ports>, key_id: String) {
-    let until_ms = ports.clock.now_ms() + MAINTAIN_MS;
     loop {
-        ports.clock.sleep_ms(700).await;
+        ports.clock.sleep_ms(RENEW_MS).await;
         let now_ms = ports.clock.now_ms();
-        let (wanted, last) = {
-            let mut leases = app.meter.limits.borrow_mut();
-            let Some(lease) = leases.get_mut(&key_id) else {
-                return;
-            };
-            if lease.calling_since_ms.is_some_and(|since| now_ms - since < CALL_LOST_MS) {
-                continue;
-            }
-            let idle = lease.used == 0 && lease.slots_used == 0;
-            let last = idle || now_ms >= until_ms;
-            let at_least = u32::from(lease.used > 0 && !last);
-            let mut wanted = lease.statement(at_least, now_ms);
-            if last {
-                (wanted.want_requests, wanted.want_slots) = (0, lease.slots_used);
-            }
-            (wanted, last)
-        };
-        if let Err(error) = renew(&app, &ports, &key_id, wanted).await {
+        let Some((wanted, is_last)) = plan_renewal(&app, &key_id, now_ms) else { return };
+        if let Some(wanted) = wanted
+            && let Err(error) = renew(&app, &ports, &key_id, wanted).await
+        {
             ports.background.log(&format!("rate limit lease: {error}"));
         }
-        if last {
-            let mut leases = app.meter.limits.borrow_mut();
-            if let Some(lease) = leases.get_mut(&key_id) {
-                lease.maintained_until_ms = 0;
-                lease.refused_until_ms = 0;
-                if lease.slots_used == 0 && lease.waiting == 0 && lease.used == 0 {
-                    leases.remove(&key_id);
-                }
-            }
+        let mut leases = app.meter.limits.borrow_mut();
+        let Some(lease) = leases.get_mut(&key_id) else { return };
+        if is_last && lease.is_idle() {
+            leases.remove(&key_id);
             return;
         }
     }
+}
+
+/// What to hold for the next period, and whether it is nothing; `None` when there is no lease any more.
+fn plan_renewal(app: &App, key_id: &str, now_ms: i64) -> Option<(Option<Lease>, bool)> {
+    let mut leases = app.meter.limits.borrow_mut();
+    let lease = leases.get_mut(key_id)?;
+    lease.maintained_until_ms = now_ms + HEARTBEAT_MS;
+    if lease.is_calling(now_ms) {
+        return Some((None, false));
+    }
+    let is_last = lease.is_idle();
+    let at_least = u32::from(lease.used > 0);
+    let mut wanted = lease.statement(at_least, now_ms);
+    if is_last {
+        (wanted.want_requests, wanted.want_slots) = (0, 0);
+        lease.requests_left = 0;
+    }
+    Some((Some(wanted), is_last))
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 pub use durable_objects::rate_limiter::protocol::Limits as ObjectLimits;
 use durable_objects::rate_limiter::protocol::{Command, Lease, Leased, RateLimiter, Reply, name_of_key};
 
-use super::lease::admit_leased;
+use super::lease::{admit_leased, keep_up};
 use crate::app::App;
 use crate::http::error::{ApiError, Kind};
 use crate::ports::{PortError, Ports, ask};
@@ -59,6 +59,15 @@ pub struct Admission {
     ports: Rc<Ports>,
 }
 
+impl Admission {
+    /// Keeps the place up during a long call.
+    pub fn keep_up(&self) {
+        if let Place::Leased { key_id } = &self.place {
+            keep_up(&self.app, &self.ports, key_id, self.ports.clock.now_ms());
+        }
+    }
+}
+
 enum Place {
     /// A slot of this isolate's lease.
     Leased { key_id: String },
@@ -75,18 +84,27 @@ impl Drop for Admission {
                 }
             }
             Place::Exact { key_id, lease } => {
-                let Some(lease) = lease.take() else { return };
-                let (ports, key_id) = (Rc::clone(&self.ports), key_id.clone());
-                self.ports.background.spawn(Box::pin(async move {
-                    let done = Lease { used: 1, want_requests: 0, want_slots: 0, ..lease };
-                    if let Err(error) = send(&ports, &key_id, done).await {
-                        // The slot comes back by itself when the lease expires.
-                        ports.background.log(&format!("rate limit release: {error}"));
-                    }
-                }));
+                if let Some(lease) = lease.take() {
+                    release_exact(&self.ports, key_id, lease, 1);
+                }
             }
         }
     }
+}
+
+/// Ends an exact lease in the background. Should all tries fail, the slot comes back when the lease expires.
+fn release_exact(ports: &Rc<Ports>, key_id: &str, lease: Lease, used: u32) {
+    let (ports_then, key_id) = (Rc::clone(ports), key_id.to_owned());
+    let done = Lease { used, want_requests: 0, want_slots: 0, ..lease };
+    ports.background.spawn(Box::pin(async move {
+        for pause_ms in [100, 1_000, 5_000] {
+            match send(&ports_then, &key_id, done.clone()).await {
+                Ok(_) => return,
+                Err(error) => ports_then.background.log(&format!("rate limit release: {error}")),
+            }
+            ports_then.clock.sleep_ms(pause_ms).await;
+        }
+    }));
 }
 
 /// Slots of an exact check come back after this time even if the isolate died.
@@ -112,7 +130,7 @@ pub async fn admit_key(
 }
 
 async fn admit_exact(
-    ports: &Ports,
+    ports: &Rc<Ports>,
     key_id: &str,
     limits: Limits,
     request_id: &str,
@@ -126,23 +144,26 @@ async fn admit_exact(
         want_slots: 1,
         expires_at_ms: now_ms + EXACT_SLOT_MS,
     };
-    let leased = send(ports, key_id, lease.clone()).await.map_err(limiter_failed)?;
-    let standing = standing_of(&leased, now_ms);
+    let leased = match send(ports, key_id, lease.clone()).await {
+        Ok(leased) => leased,
+        Err(error) => {
+            // The answer may be lost although the place was taken.
+            release_exact(ports, key_id, lease, 0);
+            return Err(limiter_failed(error));
+        }
+    };
+    let standing = standing_of(&leased, ports.clock.now_ms());
     if leased.revoked {
         return Err(revoked());
     }
-    let place = Place::Exact { key_id: key_id.to_owned(), lease: Cell::new(Some(lease)) };
     if leased.requests == 0 || leased.slots == 0 {
-        // What was granted of the two goes back at once.
-        let Place::Exact { lease, .. } = place else {
-            return Err(limiter_failed("unreachable"));
-        };
-        if let Some(lease) = lease.take().filter(|_| leased.requests + leased.slots > 0) {
-            let none = Lease { want_requests: 0, want_slots: 0, ..lease };
-            send(ports, key_id, none).await.map_err(limiter_failed)?;
+        // What was granted of the two goes back.
+        if leased.requests + leased.slots > 0 {
+            release_exact(ports, key_id, lease, 0);
         }
         return Err(refused(standing, leased.retry_after_ms));
     }
+    let place = Place::Exact { key_id: key_id.to_owned(), lease: Cell::new(Some(lease)) };
     Ok((standing, place))
 }
 

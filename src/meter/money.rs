@@ -44,8 +44,8 @@ pub struct Reservation {
 const FLUSH_MS: u32 = 40;
 /// How long a call waits for money that other calls hold, before it is refused.
 const WAIT_MAX_MS: i64 = 30_000;
-/// How long one background task looks after a lease; the platform ends it 30 s after its response.
-const MAINTAIN_MS: i64 = 15_000;
+/// A background task that has not been heard of for so long is gone: the platform ends it 30 s after its response.
+const HEARTBEAT_MS: i64 = 1_000;
 
 /// Sets money aside for a call, waiting for what other calls hold when that is all that is missing.
 ///
@@ -103,11 +103,11 @@ async fn send(ports: &Ports, owner: &str, command: Command) -> Result<Leased, Po
 }
 
 /// Sees to it that a background task renews the lease and brings the records to the wallet.
-fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, now_ms: i64) {
+pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, now_ms: i64) {
     let is_needed = with_purse(app, owner, |purse| {
         let is_needed = now_ms > purse.maintained_until_ms && !purse.is_idle();
         if is_needed {
-            purse.maintained_until_ms = now_ms + MAINTAIN_MS;
+            purse.maintained_until_ms = now_ms + HEARTBEAT_MS;
         }
         is_needed
     });
@@ -118,11 +118,14 @@ fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, now_ms: i64) {
 }
 
 async fn maintain(app: &App, ports: &Ports, owner: &str) {
-    let until_ms = ports.clock.now_ms() + MAINTAIN_MS;
     loop {
         ports.clock.sleep_ms(FLUSH_MS).await;
         let now_ms = ports.clock.now_ms();
-        if with_purse(app, owner, |purse| purse.is_calling(now_ms)) {
+        let is_calling = with_purse(app, owner, |purse| {
+            purse.maintained_until_ms = now_ms + HEARTBEAT_MS;
+            purse.is_calling(now_ms)
+        });
+        if is_calling {
             continue;
         }
         if let Some(wish) = with_purse(app, owner, |purse| purse.plan(now_ms))
@@ -136,11 +139,13 @@ async fn maintain(app: &App, ports: &Ports, owner: &str) {
             purses.remove(owner);
             return;
         }
-        // What is left when the platform's time is up goes on with the next call's task.
-        if now_ms >= until_ms {
-            purse.maintained_until_ms = 0;
-            return;
-        }
+    }
+}
+
+/// Tells this isolate that an owner's wallet was credited; others hear of it within a moment.
+pub fn notice_credit(app: &App, owner: &str) {
+    if let Some(purse) = app.meter.purses.borrow_mut().get_mut(owner) {
+        purse.notice_credit();
     }
 }
 
@@ -179,13 +184,8 @@ impl Reservation {
             }
             charged
         });
-        self.keep_up();
-        charged
-    }
-
-    /// Keeps the lease up during a long call; cheap enough for every few dozen chunks of a stream.
-    pub fn keep_up(&self) {
         keep_up(&self.app, &self.ports, &self.owner, self.ports.clock.now_ms());
+        charged
     }
 }
 

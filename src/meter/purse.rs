@@ -71,9 +71,10 @@ struct Batch {
     is_sealed: bool,
 }
 
-/// How long a lease lives without renewal. A call that outlives it is still captured, from what is free then.
-const LEASE_MS: i64 = 120_000;
-const RENEW_BEFORE_MS: i64 = 60_000;
+/// How long a lease lives without renewal: what a dead isolate held is free again after it. A call that outlives it is
+/// still captured, from what is free then.
+const LEASE_MS: i64 = 15_000;
+const RENEW_BEFORE_MS: i64 = 8_000;
 /// A call that has not answered for so long is taken for lost; it is repeated, and the wallet knows what it has seen.
 const CALL_LOST_MS: i64 = 5_000;
 /// A refusal is believed for so long without asking the wallet again.
@@ -141,6 +142,11 @@ impl Purse {
         self.answer.map_or(ZERO, |(answer, _)| answer.balance)
     }
 
+    /// Money came in: what the wallet last said is no longer believed.
+    pub fn notice_credit(&mut self) {
+        self.answer = None;
+    }
+
     /// Whether a call to the wallet is under way.
     pub fn is_calling(&self, now_ms: i64) -> bool {
         self.calling.is_some_and(|(_, since_ms)| now_ms - since_ms < CALL_LOST_MS)
@@ -182,9 +188,11 @@ impl Purse {
             Capture { id: batch.id.clone(), amount: batch.amount, record }
         });
         let captures = captures.collect();
-        self.held = self.held.min(plus(wish.want, self.unreported));
+        let Wish { want, least } = wish;
+        let (want, least) = (want.min(wallet::AMOUNT_MAX), least.min(wallet::AMOUNT_MAX));
+        self.held = self.held.min(plus(want, self.unreported));
         let expires_at_ms = now_ms + LEASE_MS;
-        (self.calls, Lease { id: holder.to_owned(), captures, want: wish.want, least: wish.least, expires_at_ms })
+        (self.calls, Lease { id: holder.to_owned(), captures, want, least, expires_at_ms })
     }
 
     /// Takes the answer to a call; the answer to one that was given up is ignored.

@@ -1,12 +1,17 @@
 //! HTTP to the outside.
 
+use std::rc::Rc;
+
 use js_sys::{Array, Uint8Array};
+use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::glue;
 use super::response::flatten_headers;
-use crate::ports::{Fetch, FetchError, Inbound, InboundBody, Outbound, Pending, ReadMode, StreamEnd, StreamSource};
+use crate::ports::{
+    Fetch, FetchError, Inbound, InboundBody, Outbound, Pending, ReadMode, StreamEnd, StreamSource, TICK_MS,
+};
 
 pub struct Outside {
     /// Aborted when the client leaves; undefined where there is no client.
@@ -15,13 +20,15 @@ pub struct Outside {
 
 /// The rest of an upstream's stream: the reader, and how long it may be silent.
 pub struct StreamHandle {
-    pub source: JsValue,
+    pub reader: JsValue,
     pub stall_ms: u32,
 }
 
 impl Fetch for Outside {
-    fn send(&self, request: Outbound) -> Pending<'_, Result<Inbound, FetchError>> {
+    fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>> {
         Box::pin(async move {
+            // Lives as long as this future waits for the promise, and so as long as it can be called.
+            let tick = Closure::new(move || tick());
             let (stream, max_bytes, stall_ms) = match request.read {
                 ReadMode::Whole { max_bytes } => (false, max_bytes, 0),
                 ReadMode::Stream { max_bytes, stall_ms } => (true, max_bytes, stall_ms),
@@ -35,6 +42,8 @@ impl Fetch for Outside {
                 stream,
                 max_bytes,
                 request.first_byte_ms,
+                TICK_MS,
+                &tick,
             );
             match JsFuture::from(promise).await {
                 Ok(answer) => Ok(read_answer(&answer.unchecked_into(), stall_ms)),
@@ -47,12 +56,12 @@ impl Fetch for Outside {
 fn read_answer(answer: &Array, stall_ms: u32) -> Inbound {
     let text = |at| answer.get(at).as_string().unwrap_or_default();
     let bytes = answer.get(3).unchecked_into::<Uint8Array>().to_vec();
-    let source = answer.get(4);
+    let reader = answer.get(4);
     let is_stream = text(1).starts_with("text/event-stream");
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an HTTP status")]
     let status = answer.get(0).as_f64().unwrap_or_default() as u16;
-    let body = if !source.is_null() {
-        let handle = StreamHandle { source, stall_ms };
+    let body = if !reader.is_null() {
+        let handle = StreamHandle { reader, stall_ms };
         InboundBody::Stream { first: bytes, rest: StreamSource::Handle(Box::new(handle)) }
     } else if is_stream && bytes.is_empty() {
         InboundBody::Stream {

@@ -19,6 +19,8 @@ extern "C" {
         stream: bool,
         max_bytes: u32,
         first_byte_ms: u32,
+        tick_ms: u32,
+        tick: &Closure<dyn Fn()>,
     ) -> Promise;
     pub fn respond(status: u16, headers: &str, body: Option<&[u8]>) -> JsValue;
     #[expect(clippy::too_many_arguments, reason = "one crossing")]
@@ -28,9 +30,10 @@ extern "C" {
         status: u16,
         headers: &str,
         first: &[u8],
-        source: &JsValue,
+        reader: &JsValue,
         tap: Tap,
         stall_ms: u32,
+        tick_ms: u32,
     ) -> JsValue;
     pub fn run_sql(env: &JsValue, binding: &str, statements: &str) -> Promise;
     pub fn call_object(env: &JsValue, binding: &str, name: &str, command: Uint8Array) -> Promise;

@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 use super::fetch::StreamHandle;
 use super::glue;
 use crate::http::output::{Body, Output};
-use crate::ports::{Flow, StreamEnd, StreamSource, StreamTap};
+use crate::ports::{Flow, StreamEnd, StreamSource, StreamTap, TICK_MS};
 
 /// Turns an answer into a `Response`.
 pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsValue {
@@ -22,7 +22,17 @@ pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsVal
             match handle.downcast::<StreamHandle>() {
                 Ok(handle) => {
                     let tap = Tap { inner: tap, is_stopped: false };
-                    glue::relay(context, signal, status, &headers, &first, &handle.source, tap, handle.stall_ms)
+                    glue::relay(
+                        context,
+                        signal,
+                        status,
+                        &headers,
+                        &first,
+                        &handle.reader,
+                        tap,
+                        handle.stall_ms,
+                        TICK_MS,
+                    )
                 }
                 // No other handle is ever made.
                 Err(_) => glue::respond(500, "", None),
@@ -76,6 +86,11 @@ impl Tap {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.is_stopped
+    }
+
+    /// Keeps up what the stream holds.
+    pub fn tick(&mut self) {
+        self.inner.tick();
     }
 
     /// The stream is over; gives the last words.

@@ -79,6 +79,21 @@ pub async fn run_both<A: FromRows, B: FromRows>(db: &dyn Db, a: Query<A>, b: Que
     Ok((A::from_rows(next()?)?, B::from_rows(next()?)?))
 }
 
+/// Runs three reads in one round trip, on one state of the database.
+///
+/// # Errors
+/// As [`Query::run`].
+pub async fn run_three<A: FromRows, B: FromRows, C: FromRows>(
+    db: &dyn Db,
+    a: Query<A>,
+    b: Query<B>,
+    c: Query<C>,
+) -> Result<(A, B, C), PortError> {
+    let mut sets = db.run(vec![a.statement, b.statement, c.statement]).await?.into_iter();
+    let mut next = || sets.next().ok_or_else(|| PortError("the database left out a row set".into()));
+    Ok((A::from_rows(next()?)?, B::from_rows(next()?)?, C::from_rows(next()?)?))
+}
+
 /// What can be read from a statement's rows.
 pub trait FromRows: Sized {
     /// Reads it.

@@ -1,1 +1,9 @@
-//! Scenarios.
+//! What every request passes, whatever its route.
+
+mod bodies;
+mod credentials;
+mod crossing;
+mod idempotency;
+mod leases;
+mod limits;
+mod paths;

@@ -163,6 +163,7 @@ function run_job(job) {
     const errors = {};
     let count = 0;
     let failed = 0;
+    let served = 0;
     let measuring = false;
     let started_us = 0;
     let left = 0;
@@ -170,10 +171,10 @@ function run_job(job) {
     const run = {
       stopping: false,
       sample(total, first) {
+        served++;
         if (!measuring || count >= MAX_SAMPLES) return;
         total_us[count] = total;
         first_us[count++] = first;
-        if (job.count && count >= job.count) stop();
       },
       delay(us, index) {
         if (!measuring) return;
@@ -214,6 +215,7 @@ function run_job(job) {
       const seconds = (ended_us - started_us) / 1e6;
       resolve({
         count,
+        served,
         failed,
         errors,
         seconds,

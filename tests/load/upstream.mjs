@@ -7,7 +7,7 @@
 import net from "node:net";
 import { fileURLToPath } from "node:url";
 
-export const FRAMES = 24;
+import { FRAMES } from "./scenarios.mjs";
 
 const HEAD_END = Buffer.from("\r\n\r\n");
 const STREAM = Buffer.from('"stream":true');

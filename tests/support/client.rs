@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use guildhall::app::App;
 use guildhall::http::output::Body;
-use guildhall::http::request::{Head, Request, WholeBody};
+use guildhall::http::request::{BodySource, Head, Request, WholeBody};
 use guildhall::http::serve::serve;
 use guildhall::ports::{Flow, StreamEnd, StreamSource};
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub struct Call<'t> {
     test: &'t TestApp,
     isolate: Rc<App>,
     head: Head,
-    body: Option<Vec<u8>>,
+    body: Option<Box<dyn BodySource>>,
     /// The client leaves after so many chunks of a stream.
     leave_after: Option<usize>,
 }
@@ -65,7 +65,12 @@ impl<'t> Call<'t> {
 
     pub fn bytes(mut self, body: &[u8]) -> Self {
         self.head.content_length = body.len().to_string();
-        self.body = Some(body.to_vec());
+        self.source(WholeBody(body.to_vec()))
+    }
+
+    /// A body that comes as it comes.
+    pub fn source(mut self, body: impl BodySource + 'static) -> Self {
+        self.body = Some(Box::new(body));
         self
     }
 
@@ -80,8 +85,7 @@ impl<'t> Call<'t> {
     }
 
     pub async fn send(self) -> Answer {
-        let body = self.body.map(|body| Box::new(WholeBody(body)) as _);
-        let request = Request::new(self.head, body);
+        let request = Request::new(self.head, self.body);
         let life = self.test.life_of(&self.isolate);
         let ports = super::ports::build(self.test, &life);
         let mut answering = Box::pin(serve(self.isolate, ports, request, "http://guildhall.test"));

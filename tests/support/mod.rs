@@ -2,6 +2,7 @@
 //! objects are their own state machines, time is tokio's paused clock, and the outside is a script.
 
 mod books;
+mod chat;
 mod client;
 mod database;
 mod ports;
@@ -17,6 +18,7 @@ use guildhall::jobs::usage::file_usage;
 use guildhall::ports::{Clock as _, Ports};
 
 pub use books::Books;
+pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};
 pub use database::{Database, migration_files, open_migrated};
 pub use ports::{Fault, Faults};
@@ -245,4 +247,21 @@ fn build_app(settings: &[(String, String)], seed: u64) -> Rc<App> {
         }
     });
     Rc::new(App::new(config.unwrap(), seed).unwrap())
+}
+
+/// Runs futures at once; their results in the same order.
+pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut is_over = true;
+        for (future, result) in running.iter_mut().filter(|(_, result)| result.is_none()) {
+            match future.as_mut().poll(context) {
+                std::task::Poll::Ready(output) => *result = Some(output),
+                std::task::Poll::Pending => is_over = false,
+            }
+        }
+        if is_over { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    running.into_iter().map(|(_, result)| result.unwrap()).collect()
 }

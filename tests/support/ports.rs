@@ -8,6 +8,7 @@ use std::time::Duration;
 use durable_objects::local::LocalObjects;
 use guildhall::ports::{
     Background, Clock, Db, Fetch, FetchError, Inbound, Objects, Outbound, Pending, PortError, Ports, Random, RowSet,
+    TICK_MS,
 };
 use guildhall::store::statement::Statement;
 
@@ -171,10 +172,19 @@ struct TestFetch {
 }
 
 impl Fetch for TestFetch {
-    fn send(&self, request: Outbound) -> Pending<'_, Result<Inbound, FetchError>> {
+    fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>> {
         let calls = (self.faults.db_calls.get(), self.faults.object_calls.get());
         self.faults.calls_before_upstream.borrow_mut().push(calls);
-        Box::pin(self.upstream.answer(request))
+        Box::pin(async move {
+            let answer = self.upstream.answer(request);
+            tokio::pin!(answer);
+            loop {
+                match tokio::time::timeout(Duration::from_millis(u64::from(TICK_MS)), &mut answer).await {
+                    Ok(inbound) => return inbound,
+                    Err(_) => tick(),
+                }
+            }
+        })
     }
 }
 

@@ -172,7 +172,9 @@ impl RateLimiterMachine {
         let Limits { per_minute, per_hour, .. } = lease.limits;
         let minute = (self.minute.remaining(per_minute), per_minute, self.minute.reset_at_ms(now_ms));
         let hour = (self.hour.remaining(per_hour), per_hour, self.hour.reset_at_ms(now_ms));
-        let (remaining, limit, reset_at_ms) = if hour.0 < minute.0 { hour } else { minute };
+        // With both exhausted, the one that closes last: what is said must not be sooner than `retry_after_ms`.
+        let is_hour_tighter = hour.0 < minute.0 || (hour.0 == 0 && minute.0 == 0 && hour.2 > minute.2);
+        let (remaining, limit, reset_at_ms) = if is_hour_tighter { hour } else { minute };
         let lacks_slots = lease.want_slots > 0 && slots == 0;
         let lacks_requests = lease.want_requests > 0 && requests == 0;
         // The windows that are exhausted, the one that closes last first: before that nothing can be granted.

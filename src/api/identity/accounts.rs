@@ -11,6 +11,7 @@ use crate::http::input::{Json, Path};
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::limit::Limits;
+use crate::meter::money::notice_credit;
 use crate::ports::ask;
 use crate::routes;
 use crate::store::identity::accounts::{AccountRow, find_account, update_limits};
@@ -85,20 +86,31 @@ async fn add_credits(cx: Cx, (Path(id), Json(new)): (Path, Json<NewCredits>)) ->
         return Err(ApiError::invalid("reason", format!("reason must be at most {REASON_MAX_BYTES} bytes")));
     }
     let account = require_account(&cx, &id).await?;
-    let deposit_id = format!("dep_{}", cx.request_id);
+    let deposit_id = name_deposit(&cx);
     let command = Command::Credit { id: deposit_id.clone(), amount, reason: new.reason };
     match ask::<Wallet>(&*cx.ports.objects, &name(&account.id), &command).await? {
-        WalletReply::Moved { balance, .. } => Ok(Reply(CreditsAdded {
-            ok: true,
-            account_id: account.id,
-            id: deposit_id,
-            amount_usd: amount.to_usd(),
-            balance_usd: balance.to_usd(),
-        })),
+        WalletReply::Moved { balance, .. } => {
+            notice_credit(&cx.app, &account.id);
+            Ok(Reply(CreditsAdded {
+                ok: true,
+                account_id: account.id,
+                id: deposit_id,
+                amount_usd: amount.to_usd(),
+                balance_usd: balance.to_usd(),
+            }))
+        }
         WalletReply::Refused { code: RefusalCode::AmountInvalid, .. } => {
             Err(ApiError::invalid("amount_usd", "the balance would exceed what a wallet may hold"))
         }
         other => Err(ApiError::internal(format!("credit: {other:?}"))),
+    }
+}
+
+/// The wallet takes each deposit once by its name: a retry whose first answer was lost must give the same one.
+fn name_deposit(cx: &Cx) -> String {
+    match &cx.idempotency_key {
+        Some(key) => format!("dep_{}", cx.app.hasher.hash(key)),
+        None => format!("dep_{}", cx.request_id),
     }
 }
 

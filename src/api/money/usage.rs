@@ -18,7 +18,7 @@ use crate::meter::money::flush;
 use crate::ports::ask;
 use crate::routes;
 use crate::store::money::usage::{UsageRow, UsageSum, find_usage, find_usage_ids, list_usage, sum_usage};
-use crate::store::statement::run_both;
+use crate::store::statement::run_three;
 
 routes! {
     tag "Usage", dialect ToolRouter;
@@ -137,21 +137,22 @@ async fn get_usage(cx: Cx, Query(query): Query<UsageQuery>) -> Result<Reply<Usag
         }
     };
     let (period, since_ms) = read_period(query.period.as_deref(), cx.started_ms)?;
+    // The pending records first: one that is filed meanwhile is then seen twice, never not at all.
     let pending = read_pending(&cx, caller).await?;
-    let (rows, sums) = run_both(
+    let (account, key, request_type) = (&caller.account_id, &caller.key_id, query.request_type.as_deref());
+    let (rows, sums, known) = run_three(
         &*cx.ports.db,
-        list_usage(&caller.account_id, &caller.key_id, before_ms, i64::from(limit) + 1),
-        sum_usage(&caller.account_id, &caller.key_id, since_ms),
+        list_usage(account, key, before_ms, i64::from(limit), request_type),
+        sum_usage(account, key, since_ms),
+        find_usage_ids(account, &write_ids(&pending)?),
     )
     .await?;
-    let fresh = find_unprojected(&cx, caller, pending).await?;
+    let fresh: Vec<_> = pending.into_iter().filter(|row| known.iter().all(|known| known.id != row.id)).collect();
     let summary = summarise(sums, fresh.iter().filter(|row| row.created_at_ms >= since_ms));
-    let mut rows = merge(rows, fresh.into_iter().filter(|row| row.created_at_ms < before_ms).collect());
-    if let Some(wanted) = &query.request_type {
-        rows.retain(|row| row.request_type == *wanted);
-    }
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
+    let is_wanted =
+        |row: &UsageRow| row.created_at_ms < before_ms && request_type.is_none_or(|t| row.request_type == t);
+    let mut rows = merge(rows, fresh.into_iter().filter(is_wanted).collect());
+    let has_more = cut_page(&mut rows, limit as usize);
     let total_calls = summary.iter().map(|tool| tool.calls).sum();
     let total = summary.iter().map(|tool| tool.charged.0).sum();
     Ok(Reply(UsagePage {
@@ -167,9 +168,9 @@ async fn get_usage(cx: Cx, Query(query): Query<UsageQuery>) -> Result<Reply<Usag
 
 async fn get_usage_receipt(cx: Cx, Path(id): Path) -> Result<Reply<UsageReceipt>, ApiError> {
     let caller = cx.caller.key()?;
-    let mut row = find_usage(&caller.account_id, &id).run(&*cx.ports.db).await?;
+    let mut row = read_pending(&cx, caller).await?.into_iter().find(|row| row.id == id);
     if row.is_none() {
-        row = read_pending(&cx, caller).await?.into_iter().find(|row| row.id == id);
+        row = find_usage(&caller.account_id, &id).run(&*cx.ports.db).await?;
     }
     let row = row.filter(|row| row.api_key_id == caller.key_id).ok_or_else(|| ApiError::not_found("usage record"))?;
     let receipt = RawValue::from_string(row.receipt.clone()).map_err(ApiError::internal)?;
@@ -216,21 +217,27 @@ async fn read_pending(cx: &Cx, caller: &KeyCaller) -> Result<Vec<UsageRow>, ApiE
     }
 }
 
-/// Of the pending records, those that the database does not have.
-async fn find_unprojected(cx: &Cx, caller: &KeyCaller, pending: Vec<UsageRow>) -> Result<Vec<UsageRow>, ApiError> {
-    if pending.is_empty() {
-        return Ok(pending);
-    }
-    let ids: Vec<&str> = pending.iter().map(|row| row.id.as_str()).collect();
-    let ids = serde_json::to_string(&ids).map_err(ApiError::internal)?;
-    let known = find_usage_ids(&caller.account_id, &ids).run(&*cx.ports.db).await?;
-    Ok(pending.into_iter().filter(|row| known.iter().all(|known| known.id != row.id)).collect())
+fn write_ids(rows: &[UsageRow]) -> Result<String, ApiError> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    serde_json::to_string(&ids).map_err(ApiError::internal)
 }
 
 fn merge(mut rows: Vec<UsageRow>, mut fresh: Vec<UsageRow>) -> Vec<UsageRow> {
     rows.append(&mut fresh);
     rows.sort_by(|a, b| b.created_at_ms.cmp(&a.created_at_ms).then_with(|| b.id.cmp(&a.id)));
     rows
+}
+
+/// Cuts the rows to a page; tells whether there are more. The cursor is a time, so a page ends between two
+/// milliseconds: it is a little longer where the last one has several rows.
+fn cut_page(rows: &mut Vec<UsageRow>, limit: usize) -> bool {
+    let Some(last_ms) = limit.checked_sub(1).and_then(|at| rows.get(at)).map(|row| row.created_at_ms) else {
+        return false;
+    };
+    let end = rows.iter().position(|row| row.created_at_ms < last_ms).unwrap_or(rows.len());
+    let has_more = end < rows.len();
+    rows.truncate(end);
+    has_more
 }
 
 struct ToolSum {

@@ -1,1 +1,4 @@
-//! Scenarios.
+//! What an administrator does to accounts: credits and limits.
+
+mod credits;
+mod limits;

@@ -1,9 +1,12 @@
 //! `POST /v1/chat/completions`: what the upstream sees.
 
+use std::cell::RefCell;
+
+use guildhall::ports::ReadMode;
 use serde_json::json;
 
-use super::kit::{CHAT, PROVIDERS, add_model, chat, hello, rich_key};
-use crate::support::{Key, Reply, TestApp, run};
+use super::kit::{CHAT, PROVIDERS, add_model, chat, hello, hello_stream, rich_key};
+use crate::support::{Key, Reply, TestApp, run, run_with};
 
 /// A model `m1` that its provider calls `vendor/real-1`, and a key with money.
 async fn with_renamed_model(app: &TestApp) -> Key {
@@ -160,18 +163,77 @@ fn a_stream_always_asks_the_upstream_for_usage() {
 }
 
 /// What the upstream is asked for when the account has one cent and the model costs $10 and $30 a million.
-async fn forward_on_a_cent(kind: &str, request: &str) -> String {
-    let sent = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
-    let (kind, request, seen) = (kind.to_owned(), request.to_owned(), std::rc::Rc::clone(&sent));
-    let scenario = async move |app: TestApp| {
+fn forward_on_a_cent(kind: &str, request: &str) -> String {
+    let sent = RefCell::default();
+    run(async |app| {
         app.add_provider("p1").await;
         app.admin("PATCH", "/admin/v1/providers/p1").json(&json!({ "type": kind })).send().await.expect(200);
         app.add_model("m1", "p1", 5).await;
         let key = app.provision("0.01").await;
         app.upstream.always(Reply::chat("hi", 1, 1));
-        chat(&app, &key, &request).send().await.expect(200);
-        seen.replace(app.upstream.last_body());
-    };
-    run(scenario);
-    sent.take()
+        chat(&app, &key, request).send().await.expect(200);
+        sent.replace(app.upstream.last_body());
+    });
+    sent.into_inner()
+}
+
+#[test]
+fn output_is_limited_only_when_the_balance_binds_and_in_the_providers_own_field() {
+    let bare = r#"{"model":"m1","messages":[{"role":"user","content":"hi"}]}"#;
+    // 10,000 micro-dollars less the estimated input (a token per 4 bytes, 10 each), 30 each for output.
+    let estimate = i64::try_from(bare.len()).unwrap() / 4;
+    let tokens = (10_000 - estimate * 10) / 30;
+    let with = |field: &str| bare.replacen('{', &format!("{{\"{field}\":{tokens},"), 1);
+    assert_eq!(forward_on_a_cent("openai", bare), with("max_completion_tokens"));
+    assert_eq!(forward_on_a_cent("vllm", bare), with("max_tokens"));
+    // A null is as good as nothing: it is overwritten, and no second field of its name appears.
+    let null = bare.replacen('{', r#"{"max_tokens":null,"#, 1);
+    let estimate = i64::try_from(null.len()).unwrap() / 4;
+    let tokens = (10_000 - estimate * 10) / 30;
+    assert_eq!(forward_on_a_cent("vllm", &null), null.replacen("null", &tokens.to_string(), 1));
+    // What the balance covers stays as it is.
+    let small = bare.replacen('{', r#"{"max_tokens":100,"#, 1);
+    assert_eq!(forward_on_a_cent("openai", &small), small);
+}
+
+#[test]
+fn a_limit_of_the_clients_own_is_lowered_in_its_place_when_the_balance_binds() {
+    let text = "word ".repeat(70);
+    for field in ["max_tokens", "max_completion_tokens"] {
+        let body =
+            format!(r#"{{"model":"m1","messages":[{{"role":"user","content":"{text}"}}],"{field}" : 310 ,"seed":1}}"#);
+        let estimate = i64::try_from(body.len()).unwrap() / 4;
+        let tokens = (10_000 - estimate * 10) / 30;
+        assert!(tokens < 310);
+        let expected = body.replacen("310", &tokens.to_string(), 1);
+        assert_eq!(forward_on_a_cent("openai", &body), expected);
+        assert_eq!(forward_on_a_cent("vllm", &body), expected);
+    }
+}
+
+#[test]
+fn a_rich_account_is_never_limited() {
+    run(async |app| {
+        let key = with_renamed_model(&app).await;
+        for extra in ["", r#","max_tokens":100000"#, r#","max_completion_tokens":7,"n":3"#] {
+            let body = format!(r#"{{"model":"m1","messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
+            let sent = forward(&app, &key, &body).await;
+            assert_eq!(sent, body.replacen("\"m1\"", "\"vendor/real-1\"", 1));
+        }
+    });
+}
+
+#[test]
+fn waits_are_longer_for_whole_answers_than_for_first_bytes() {
+    run_with(&[("FIRST_BYTE_MS", "1000"), ("STALL_MS", "2000")], async |app| {
+        let key = with_renamed_model(&app).await;
+        forward(&app, &key, &hello("m1")).await;
+        app.upstream.always(Reply::stream(&["hi"], Some((1, 1))));
+        forward(&app, &key, &hello_stream("m1")).await;
+        let sent = app.upstream.sent.borrow();
+        assert_eq!(sent[0].first_byte_ms, 8_000);
+        assert!(matches!(sent[0].read, ReadMode::Whole { .. }));
+        assert_eq!(sent[1].first_byte_ms, 1_000);
+        assert!(matches!(sent[1].read, ReadMode::Stream { stall_ms: 2_000, .. }));
+    });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::task::Poll;
 
 use guildhall::http::output::Body;
 use guildhall::http::request::{Head, Request, WholeBody};
@@ -90,6 +91,23 @@ pub async fn assert_balanced(app: &TestApp, key: &Key, credits_micros: i64) {
     app.pass_ms(130_000).await;
     let balance = app.get("/v1/balance").bearer(&key.key).send().await.expect(200).json();
     assert_eq!(micros(&balance["available_usd"]), left, "{balance}");
+}
+
+/// Runs them all at once.
+pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(move |cx| {
+        for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                *output = Some(value);
+            }
+        }
+        if running.iter().any(|(_, output)| output.is_none()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(running.iter_mut().filter_map(|(_, output)| output.take()).collect())
+    })
+    .await
 }
 
 /// A stream that is read chunk by chunk.

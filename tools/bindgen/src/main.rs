@@ -15,11 +15,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(input), Some(output), None) = (arguments.next(), arguments.next(), arguments.next()) else {
         return Err("usage: guildhall-bindgen <input.wasm> <output-directory>".into());
     };
-    Bindgen::new()
-        .input_path(input)
-        .web(true)?
-        .typescript(false)
-        .remove_producers_section(true)
-        .generate(output)?;
+    Bindgen::new().input_path(input).web(true)?.typescript(false).remove_producers_section(true).generate(output)?;
     Ok(())
 }

@@ -1,0 +1,119 @@
+// `npm run deploy`: provisions what wrangler.toml names, migrates the database, and deploys in live mode.
+// `-- --dry-run` builds and checks everything, and changes nothing.
+//
+// Needs CLOUDFLARE_API_TOKEN, or `npx wrangler login` once. What exists already is left as it is.
+
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { buildWorker } from "./lib/build.mjs";
+import { fromRoot } from "./lib/paths.mjs";
+import { Failure, main, say, step } from "./lib/progress.mjs";
+import { setUp } from "./lib/setup.mjs";
+import { wrangler } from "./lib/wrangler.mjs";
+
+const DATABASE = "guildhall";
+const QUEUES = ["guildhall-usage", "guildhall-usage-dead"];
+const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY"];
+const CONFIG = "wrangler.live.toml";
+
+await main(async () => {
+  const { values } = parseArgs({ options: { "dry-run": { type: "boolean", default: false } } });
+  await buildWorker(await setUp());
+  await (values["dry-run"] ? rehearse() : deploy());
+});
+
+async function rehearse() {
+  writeConfig("00000000-0000-0000-0000-000000000000");
+  const { output } = await step("wrangler deploy --dry-run", () => ask("deploy", "--dry-run", "--config", CONFIG));
+  rmSync(fromRoot(CONFIG));
+  say(`${output}\n\nNothing was changed. A real deploy makes, where missing, the D1 database ${DATABASE}, the queues`);
+  say(`${QUEUES.join(" and ")}, and the secrets ${SECRETS.join(", ")}; it applies the migrations and deploys.`);
+}
+
+async function deploy() {
+  await checkLogin();
+  writeConfig(await step(`D1 database ${DATABASE}`, ensureDatabase));
+  for (const queue of QUEUES) await step(`queue ${queue}`, () => ensureQueue(queue));
+  const secrets = await missingSecrets();
+  await step("applying the migrations", () => ask("d1", "migrations", "apply", "DB", "--remote", "--config", CONFIG));
+  const { output } = await step("deploying", () => deployWith(secrets));
+  process.stdout.write(`${output}\n`);
+  const lines = Object.entries(secrets).map(([name, value]) => `  ${name}  ${value}\n`);
+  if (lines.length > 0) process.stdout.write(`\nNew secrets. Keep them: they are shown this once.\n${lines.join("")}`);
+}
+
+async function checkLogin() {
+  if (process.env.CLOUDFLARE_API_TOKEN) return;
+  const { output } = await wrangler("whoami");
+  if (/not authenticated/i.test(output)) {
+    throw new Failure("not logged in to Cloudflare: set CLOUDFLARE_API_TOKEN, or run `npx wrangler login`");
+  }
+}
+
+async function ensureDatabase() {
+  const find = async () => {
+    const { stdout } = await ask("d1", "list", "--json");
+    return JSON.parse(stdout).find(({ name }) => name === DATABASE)?.uuid;
+  };
+  const known = await find();
+  if (known) return known;
+  await ask("d1", "create", DATABASE);
+  const created = await find();
+  if (!created) throw new Failure(`D1 database ${DATABASE} was created but is not listed; try again`);
+  return created;
+}
+
+async function ensureQueue(queue) {
+  if ((await wrangler("queues", "info", queue)).code !== 0) await ask("queues", "create", queue);
+}
+
+/** New values for the secrets that the deployed Worker lacks. A failure to list them is no sign that there are none. */
+async function missingSecrets() {
+  const { code, stdout, output } = await wrangler("secret", "list", "--config", CONFIG);
+  // 10007: there is no such Worker yet.
+  if (code !== 0 && !/code: 10007/.test(output)) throw new Failure(`cannot list the secrets:\n${output}`);
+  const present = code === 0 ? JSON.parse(stdout).map(({ name }) => name) : [];
+  const missing = SECRETS.filter((name) => !present.includes(name));
+  return Object.fromEntries(missing.map((name) => [name, randomBytes(32).toString("hex")]));
+}
+
+/** Secrets go up with the code, by a file that only we can read. */
+async function deployWith(secrets) {
+  const directory = mkdtempSync(join(tmpdir(), "guildhall-deploy-"));
+  try {
+    const file = join(directory, "secrets.json");
+    writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 });
+    const upload = Object.keys(secrets).length > 0 ? ["--secrets-file", file] : [];
+    return await ask("deploy", "--config", CONFIG, ...upload);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** wrangler.toml with the live database and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
+function writeConfig(databaseId) {
+  const changes = [
+    [/^name = .*$/m, "$&\nkeep_vars = true"],
+    [/^MODE = .*$/m, 'MODE = "live"'],
+    [/^ALLOW_LOOPBACK = .*$/m, 'ALLOW_LOOPBACK = "false"'],
+    [/^FREE_BALANCE_USD = .*\n/m, ""],
+    [/^PROVISIONS_PER_HOUR = .*\n/m, ""],
+    [/^database_id = .*$/m, `database_id = "${databaseId}"`],
+  ];
+  let text = readFileSync(fromRoot("wrangler.toml"), "utf8");
+  for (const [pattern, replacement] of changes) {
+    if (!pattern.test(text)) throw new Failure(`wrangler.toml has no line ${pattern}; scripts/deploy.mjs expects one`);
+    text = text.replace(pattern, replacement);
+  }
+  writeFileSync(fromRoot(CONFIG), `# Written by scripts/deploy.mjs from wrangler.toml; not committed.\n${text}`);
+}
+
+async function ask(...words) {
+  const answer = await wrangler(...words);
+  if (answer.code !== 0) throw new Failure(`\`wrangler ${words.join(" ")}\` failed:\n${answer.output}`);
+  return answer;
+}

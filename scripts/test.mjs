@@ -1,0 +1,19 @@
+// `npm test`: sets up as `npm start` does, then runs every check there is.
+
+import * as checks from "./lib/checks.mjs";
+import { main } from "./lib/progress.mjs";
+import { ensureNextest } from "./lib/rust.mjs";
+import { setUp } from "./lib/setup.mjs";
+
+await main(async () => {
+  const toolchains = await setUp();
+  await ensureNextest(toolchains);
+  await checks.report([
+    checks.formatting(toolchains),
+    checks.nativeClippy(toolchains),
+    checks.wasmClippy(toolchains),
+    checks.nativeTests(toolchains),
+    checks.build(toolchains),
+    checks.endToEnd(),
+  ]);
+});

@@ -1,0 +1,151 @@
+//! From the call to the database: a record shows at once, stays, and is never there twice.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{ids, page};
+use crate::support::{HELLO_MICROS, join_all, run};
+
+#[test]
+fn a_call_shows_as_soon_as_it_has_ended_and_stays() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let mut made = Vec::new();
+        for step in 0..60 {
+            if step % 3 == 0 {
+                let answer = app.hello(&key).send().await.expect(200);
+                made.insert(0, answer.header("x-request-id").unwrap().to_owned());
+            }
+            let page = page(&app, &key, "").await;
+            assert_eq!(ids(&page), made, "step {step}");
+            assert_eq!(page["total_calls"], made.len(), "step {step}");
+            if step % 7 == 0 {
+                app.deliver().await;
+            }
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    });
+}
+
+#[test]
+fn a_record_on_its_way_into_the_database_is_listed_exactly_once() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.faults.db_extra_ms.set(9);
+        for offset_ms in 0..40 {
+            let answer = app.hello(&key).send().await.expect(200);
+            let made = answer.header("x-request-id").unwrap();
+            tokio::time::sleep(Duration::from_millis(45)).await;
+            let delivery = async {
+                tokio::time::sleep(Duration::from_millis(offset_ms)).await;
+                app.deliver().await;
+            };
+            let (page, ()) = tokio::join!(page(&app, &key, "?limit=1000"), delivery);
+            let found = ids(&page);
+            let times = found.iter().filter(|id| *id == made).count();
+            assert_eq!(times, 1, "delivered {offset_ms} ms after it was asked for");
+            assert_eq!(page["total_calls"], offset_ms + 1, "at {offset_ms} ms");
+        }
+    });
+}
+
+#[test]
+fn a_receipt_is_found_while_its_record_is_on_its_way() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.faults.db_extra_ms.set(9);
+        app.faults.object_extra_ms.set(4);
+        for offset_ms in 0..40 {
+            let answer = app.hello(&key).send().await.expect(200);
+            let path = format!("/v1/usage/{}", answer.header("x-request-id").unwrap());
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            // Something else to flush makes the reader take longer.
+            app.hello(&key).send().await.expect(200);
+            let delivery = async {
+                tokio::time::sleep(Duration::from_millis(offset_ms)).await;
+                app.deliver().await;
+            };
+            let (found, ()) = tokio::join!(app.get(&path).bearer(&key.key).send(), delivery);
+            assert_eq!(found.status, 200, "delivered {offset_ms} ms after it was asked for");
+        }
+    });
+}
+
+#[test]
+fn the_database_ends_with_one_row_for_each_call() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let other = app.new_isolate();
+        let calls = (0..150).map(|at| {
+            let call = app.hello(&key);
+            if at % 3 == 0 { call.to(&other) } else { call }
+        });
+        let answers = join_all(calls.map(crate::support::Call::send)).await;
+        let made: HashSet<_> =
+            answers.into_iter().map(|answer| answer.expect(200).header("x-request-id").unwrap().to_owned()).collect();
+        assert_eq!(made.len(), 150);
+        app.pass_ms(3_000).await;
+        let books = app.assert_books_rest(&key);
+        assert_eq!((books.calls, books.charged), (150, 150 * HELLO_MICROS));
+        assert_eq!(ids(&page(&app, &key, "?limit=1000").await).into_iter().collect::<HashSet<_>>(), made);
+    });
+}
+
+#[test]
+fn what_is_delivered_twice_counts_once() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let messages = app.objects.drain_queue();
+        assert!(!messages.is_empty());
+        for _ in 0..2 {
+            guildhall::jobs::usage::file_usage(&app.ports(), &messages).await.unwrap();
+        }
+        let books = app.assert_books_balance(&key);
+        assert_eq!((books.calls, books.charged), (1, HELLO_MICROS));
+        assert_eq!(app.database.number("SELECT requests FROM usage_totals"), 1);
+        assert_eq!(page(&app, &key, "").await["total_calls"], 1);
+    });
+}
+
+#[test]
+fn a_message_that_is_lost_is_sent_again() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!app.objects.drain_queue().is_empty(), "lost here");
+        assert_eq!(ids(&page(&app, &key, "").await).len(), 1, "shown all the same");
+        assert_eq!(app.books(&key).calls, 0);
+        app.pass_ms(70_000).await;
+        assert_eq!(app.assert_books_balance(&key).calls, 1);
+    });
+}
+
+#[test]
+fn what_was_acknowledged_is_not_sent_again() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        app.pass_ms(200).await;
+        let before = app.faults.db_calls.get();
+        app.pass_ms(300_000).await;
+        assert_eq!(app.faults.db_calls.get(), before, "nothing is left to do");
+        assert_eq!(app.objects.next_alarm_ms(), None, "and nothing is due");
+    });
+}
+
+#[test]
+fn a_message_that_is_no_record_is_put_aside_and_the_rest_filed() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut messages = app.objects.drain_queue();
+        messages.insert(0, "{\"nonsense\":1}".into());
+        guildhall::jobs::usage::file_usage(&app.ports(), &messages).await.unwrap();
+        assert_eq!(app.assert_books_balance(&key).calls, 1);
+        assert!(app.log.borrow().iter().any(|line| line.contains("refused") && line.contains("nonsense")));
+    });
+}

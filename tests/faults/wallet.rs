@@ -1,0 +1,168 @@
+//! The wallet fails.
+
+use durable_objects::local::FaultPoint;
+
+use super::{assert_clear, settle};
+use crate::support::{Fault, HELLO_MICROS, join_all, run};
+
+#[test]
+fn at_any_step_of_a_first_call() {
+    for fault in [Fault::Before, Fault::After] {
+        for passing in 0..4 {
+            run(async |app| {
+                let key = app.with_busy_key().await;
+                app.faults.fail_object_after("WALLET", passing, fault);
+                let answer = app.hello(&key).send().await;
+                assert_clear(&answer, &[200, 503]);
+                let paid = i64::from(answer.status == 200);
+                let books = settle(&app, &key).await;
+                assert_eq!(books.charged, paid * HELLO_MICROS, "{fault:?} after {passing}");
+                assert_eq!(books.calls, paid, "{fault:?} after {passing}");
+                app.hello(&key).send().await.expect(200);
+            });
+        }
+    }
+}
+
+#[test]
+fn at_any_step_of_many_calls() {
+    for fault in [Fault::Before, Fault::After] {
+        for passing in 0..12 {
+            run(async |app| {
+                let key = app.with_busy_key().await;
+                app.upstream.latency_ms.set(3);
+                app.faults.fail_object_after("WALLET", passing, fault);
+                app.faults.fail_object_after("WALLET", passing % 3, fault);
+                let mut paid = 0;
+                for _ in 0..30 {
+                    let answer = app.hello(&key).send().await;
+                    assert_clear(&answer, &[200, 503]);
+                    paid += i64::from(answer.status == 200);
+                    tokio::time::sleep(std::time::Duration::from_millis(6)).await;
+                }
+                assert!(paid >= 28, "two faults fail two calls at most, not {}", 30 - paid);
+                let books = settle(&app, &key).await;
+                assert_eq!((books.calls, books.charged), (paid, paid * HELLO_MICROS), "{fault:?} after {passing}");
+            });
+        }
+    }
+}
+
+#[test]
+fn at_once_for_many_calls() {
+    for fault in [Fault::Before, Fault::After] {
+        run(async |app| {
+            let key = app.with_busy_key().await;
+            for passing in [0, 1, 0, 2, 1] {
+                app.faults.fail_object_after("WALLET", passing, fault);
+            }
+            let other = app.new_isolate();
+            let calls = (0..100).map(|at| if at % 2 == 0 { app.hello(&key) } else { app.hello(&key).to(&other) });
+            let answers = join_all(calls.map(crate::support::Call::send)).await;
+            answers.iter().for_each(|answer| assert_clear(answer, &[200, 503]));
+            let paid = i64::try_from(answers.iter().filter(|answer| answer.status == 200).count()).unwrap();
+            let books = settle(&app, &key).await;
+            assert_eq!((books.calls, books.charged), (paid, paid * HELLO_MICROS), "{fault:?}");
+        });
+    }
+}
+
+#[test]
+fn while_the_balance_or_the_usage_is_read() {
+    for fault in [Fault::Before, Fault::After] {
+        for path in ["/v1/balance", "/v1/usage"] {
+            for passing in 0..2 {
+                run(async |app| {
+                    let key = app.with_busy_key().await;
+                    app.hello(&key).send().await.expect(200);
+                    app.faults.fail_object_after("WALLET", passing, fault);
+                    assert_clear(&app.get(path).bearer(&key.key).send().await, &[500, 503]);
+                    app.get(path).bearer(&key.key).send().await.expect(200);
+                    assert_eq!(app.balance_micros(&key).await, 10_000_000 - HELLO_MICROS);
+                    assert_eq!(settle(&app, &key).await.calls, 1);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn for_a_while_and_then_recovers() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        for _ in 0..40 {
+            app.faults.fail_object("WALLET", Fault::Before);
+        }
+        let mut paid = 1;
+        for _ in 0..10 {
+            let answer = app.hello(&key).send().await;
+            assert_clear(&answer, &[200, 503]);
+            paid += i64::from(answer.status == 200);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let books = settle(&app, &key).await;
+        assert_eq!((books.calls, books.charged), (paid, paid * HELLO_MICROS));
+    });
+}
+
+#[test]
+fn in_the_object_itself() {
+    for point in [FaultPoint::BeforePersist, FaultPoint::AfterPersist, FaultPoint::Effect] {
+        for delay_ms in [0, 1, 5, 38, 39, 40, 41, 42, 45, 80] {
+            run(async |app| {
+                let key = app.with_busy_key().await;
+                app.hello(&key).send().await.expect(200);
+                tokio::time::sleep(std::time::Duration::from_millis(delay_ms)).await;
+                app.objects.fail_next("WALLET", point);
+                let mut paid = 1;
+                for _ in 0..5 {
+                    let answer = app.hello(&key).send().await;
+                    assert_clear(&answer, &[200, 503]);
+                    paid += i64::from(answer.status == 200);
+                }
+                assert!(paid >= 5, "one fault fails one call at most");
+                let books = settle(&app, &key).await;
+                assert_eq!((books.calls, books.charged), (paid, paid * HELLO_MICROS), "{point:?} at {delay_ms} ms");
+            });
+        }
+    }
+}
+
+#[test]
+fn while_credits_are_added() {
+    for point in [FaultPoint::BeforePersist, FaultPoint::AfterPersist] {
+        run(async |app| {
+            let key = app.provision("1").await;
+            let path = format!("/admin/v1/accounts/{}/credits", key.account_id);
+            let call = || app.admin("POST", &path).body(r#"{"amount_usd":5}"#).idempotency_key("invoice");
+            app.objects.fail_next("WALLET", point);
+            assert_clear(&call().send().await, &[500, 503]);
+            call().send().await.expect(200);
+            assert_eq!(settle(&app, &key).await.credited, 6_000_000, "{point:?}");
+        });
+    }
+}
+
+#[test]
+fn a_call_that_outlives_every_lease_still_pays_exactly() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.upstream.latency_ms.set(235_000);
+        let other = app.new_isolate();
+        let long = app.hello(&key).send();
+        let meanwhile = async {
+            tokio::time::sleep(std::time::Duration::from_secs(150)).await;
+            // All that the long call does not hold may be spent elsewhere, and nothing more.
+            app.upstream.latency_ms.set(0);
+            let rest = r#"{"model":"m1","messages":[{"role":"user","content":"x"}],"max_tokens":100000}"#;
+            app.upstream.then(crate::support::Reply::chat("x", 10, 400_000));
+            let answer = app.post("/v1/chat/completions").bearer(&key.key).body(rest).to(&other).send().await;
+            assert!(matches!(answer.status, 200 | 402), "{}", answer.text());
+        };
+        let (answer, ()) = tokio::join!(long, meanwhile);
+        answer.expect(200);
+        let books = settle(&app, &key).await;
+        assert!(books.charged >= HELLO_MICROS && books.calls >= 1, "{books:?}");
+    });
+}

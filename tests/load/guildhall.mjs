@@ -1,0 +1,98 @@
+// Guildhall as the benchmark wants it: the built Worker with the bindings of wrangler.toml, migrated, and one
+// account whose key is authenticated, limited and charged like any other; only its limits are too wide to be reached.
+
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+
+import { BUILD, fromRoot } from "../../scripts/lib/paths.mjs";
+import { Failure } from "../../scripts/lib/progress.mjs";
+import { startWorker } from "./runtime.mjs";
+
+const require = createRequire(fromRoot("package.json"));
+
+export const MODEL = "bench-model";
+const PROVIDER = "bench";
+const PRICE = { input_per_1k: 0.001, output_per_1k: 0.002 };
+const CREDIT_USD = 10_000;
+const LIMITS = { requests_per_minute: 100_000_000, requests_per_hour: 1_000_000_000, concurrent: 10_000 };
+
+/** Starts the Worker in the directory `build`, with `wasm` in place of its own if given, and prepares it: a target. */
+export async function startGuildhall({ upstream, build = BUILD, wasm, ...options }) {
+  const secrets = makeSecrets();
+  const target = await startWorker(readWorker({ build, wasm, secrets }), options);
+  const url = `http://127.0.0.1:${target.port}`;
+  await migrate(target.mf);
+  const started = performance.now();
+  await call(url, "GET", "/healthz", { accept: [200, 503] });
+  const first_ms = performance.now() - started;
+  const account = await prepare(url, upstream, secrets.ADMIN_TOKEN);
+  return { ...target, ...account, url, first_ms, path: "/v1/chat/completions", headers: { authorization: `Bearer ${account.key}` } };
+}
+
+function makeSecrets() {
+  return Object.fromEntries(["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY"].map((name) => [name, randomBytes(32).toString("hex")]));
+}
+
+/** The Worker's options as wrangler reads them from wrangler.toml, with our modules and secrets. */
+function readWorker({ build, wasm, secrets }) {
+  const script = `${build}/worker.js`;
+  if (!existsSync(script)) throw new Failure(`${script} is missing: \`npm run build\` makes it`);
+  const { unstable_getMiniflareWorkerOptions } = require("wrangler");
+  const { modulesRules, ...worker } = unstable_getMiniflareWorkerOptions(fromRoot("wrangler.toml")).workerOptions;
+  const others = readdirSync(build).filter((name) => name.endsWith(".wasm"));
+  const modules = [
+    { type: "ESModule", path: script, contents: readFileSync(script, "utf8") },
+    ...others.map((name) => ({ type: "CompiledWasm", path: `${build}/${name}`, contents: readFileSync(wasm ?? `${build}/${name}`) })),
+  ];
+  return { ...worker, name: "guildhall", modules, modulesRoot: build, bindings: { ...worker.bindings, ...secrets } };
+}
+
+async function migrate(mf) {
+  const { unstable_splitSqlQuery } = require("wrangler");
+  const database = await mf.getD1Database("DB");
+  for (const name of readdirSync(fromRoot("migrations")).sort()) {
+    if (!name.endsWith(".sql")) continue;
+    const statements = unstable_splitSqlQuery(readFileSync(fromRoot("migrations", name), "utf8"));
+    await database.batch(statements.map((statement) => database.prepare(statement)));
+  }
+}
+
+/** A provider, a model, an account with limits and money: all through the public and the admin API. */
+async function prepare(url, upstream, admin) {
+  const base_url = `http://127.0.0.1:${upstream.port}/v1`;
+  await call(url, "POST", "/admin/v1/providers", {
+    token: admin,
+    body: { id: PROVIDER, type: "openai", base_url, api_key: "sk-upstream", enabled: true },
+  });
+  await call(url, "POST", "/admin/v1/models", {
+    token: admin,
+    body: { id: MODEL, provider_id: PROVIDER, weight: 1, max_context_tokens: 100_000, ...PRICE, enabled: true },
+  });
+  const { api_key: key, account_id: account } = await call(url, "POST", "/v1/auth/provision", { body: { name: "bench" } });
+  await call(url, "PATCH", `/admin/v1/accounts/${account}/limits`, { token: admin, body: LIMITS });
+  await call(url, "POST", `/admin/v1/accounts/${account}/credits`, {
+    token: admin,
+    body: { amount_usd: CREDIT_USD, reason: "bench" },
+  });
+  return { key, account };
+}
+
+/** What the account has, in micro-dollars. */
+export async function balanceOf({ url, key }) {
+  const { balance_usd } = await call(url, "GET", "/v1/balance", { token: key });
+  return Math.round(Number(balance_usd) * 1e6);
+}
+
+/** What one answer of the upstream costs, in micro-dollars, by the prices above. */
+export function priceOf(usage) {
+  return usage.prompt_tokens * PRICE.input_per_1k * 1000 + usage.completion_tokens * PRICE.output_per_1k * 1000;
+}
+
+async function call(url, method, path, { token, body, accept = [200, 201] } = {}) {
+  const headers = { ...(token && { authorization: `Bearer ${token}` }), ...(body && { "content-type": "application/json" }) };
+  const response = await fetch(new URL(path, url), { method, headers, body: body && JSON.stringify(body) });
+  const text = await response.text();
+  if (accept.includes(response.status)) return text.startsWith("{") ? JSON.parse(text) : text;
+  throw new Failure(`${method} ${path} answered ${response.status}: ${text.slice(0, 300)}`);
+}
