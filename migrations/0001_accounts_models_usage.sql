@@ -48,8 +48,9 @@ CREATE TABLE models (
   weight INTEGER NOT NULL,
   max_context_tokens INTEGER NOT NULL,
   max_output_tokens INTEGER NOT NULL,
-  input_rate INTEGER NOT NULL,
-  output_rate INTEGER NOT NULL,
+  -- NULL until somebody has said; a model without both takes no traffic.
+  input_rate INTEGER,
+  output_rate INTEGER,
   cache_read_rate INTEGER,
   enabled INTEGER NOT NULL,
   pricing_source TEXT NOT NULL,

@@ -13,7 +13,11 @@ use crate::support::{Answer, Key, TestApp};
 fn assert_clear(answer: &Answer, allowed: &[u16]) {
     assert!(allowed.contains(&answer.status), "{}: {}", answer.status, answer.text());
     if answer.status >= 400 {
-        assert!(answer.json()["error"].is_string() || answer.json()["error"]["message"].is_string(), "{}", answer.text());
+        assert!(
+            answer.json()["error"].is_string() || answer.json()["error"]["message"].is_string(),
+            "{}",
+            answer.text()
+        );
         for secret in ["test: failed", "Fault(", "WALLET", "RATE_LIMITER", "IDEMPOTENCY"] {
             assert!(!answer.text().contains(secret), "{}", answer.text());
         }

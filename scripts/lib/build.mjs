@@ -78,6 +78,8 @@ async function optimize(options) {
 async function bundle() {
   const esbuild = await import("esbuild");
   const shared = { bundle: true, target: "es2024", logLevel: "warning" };
+  // wasm-bindgen names a module once for each block of imports from it; the keys are equal and so are their values.
+  shared.logOverride = { "duplicate-object-key": "silent" };
   const glue = await esbuild.build({
     ...shared,
     entryPoints: [join(WORK, "guildhall.js")],

@@ -13,16 +13,21 @@ export function seconds(since) {
   return `${((Date.now() - since) / 1000).toFixed(1)} s`;
 }
 
+/** How many steps are under way, one within the other. */
+let depth = 0;
+
 /** Runs one step, and says so before, after, and every ten seconds in between. */
 export async function step(title, run) {
   const started = Date.now();
   say(`• ${title} …`);
-  const heartbeat = setInterval(() => say(`  … ${seconds(started)}`), HEARTBEAT_MS);
+  const level = ++depth;
+  const heartbeat = setInterval(() => level === depth && say(`  … ${seconds(started)}`), HEARTBEAT_MS);
   try {
     const result = await run();
     say(`  done in ${seconds(started)}`);
     return result;
   } finally {
+    depth--;
     clearInterval(heartbeat);
   }
 }

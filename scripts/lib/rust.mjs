@@ -36,7 +36,8 @@ async function wasmToolchain(installed) {
 async function addWasmTarget(installed) {
   if ((await capture("rustup", ["--version"])).code !== 0) return false;
   try {
-    await step(`adding the wasm target to ${installed.label}`, () => run("rustup", ["target", "add", WASM]));
+    const env = { ...process.env, RUST_BACKTRACE: "0" };
+    await step(`adding the wasm target to ${installed.label}`, () => run("rustup", ["target", "add", WASM], { env }));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     say("  rustup cannot fetch it here: falling back to Debian's toolchain");

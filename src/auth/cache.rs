@@ -49,11 +49,8 @@ impl CredentialCache {
     }
 }
 
-/// Finds a usable key.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
+/// A usable key that was seen lately.
+pub fn recall_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Option<Rc<KeyCaller>> {
     let now_ms = ports.clock.now_ms();
     let hash = app.hasher.digest(key);
     let mut refresh = false;
@@ -74,10 +71,15 @@ pub async fn find_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Result<Opt
             }
         }));
     }
-    match known {
-        Some(caller) => Ok(Some(caller)),
-        None => read_key(app, ports, hash, &app.hasher.hash(key)).await,
-    }
+    known
+}
+
+/// A usable key, from the database.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_key(app: &App, ports: &Ports, key: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
+    read_key(app, ports, app.hasher.digest(key), &app.hasher.hash(key)).await
 }
 
 async fn read_key(app: &App, ports: &Ports, hash: Digest, stored: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {

@@ -9,6 +9,7 @@ use guildhall_domain::credential;
 
 use crate::app::App;
 use crate::http::error::{ApiError, Kind};
+use crate::meter::address::check_address;
 use crate::meter::limit::Limits;
 use crate::ports::Ports;
 use scope::Scopes;
@@ -55,8 +56,8 @@ impl Caller {
 /// Finds out who holds a credential; an empty one is nobody's.
 ///
 /// # Errors
-/// 401 for a credential that is unknown or revoked, 500 when the database fails.
-pub async fn resolve_caller(app: &Rc<App>, ports: &Rc<Ports>, token: &str) -> Result<Caller, ApiError> {
+/// 401 for a credential that is unknown or revoked, 429 when the address has tried too many, 500 when the database fails.
+pub async fn resolve_caller(app: &Rc<App>, ports: &Rc<Ports>, token: &str, address: &str) -> Result<Caller, ApiError> {
     if token.is_empty() {
         return Ok(Caller::Nobody);
     }
@@ -65,6 +66,14 @@ pub async fn resolve_caller(app: &Rc<App>, ports: &Rc<Ports>, token: &str) -> Re
     if !is_key && app.hasher.are_equal(token, &app.config.admin_token) {
         return Ok(Caller::Admin);
     }
-    let known = if is_key { cache::find_key(app, ports, token).await? } else { None };
-    known.map(Caller::Key).ok_or_else(|| ApiError::new(Kind::BadCredential, "Invalid or expired credential"))
+    let unknown = || ApiError::new(Kind::BadCredential, "Invalid or expired credential");
+    if !is_key {
+        return Err(unknown());
+    }
+    if let Some(caller) = cache::recall_key(app, ports, token) {
+        return Ok(Caller::Key(caller));
+    }
+    // An address that has guessed too often does not get to ask the database.
+    check_address(app, address, ports.clock.now_ms())?;
+    cache::find_key(app, ports, token).await?.map(Caller::Key).ok_or_else(unknown)
 }

@@ -8,7 +8,7 @@ use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{Candidate, Health, Mode, rank};
 
-use super::dispatch::{ATTEMPTS_MAX, Attempt, Failure, attempt};
+use super::dispatch::{ATTEMPTS_MAX, Attempt, Failure, attempt, note_failure, note_success};
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, Snapshot, read_snapshot};
 use super::tap::ChatTap;
@@ -45,19 +45,25 @@ pub async fn complete_chat(cx: Cx, body: &[u8]) -> Result<Output, ApiError> {
         offer: None,
         attempts: 0,
     };
-    let mut last = None;
+    let mut failures = Failures::default();
     for offer in &offers {
         let max_output_tokens = is_short.then(|| affordable_output(call.reservation.amount, offer, &request));
         match attempt(&mut call, offer, &request, max_output_tokens).await {
-            Attempt::Answered(inbound) => match deliver(call, inbound.body, &request) {
-                Ok(output) => return Ok(output),
-                Err(undelivered) => {
-                    let (returned, failure) = *undelivered;
-                    call = returned;
-                    last = note_failure(&call, offer, failure);
+            Attempt::Answered { inbound, latency_ms } => {
+                let (app, now_ms) = (Rc::clone(&call.cx.app), call.cx.ports.clock.now_ms());
+                match deliver(call, inbound.body, &request) {
+                    Ok(output) => {
+                        note_success(&app, &offer.provider.id, latency_ms, now_ms);
+                        return Ok(output);
+                    }
+                    Err(undelivered) => {
+                        let failure;
+                        (call, failure) = *undelivered;
+                        failures.note(&call, offer, &failure);
+                    }
                 }
-            },
-            Attempt::Failed(failure) => last = note_failure(&call, offer, failure),
+            }
+            Attempt::Failed(failure) => failures.note(&call, offer, &failure),
             Attempt::Rejected(error) => {
                 call.settle(Outcome::Rejected, error.kind.status(), Used::Nothing);
                 return Err(error);
@@ -69,25 +75,36 @@ pub async fn complete_chat(cx: Cx, body: &[u8]) -> Result<Output, ApiError> {
             }
         }
     }
-    let error = all_failed(last);
+    let error = failures.to_error();
     call.settle(Outcome::UpstreamFailed, error.kind.status(), Used::Nothing);
     Err(error)
 }
 
-fn note_failure(call: &RunningCall, offer: &Offer, failure: Failure) -> Option<Failure> {
-    let (id, provider) = (&call.cx.request_id, &offer.provider.id);
-    call.cx.ports.background.log(&format!("{id} provider {provider}: {}", failure.cause));
-    Some(failure)
+/// What went wrong on the way.
+#[derive(Default)]
+struct Failures {
+    /// The soonest that a rate-limited upstream may be asked again.
+    retry_after_ms: Option<u64>,
 }
 
-fn all_failed(last: Option<Failure>) -> ApiError {
-    match last.and_then(|failure| failure.retry_after_ms) {
-        Some(wait_ms) => {
-            let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(1).max(1);
-            let text = format!("The model's provider is rate limited; try again in {wait_s} s");
-            ApiError::new(Kind::RateLimited, text).retry_after_s(wait_s)
-        }
-        None => ApiError::new(Kind::UpstreamFailed, "The model's provider failed; try again later"),
+impl Failures {
+    fn note(&mut self, call: &RunningCall, offer: &Offer, failure: &Failure) {
+        let (id, provider) = (&call.cx.request_id, &offer.provider.id);
+        call.cx.ports.background.log(&format!("{id} provider {provider}: {}", failure.cause));
+        note_failure(&call.cx, provider, failure);
+        self.retry_after_ms = match (self.retry_after_ms, failure.retry_after_ms) {
+            (Some(known), Some(new)) => Some(known.min(new)),
+            (known, new) => known.or(new),
+        };
+    }
+
+    fn to_error(&self) -> ApiError {
+        let Some(wait_ms) = self.retry_after_ms else {
+            return ApiError::new(Kind::UpstreamFailed, "The model's provider failed; try again later");
+        };
+        let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(1).max(1);
+        let text = format!("The model's provider is rate limited; try again in {wait_s} s");
+        ApiError::new(Kind::RateLimited, text).retry_after_s(wait_s)
     }
 }
 
@@ -116,6 +133,14 @@ fn choose_offers(cx: &Cx, snapshot: &Snapshot, request: &ChatRequest<'_>) -> Res
     let offers: Vec<_> =
         ranked.into_iter().filter_map(|at| named.get(at).map(|offer| Rc::clone(offer))).take(ATTEMPTS_MAX).collect();
     if offers.is_empty() {
+        let widest = named.iter().filter(|offer| offer.enabled).map(|offer| offer.max_context_tokens).max();
+        if let Some(context) = widest {
+            let text = format!(
+                "The prompt of about {} tokens does not fit the context window of {asked} ({context} tokens)",
+                expected.input
+            );
+            return Err(ApiError::invalid("messages", text).with("code", "context_length_exceeded"));
+        }
         let text = format!("No provider configured for {asked}");
         return Err(ApiError::new(Kind::Unavailable, text).retry_after_s(5));
     }

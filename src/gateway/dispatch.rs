@@ -12,6 +12,7 @@ use guildhall_domain::sandbox::{self, SandboxBody};
 use super::provider::ProviderKind;
 use super::settlement::RunningCall;
 use super::table::{Offer, Provider};
+use crate::app::{App, Cx};
 use crate::http::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
 
@@ -24,8 +25,13 @@ const WHOLE_ANSWER_FACTOR: u32 = 8;
 
 /// What came of one attempt.
 pub enum Attempt {
-    /// The upstream answered with success.
-    Answered(Inbound),
+    /// The upstream answered with success; whether the answer makes sense is not known yet.
+    Answered {
+        /// The answer.
+        inbound: Inbound,
+        /// How long it took to begin.
+        latency_ms: i64,
+    },
     /// The client's request is wrong; no other upstream will take it.
     Rejected(ApiError),
     /// Another upstream may do better.
@@ -78,9 +84,7 @@ pub async fn attempt(
         }
     };
     let now_ms = call.cx.ports.clock.now_ms();
-    let attempt = judge(result, now_ms);
-    observe(call, &provider.id, &attempt, now_ms, now_ms - started_ms);
-    attempt
+    judge(result, now_ms, now_ms - started_ms)
 }
 
 fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool) -> Outbound {
@@ -111,9 +115,9 @@ fn answer_in_sandbox(body: &[u8], now_ms: i64) -> Inbound {
     Inbound { status: reply.status, content_type: String::new(), retry_after: String::new(), body }
 }
 
-fn judge(result: Result<Inbound, FetchError>, now_ms: i64) -> Attempt {
+fn judge(result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {
     let inbound = match result {
-        Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered(inbound),
+        Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
         Err(FetchError::ClientGone) => return Attempt::ClientGone,
         Err(FetchError::Broken(cause)) => return Attempt::Failed(Failure::new(cause)),
@@ -170,14 +174,16 @@ fn rejection(status: u16, body: &[u8]) -> ApiError {
     }
 }
 
-/// What the attempt says about the provider's health. A client's mistake and a client that left say nothing.
-fn observe(call: &RunningCall, provider_id: &ProviderId, attempt: &Attempt, now_ms: i64, latency_ms: i64) {
-    let mut health = call.cx.app.gateway.health.borrow_mut();
-    let health = health.entry(provider_id.clone()).or_default();
-    let now_ms = u64::try_from(now_ms).unwrap_or(0);
-    match attempt {
-        Attempt::Answered(_) => health.record_success(u64::try_from(latency_ms).unwrap_or(0), now_ms),
-        Attempt::Failed(failure) => health.record_error(failure.class, failure.retry_after_ms, now_ms),
-        Attempt::Rejected(_) | Attempt::ClientGone => {}
-    }
+/// A provider answered, and its answer made sense.
+pub fn note_success(app: &App, provider: &ProviderId, latency_ms: i64, now_ms: i64) {
+    let mut health = app.gateway.health.borrow_mut();
+    let latency_ms = u64::try_from(latency_ms).unwrap_or(0);
+    health.entry(provider.clone()).or_default().record_success(latency_ms, u64::try_from(now_ms).unwrap_or(0));
+}
+
+/// A provider failed. A client's mistake and a client that left say nothing about it, and do not come here.
+pub fn note_failure(cx: &Cx, provider: &ProviderId, failure: &Failure) {
+    let now_ms = u64::try_from(cx.ports.clock.now_ms()).unwrap_or(0);
+    let mut health = cx.app.gateway.health.borrow_mut();
+    health.entry(provider.clone()).or_default().record_error(failure.class, failure.retry_after_ms, now_ms);
 }

@@ -188,11 +188,18 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
         None => None,
         Some(pico_usd) => Some(rate(pico_usd)?),
     };
+    // A model whose price nobody has said cannot be enabled; it is listed as free of charge and takes no traffic.
+    let is_priced = row.input_rate.is_some() && row.output_rate.is_some();
     Some(Rc::new(Offer {
-        price: Price { input: rate(row.input_rate)?, output: rate(row.output_rate)?, cache_read, cache_write: None },
+        price: Price {
+            input: rate(row.input_rate.unwrap_or(0))?,
+            output: rate(row.output_rate.unwrap_or(0))?,
+            cache_read,
+            cache_write: None,
+        },
         model_id: row.id.parse().ok()?,
         upstream_model: row.upstream_model,
-        enabled: row.enabled && provider.enabled,
+        enabled: row.enabled && is_priced && provider.enabled,
         provider,
         price_version: row.price_version,
         weight: u8::try_from(row.weight).unwrap_or(0),

@@ -18,7 +18,7 @@ use super::request::{Request, WholeBody};
 use super::route::Route;
 use crate::app::Cx;
 use crate::auth::Caller;
-use crate::ports::{Flow, Ports, StreamEnd, StreamTap, ask};
+use crate::ports::{Flow, PortError, Ports, StreamEnd, StreamTap, ask};
 
 /// How long a duplicate waits for the first request's answer.
 const WAIT_MAX_MS: i64 = 25_000;
@@ -141,7 +141,7 @@ impl Guard {
         let mut pause_ms = 10;
         loop {
             let command = Command::Begin { fingerprint: fingerprint.to_owned(), token: token.to_owned() };
-            match ask::<Idempotency>(&*self.ports.objects, &self.name, &command).await? {
+            match self.ask_to_begin(&command).await? {
                 Reply::Started => return Ok(None),
                 Reply::Stored { answer } => return Ok(Some(answer)),
                 Reply::Mismatch => {
@@ -164,6 +164,27 @@ impl Guard {
                 other => return Err(ApiError::internal(format!("idempotency: {other:?}"))),
             }
         }
+    }
+
+    /// Asks until there is an answer: an answer that is lost must not leave the key locked. The token makes the
+    /// repetition the same attempt.
+    async fn ask_to_begin(&self, command: &Command) -> Result<Reply, ApiError> {
+        let mut failed = None;
+        for pause_ms in [10, 50, 250] {
+            match ask::<Idempotency>(&*self.ports.objects, &self.name, command).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => failed = Some(error),
+            }
+            self.ports.clock.sleep_ms(pause_ms).await;
+        }
+        if let Command::Begin { token, .. } = command {
+            let (guard, token) = (Self { ports: Rc::clone(&self.ports), name: self.name.clone() }, token.clone());
+            self.ports.background.spawn(Box::pin(async move { guard.close(Command::Abandon { token }).await }));
+        }
+        let text = "The idempotency guard did not answer; try again";
+        Err(ApiError::new(Kind::Unavailable, text)
+            .caused_by(failed.unwrap_or_else(|| PortError(String::new())))
+            .retry_after_s(1))
     }
 
     async fn close(&self, command: Command) {

@@ -89,7 +89,7 @@ async fn enter(
     let address: Rc<str> = request.head.address.as_str().into();
     let caller = match (route.access, request.credential()) {
         (Access::Public, _) => Caller::Nobody,
-        (_, token) => match resolve_caller(&app, &ports, token).await {
+        (_, token) => match resolve_caller(&app, &ports, token, &address).await {
             Ok(caller) => caller,
             Err(error) => {
                 // A guesser of keys uses up its address's allowance.

@@ -14,10 +14,32 @@ pub struct Window {
     count: u32,
 }
 
+impl Window {
+    const fn standing(&self, now_ms: i64) -> Standing {
+        Standing {
+            limit: ANONYMOUS_PER_MINUTE,
+            remaining: ANONYMOUS_PER_MINUTE.saturating_sub(self.count),
+            reset_s: seconds_until(self.ends_ms, now_ms),
+        }
+    }
+}
+
 /// Requests that a caller without a key may send an isolate per minute. Not a promise to anybody: it keeps one address
 /// from using an isolate up, and a guesser of keys from trying many.
 pub const ANONYMOUS_PER_MINUTE: u32 = 1_200;
 const ANONYMOUS_ADDRESSES_MAX: usize = 10_000;
+
+/// Whether an address has anything left, without counting.
+///
+/// # Errors
+/// 429 with `Retry-After`.
+pub fn check_address(app: &App, address: &str, now_ms: i64) -> Result<(), ApiError> {
+    let windows = app.meter.anonymous.borrow();
+    match windows.get(address).filter(|window| now_ms < window.ends_ms && window.count >= ANONYMOUS_PER_MINUTE) {
+        Some(window) => Err(refused(window.standing(now_ms), Some(window.ends_ms - now_ms))),
+        None => Ok(()),
+    }
+}
 
 /// Counts a request of a caller without a key.
 ///
@@ -33,11 +55,7 @@ pub fn admit_address(app: &App, address: &str, now_ms: i64) -> Result<Standing, 
         *window = Window { ends_ms: now_ms + 60_000, count: 0 };
     }
     window.count = window.count.saturating_add(1);
-    let standing = Standing {
-        limit: ANONYMOUS_PER_MINUTE,
-        remaining: ANONYMOUS_PER_MINUTE.saturating_sub(window.count),
-        reset_s: seconds_until(window.ends_ms, now_ms),
-    };
+    let standing = window.standing(now_ms);
     if window.count > ANONYMOUS_PER_MINUTE {
         return Err(refused(standing, Some(window.ends_ms - now_ms)));
     }

@@ -17,6 +17,8 @@ pub struct LimitLease {
     slots_used: u32,
     /// Admitted since the last report.
     used: u32,
+    /// What a second takes lately.
+    pace: u32,
     /// Waiting for the answer of a call.
     waiting: u32,
     limit: u32,
@@ -27,6 +29,8 @@ pub struct LimitLease {
     refused_until_ms: i64,
     revoked: bool,
     calling_since_ms: Option<i64>,
+    /// Whether that call asks for a place for somebody who waits.
+    is_place_wanted: bool,
     maintained_until_ms: i64,
 }
 
@@ -37,6 +41,8 @@ const CALL_LOST_MS: i64 = 5_000;
 const HEARTBEAT_MS: i64 = 2_000;
 const RENEW_MS: u32 = 700;
 const LEAST_WANTED: u32 = 32;
+/// How long "all places are taken" is believed.
+const SLOT_REFUSED_MS: i64 = 20;
 
 /// Admits a request from the lease.
 ///
@@ -106,6 +112,7 @@ impl LimitLease {
             slots_held: 0,
             slots_used: 0,
             used: 0,
+            pace: 0,
             waiting: 0,
             limit: limits.per_minute,
             remaining: 0,
@@ -114,6 +121,7 @@ impl LimitLease {
             refused_until_ms: 0,
             revoked: false,
             calling_since_ms: None,
+            is_place_wanted: false,
             maintained_until_ms: 0,
         }
     }
@@ -144,17 +152,24 @@ impl LimitLease {
         if now_ms < self.refused_until_ms && self.limits == limits {
             return Step::Refused(self.standing(now_ms), self.refused_until_ms - now_ms);
         }
+        if valid && self.requests_left == 0 {
+            // It was to last a second and has not.
+            self.pace = self.pace.saturating_mul(2).clamp(LEAST_WANTED, self.limits.per_minute / 4 + LEAST_WANTED);
+        }
         self.limits = limits;
-        Step::Call(self.statement(1, now_ms))
+        Step::Call(self.statement(self.waiting.max(1), now_ms))
     }
 
-    /// What to hold for the next second: as much as the last one took, and a place for everybody who waits.
-    fn statement(&mut self, at_least: u32, now_ms: i64) -> Lease {
+    /// What to hold for the next second: what a second takes lately, and a place for each of the `queue`; nothing beyond
+    /// the places in use when there is neither.
+    fn statement(&mut self, queue: u32, now_ms: i64) -> Lease {
         self.calling_since_ms = Some(now_ms);
         let used = std::mem::take(&mut self.used);
-        let queue = self.waiting.max(at_least);
-        let requests = (used + queue).max(LEAST_WANTED * at_least.min(1)).min(self.limits.per_minute / 4 + 1);
-        let slots = self.slots_used + queue.max(LEAST_WANTED * at_least.min(1));
+        self.is_place_wanted = queue > 0;
+        let is_wanted = queue > 0 || self.pace > 0;
+        let spare = if is_wanted { LEAST_WANTED } else { 0 };
+        let requests = self.pace.saturating_add(queue).max(spare).min(self.limits.per_minute / 4 + 1);
+        let slots = self.slots_used + if is_wanted { self.slots_used.saturating_add(queue).max(spare) } else { 0 };
         let slots = slots.min(self.limits.concurrent);
         // While the call is under way, only what both the old and the new lease hold is spent from.
         self.requests_left = self.requests_left.min(requests);
@@ -177,7 +192,7 @@ impl LimitLease {
         self.calling_since_ms.is_some_and(|since_ms| now_ms - since_ms < CALL_LOST_MS)
     }
 
-    fn accept(&mut self, leased: &Leased, now_ms: i64) {
+    fn accept(&mut self, want_requests: u32, leased: &Leased, now_ms: i64) {
         self.calling_since_ms = None;
         // What was admitted while the call was under way came out of this grant.
         self.requests_left = leased.requests.saturating_sub(self.used);
@@ -187,17 +202,20 @@ impl LimitLease {
         self.reset_at_ms = leased.reset_at_ms;
         self.revoked = leased.revoked;
         self.expires_at_ms = now_ms + LEASE_MS;
-        if leased.requests == 0 || self.slots_used >= leased.slots {
-            // A short memory of the refusal spares the object a storm of callers that ignore Retry-After.
-            let wait_ms = leased.retry_after_ms.unwrap_or(LEASE_MS);
-            self.refused_until_ms = now_ms + wait_ms.clamp(1, if leased.requests == 0 { LEASE_MS } else { 20 });
+        // A short memory of a refusal spares the object a storm of callers that ignore Retry-After.
+        let lacks_requests = want_requests > 0 && leased.requests == 0;
+        let lacks_slots = self.is_place_wanted && self.slots_used >= leased.slots;
+        if lacks_requests {
+            self.refused_until_ms = now_ms + leased.retry_after_ms.unwrap_or(LEASE_MS).clamp(1, LEASE_MS);
+        } else if lacks_slots {
+            self.refused_until_ms = now_ms + SLOT_REFUSED_MS;
         }
     }
 }
 
 async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Result<(), PortError> {
     wanted.id.clone_from(&app.meter.holder);
-    let used = wanted.used;
+    let (used, want_requests) = (wanted.used, wanted.want_requests);
     let answer = send(ports, key_id, wanted).await;
     let mut leases = app.meter.limits.borrow_mut();
     let Some(lease) = leases.get_mut(key_id) else {
@@ -205,7 +223,7 @@ async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Res
     };
     match answer {
         Ok(leased) => {
-            lease.accept(&leased, ports.clock.now_ms());
+            lease.accept(want_requests, &leased, ports.clock.now_ms());
             Ok(())
         }
         Err(error) => {
@@ -254,11 +272,7 @@ fn plan_renewal(app: &App, key_id: &str, now_ms: i64) -> Option<(Option<Lease>, 
         return Some((None, false));
     }
     let is_last = lease.is_idle();
-    let at_least = u32::from(lease.used > 0);
-    let mut wanted = lease.statement(at_least, now_ms);
-    if is_last {
-        (wanted.want_requests, wanted.want_slots) = (0, 0);
-        lease.requests_left = 0;
-    }
-    Some((Some(wanted), is_last))
+    // A period is shorter than a lease lives.
+    lease.pace = lease.used.saturating_add(lease.used / 2);
+    Some((Some(lease.statement(lease.waiting, now_ms)), is_last))
 }

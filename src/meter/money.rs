@@ -42,8 +42,10 @@ pub struct Reservation {
 
 /// How long records may wait for each other before they go to the wallet.
 const FLUSH_MS: u32 = 40;
-/// How long a call waits for money that other calls hold, before it is refused.
+/// How long a call waits for money that other calls hold while none of them ends.
 const WAIT_MAX_MS: i64 = 30_000;
+/// How long it waits in all.
+const WAIT_TOTAL_MAX_MS: i64 = 120_000;
 /// A background task that has not been heard of for so long is gone: the platform ends it 30 s after its response.
 const HEARTBEAT_MS: i64 = 1_000;
 
@@ -63,7 +65,7 @@ pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, need: Need) 
                 return Ok(Reservation { amount, owner: owner.to_owned(), app, ports, is_settled: false });
             }
             Step::Call(wish) => call(app, ports, owner, wish).await.map_err(Refusal::Failed)?,
-            Step::Wait if now_ms - started_ms < WAIT_MAX_MS => {
+            Step::Wait if is_worth_waiting(app, owner, started_ms, now_ms) => {
                 with_purse(app, owner, |purse| purse.waiting.0 += need.most.0);
                 ports.clock.sleep_ms(pause_ms).await;
                 with_purse(app, owner, |purse| purse.waiting.0 -= need.most.0);
@@ -75,6 +77,11 @@ pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, need: Need) 
             }
         }
     }
+}
+
+fn is_worth_waiting(app: &App, owner: &str, started_ms: i64, now_ms: i64) -> bool {
+    let ended_ms = with_purse(app, owner, |purse| purse.ended_ms);
+    now_ms - started_ms.max(ended_ms) < WAIT_MAX_MS && now_ms - started_ms < WAIT_TOTAL_MAX_MS
 }
 
 fn with_purse<T>(app: &App, owner: &str, act: impl FnOnce(&mut Purse) -> T) -> T {
@@ -175,7 +182,9 @@ impl Reservation {
     pub fn settle(mut self, cost: MicroUsd, mut record: UsageRow) -> MicroUsd {
         self.is_settled = true;
         let meter = &self.app.meter;
+        let now_ms = self.ports.clock.now_ms();
         let charged = with_purse(&self.app, &self.owner, |purse| {
+            purse.ended_ms = now_ms;
             let charged = purse.spend(self.amount, cost);
             record.charged_micros = charged.0;
             match serde_json::to_string(&record) {
@@ -184,7 +193,7 @@ impl Reservation {
             }
             charged
         });
-        keep_up(&self.app, &self.ports, &self.owner, self.ports.clock.now_ms());
+        keep_up(&self.app, &self.ports, &self.owner, now_ms);
         charged
     }
 }

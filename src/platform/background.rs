@@ -1,9 +1,8 @@
 //! Work after the response: `waitUntil`.
 
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::future_to_promise;
 
-use super::glue;
+use super::{executor, glue};
 use crate::ports::{Background, Pending};
 
 pub struct WaitUntil {
@@ -12,11 +11,12 @@ pub struct WaitUntil {
 
 impl Background for WaitUntil {
     fn spawn(&self, task: Pending<'static, ()>) {
-        let promise = future_to_promise(async move {
+        let id = executor::next_id();
+        glue::begin_task(&self.context, id);
+        executor::spawn(Box::pin(async move {
             task.await;
-            Ok(JsValue::UNDEFINED)
-        });
-        glue::wait_until(&self.context, &promise);
+            glue::end_task(id);
+        }));
     }
 
     fn log(&self, line: &str) {

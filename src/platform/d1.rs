@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::JsFuture;
 
+use super::executor::JsCall;
 use super::glue;
 use crate::bindings;
 use crate::ports::{Db, Pending, PortError, RowSet};
@@ -18,7 +18,7 @@ impl Db for D1 {
         Box::pin(async move {
             let list: Vec<_> = statements.iter().map(|statement| (statement.sql, &statement.params)).collect();
             let list = serde_json::to_string(&list).map_err(|e| PortError(e.to_string()))?;
-            let answer = JsFuture::from(glue::run_sql(&self.env, bindings::DB, &list)).await;
+            let answer = JsCall::begin(|id| glue::run_sql(id, &self.env, bindings::DB, &list)).await;
             let answer = answer.map_err(|e| PortError(format!("D1: {}", glue::text_of(&e))))?;
             let answer = answer.as_string().unwrap_or_default();
             let sets: Vec<(Box<RawValue>, u64)> =

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::Promise;
+use js_sys::Function;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
 
+use super::executor::{begin_turn, resume, spawn};
 use super::request::read_request;
 use super::response::to_response;
 use super::{glue, ports};
@@ -29,46 +29,50 @@ fn app(env: &JsValue) -> Result<Rc<App>, String> {
         let config = Config::read(|name| glue::read_setting(env, name))?;
         let mut seed = [0; 8];
         glue::random_bytes(8).copy_to(&mut seed);
+        let resume: Box<dyn Fn(u32, u8, JsValue)> = Box::new(resume);
+        glue::connect(Closure::wrap(resume).into_js_value());
         let app = Rc::new(App::new(config, u64::from_le_bytes(seed))?);
         *slot = Some(Rc::clone(&app));
         Ok(app)
     })
 }
 
-/// Serves a request.
+/// Serves a request; `resolve` takes the response. Returns at once.
 #[wasm_bindgen]
-#[must_use]
-pub fn fetch(request: JsValue, env: JsValue, context: JsValue) -> Promise {
+pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function) {
+    begin_turn();
     let app = match app(&env) {
         Ok(app) => app,
         Err(error) => {
             glue::log(&error);
             let body = br#"{"error":"This deployment is not configured; its log says what is missing"}"#;
-            return Promise::resolve(&glue::respond(500, "content-type\napplication/json\n", Some(body)));
+            return answer(&resolve, &glue::respond(500, "content-type\napplication/json\n", Some(body)));
         }
     };
-    let waits = context.clone();
-    let promise = future_to_promise(async move {
+    spawn(Box::pin(async move {
         let signal = glue::signal_of(&request);
         let ports = ports(&env, &context, signal.clone());
         let (request, origin) = read_request(request);
         let output = serve(app, ports, request, &origin).await;
-        Ok(to_response(output, &context, &signal))
-    });
-    // A client that leaves must not stop the call half-way: it is aborted by its signal, and settled.
-    glue::wait_until(&waits, &promise);
-    promise
+        answer(&resolve, &to_response(output, &context, &signal));
+    }));
 }
 
-/// Consumes a batch of the usage queue.
+/// Consumes a batch of the usage queue; `resolve` takes nothing, or an error's text: then the batch comes again.
 #[wasm_bindgen]
-#[must_use]
-pub fn queue(batch: JsValue, env: JsValue, context: JsValue) -> Promise {
-    future_to_promise(async move {
+pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) {
+    begin_turn();
+    spawn(Box::pin(async move {
         let ports = ports(&env, &context, JsValue::UNDEFINED);
-        let messages: Vec<String> =
-            serde_json::from_str(&glue::read_messages(&batch)).map_err(|e| JsError::new(&e.to_string()))?;
-        file_usage(&ports, &messages).await.map_err(|e| JsError::new(&e.to_string()))?;
-        Ok(JsValue::UNDEFINED)
-    })
+        let done = match serde_json::from_str::<Vec<String>>(&glue::read_messages(&batch)) {
+            Ok(messages) => file_usage(&ports, &messages).await.map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        answer(&resolve, &done.map_or_else(JsValue::from, |()| JsValue::UNDEFINED));
+    }));
+}
+
+fn answer(resolve: &Function, value: &JsValue) {
+    // A resolve function does not throw.
+    _ = resolve.call1(&JsValue::UNDEFINED, value);
 }

@@ -3,10 +3,9 @@
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
-use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
 
+use super::executor::JsCall;
 use super::glue;
 use super::response::flatten_headers;
 use crate::ports::{
@@ -27,25 +26,26 @@ pub struct StreamHandle {
 impl Fetch for Outside {
     fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>> {
         Box::pin(async move {
-            // Lives as long as this future waits for the promise, and so as long as it can be called.
-            let tick = Closure::new(move || tick());
             let (stream, max_bytes, stall_ms) = match request.read {
                 ReadMode::Whole { max_bytes } => (false, max_bytes, 0),
                 ReadMode::Stream { max_bytes, stall_ms } => (true, max_bytes, stall_ms),
             };
-            let promise = glue::send(
-                &self.signal,
-                request.method,
-                &request.url,
-                &flatten_headers(&request.headers),
-                request.body.as_deref(),
-                stream,
-                max_bytes,
-                request.first_byte_ms,
-                TICK_MS,
-                &tick,
-            );
-            match JsFuture::from(promise).await {
+            let headers = flatten_headers(&request.headers);
+            let call = JsCall::begin_ticking(tick, |id| {
+                glue::send(
+                    id,
+                    &self.signal,
+                    request.method,
+                    &request.url,
+                    &headers,
+                    request.body.as_deref(),
+                    stream,
+                    max_bytes,
+                    request.first_byte_ms,
+                    TICK_MS,
+                );
+            });
+            match call.await {
                 Ok(answer) => Ok(read_answer(&answer.unchecked_into(), stall_ms)),
                 Err(word) => Err(read_error(&glue::text_of(&word))),
             }

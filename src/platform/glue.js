@@ -1,5 +1,17 @@
 // What the Worker does in JavaScript because each call from wasm costs: every function here is one crossing.
 // Headers travel as one text, "name\nvalue\n…": no header value can hold a line end.
+// What takes time is given a number, and `resume` is told when it is over (see executor.rs).
+
+const RESOLVED = 0, REJECTED = 1, OPEN = 2;
+let resume;
+
+export function connect(callback) {
+  resume = callback;
+}
+
+function settle(id, promise) {
+  promise.then((value) => resume(id, RESOLVED, value), (error) => resume(id, REJECTED, error));
+}
 
 const FIELDS = ["authorization", "x-api-key", "content-length", "idempotency-key", "origin", "accept",
   "access-control-request-method", "cf-connecting-ip"];
@@ -11,8 +23,8 @@ export function read_head(request) {
   return text;
 }
 
-export async function read_body(request, maxBytes) {
-  return readAll(request, Number(request.headers.get("content-length") ?? -1), maxBytes);
+export function read_body(id, request, maxBytes) {
+  settle(id, readAll(request, Number(request.headers.get("content-length") ?? -1), maxBytes));
 }
 
 // A length that is stated and small is read in one step; anything else is counted while it comes.
@@ -44,22 +56,23 @@ function toHeaders(text) {
 
 // Sends a request outside. Gives [status, contentType, retryAfter, bytes, reader | null]; throws a word.
 // The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
-export function send(signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, tick) {
-  return new Promise((resolve, reject) => {
-    const due = Date.now() + firstByteMs;
-    const timer = setInterval(() => {
-      tick();
-      if (Date.now() >= due) settle(reject, "timed_out");
-    }, Math.min(tickMs, firstByteMs));
-    const settle = (end, value) => {
-      clearInterval(timer);
-      end(value);
-    };
-    exchange(signal, method, url, headers, body, stream, maxBytes).then(
-      (answer) => settle(resolve, answer),
-      (error) => settle(reject, error === "too_large" ? error : signal?.aborted ? "client_gone" : "broken: " + error),
-    );
-  });
+export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs) {
+  const due = Date.now() + firstByteMs;
+  let isOpen = true;
+  const timer = setInterval(() => {
+    resume(id, OPEN);
+    if (Date.now() >= due) end(REJECTED, "timed_out");
+  }, Math.min(tickMs, firstByteMs));
+  const end = (how, value) => {
+    if (!isOpen) return;
+    isOpen = false;
+    clearInterval(timer);
+    resume(id, how, value);
+  };
+  exchange(signal, method, url, headers, body, stream, maxBytes).then(
+    (answer) => end(RESOLVED, answer),
+    (error) => end(REJECTED, error === "too_large" ? error : signal?.aborted ? "client_gone" : "broken: " + error),
+  );
 }
 
 async function exchange(signal, method, url, headers, body, stream, maxBytes) {
@@ -210,22 +223,29 @@ function join(chunks, bytes) {
 }
 
 // Runs [[sql, [params]], …] as one batch; gives [[rows, changes], …] as JSON.
-export async function run_sql(env, binding, statements) {
-  const db = env[binding];
+export function run_sql(id, env, binding, statements) {
+  settle(id, runSql(env[binding], statements));
+}
+
+async function runSql(db, statements) {
   const list = JSON.parse(statements).map(([sql, params]) => db.prepare(sql).bind(...params));
   const results = list.length === 1 ? [await list[0].all()] : await db.batch(list);
   return JSON.stringify(results.map((result) => [result.results ?? [], result.meta?.changes ?? 0]));
 }
 
-export async function call_object(env, binding, name, command) {
+export function call_object(id, env, binding, name, command) {
+  settle(id, callObject(env, binding, name, command));
+}
+
+async function callObject(env, binding, name, command) {
   const response = await env[binding].getByName(name).fetch("https://object/", { method: "POST", body: command });
   const reply = new Uint8Array(await response.arrayBuffer());
   if (!response.ok) throw `object ${binding}: ${response.status} ${new TextDecoder().decode(reply.subarray(0, 300))}`;
   return reply;
 }
 
-export function sleep(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+export function sleep(id, ms) {
+  setTimeout(() => resume(id, RESOLVED), ms);
 }
 
 export function read_setting(env, name) {
@@ -241,8 +261,16 @@ export function signal_of(request) {
   return request.signal;
 }
 
-export function wait_until(context, promise) {
-  context.waitUntil(promise);
+const tasks = new Map();
+
+// Keeps the event's context alive until `end_task` is called with the same number.
+export function begin_task(context, id) {
+  context.waitUntil(new Promise((resolve) => tasks.set(id, resolve)));
+}
+
+export function end_task(id) {
+  tasks.get(id)?.();
+  tasks.delete(id);
 }
 
 export function log(line) {

@@ -1,16 +1,18 @@
-//! The declarations of `glue.js`.
+//! The declarations of `glue.js`. What takes time takes a number first; see `executor.rs`.
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::response::Tap;
 
 #[wasm_bindgen(module = "/src/platform/glue.js")]
 extern "C" {
+    pub fn connect(resume: JsValue);
     pub fn read_head(request: &JsValue) -> String;
-    pub fn read_body(request: &JsValue, max_bytes: u32) -> Promise;
+    pub fn read_body(id: u32, request: &JsValue, max_bytes: u32);
     #[expect(clippy::too_many_arguments, reason = "one crossing")]
     pub fn send(
+        id: u32,
         signal: &JsValue,
         method: &str,
         url: &str,
@@ -20,8 +22,7 @@ extern "C" {
         max_bytes: u32,
         first_byte_ms: u32,
         tick_ms: u32,
-        tick: &Closure<dyn Fn()>,
-    ) -> Promise;
+    );
     pub fn respond(status: u16, headers: &str, body: Option<&[u8]>) -> JsValue;
     #[expect(clippy::too_many_arguments, reason = "one crossing")]
     pub fn relay(
@@ -35,13 +36,14 @@ extern "C" {
         stall_ms: u32,
         tick_ms: u32,
     ) -> JsValue;
-    pub fn run_sql(env: &JsValue, binding: &str, statements: &str) -> Promise;
-    pub fn call_object(env: &JsValue, binding: &str, name: &str, command: Uint8Array) -> Promise;
-    pub fn sleep(ms: u32) -> Promise;
+    pub fn run_sql(id: u32, env: &JsValue, binding: &str, statements: &str);
+    pub fn call_object(id: u32, env: &JsValue, binding: &str, name: &str, command: Uint8Array);
+    pub fn sleep(id: u32, ms: u32);
     pub fn read_setting(env: &JsValue, name: &str) -> Option<String>;
     pub fn random_bytes(count: u32) -> Uint8Array;
     pub fn signal_of(request: &JsValue) -> JsValue;
-    pub fn wait_until(context: &JsValue, promise: &Promise);
+    pub fn begin_task(context: &JsValue, id: u32);
+    pub fn end_task(id: u32);
     pub fn log(line: &str);
     pub fn read_messages(batch: &JsValue) -> String;
 }

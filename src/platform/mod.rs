@@ -6,6 +6,7 @@ mod background;
 mod clock;
 mod d1;
 mod entry;
+mod executor;
 mod fetch;
 mod glue;
 mod objects;

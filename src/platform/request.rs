@@ -2,8 +2,8 @@
 
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
 
+use super::executor::JsCall;
 use super::glue;
 use crate::http::request::{BodyError, BodySource, Head, Request};
 use crate::ports::Pending;
@@ -15,7 +15,7 @@ struct LazyBody {
 impl BodySource for LazyBody {
     fn read(self: Box<Self>, max_bytes: u32) -> Pending<'static, Result<Vec<u8>, BodyError>> {
         Box::pin(async move {
-            match JsFuture::from(glue::read_body(&self.request, max_bytes)).await {
+            match JsCall::begin(|id| glue::read_body(id, &self.request, max_bytes)).await {
                 Ok(bytes) => Ok(bytes.unchecked_into::<Uint8Array>().to_vec()),
                 Err(word) if word.as_string().as_deref() == Some("too_large") => Err(BodyError::TooLarge),
                 Err(_) => Err(BodyError::Broken),

@@ -2,6 +2,7 @@
 
 use wasm_bindgen::prelude::*;
 
+use super::executor::begin_turn;
 use super::fetch::StreamHandle;
 use super::glue;
 use crate::http::output::{Body, Output};
@@ -77,6 +78,7 @@ pub struct Tap {
 impl Tap {
     /// Takes a chunk; gives what goes to the client.
     pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
+        begin_turn();
         let mut out = Vec::new();
         self.is_stopped = self.inner.push(chunk, &mut out) == Flow::Stop;
         out
@@ -90,11 +92,13 @@ impl Tap {
 
     /// Keeps up what the stream holds.
     pub fn tick(&mut self) {
+        begin_turn();
         self.inner.tick();
     }
 
     /// The stream is over; gives the last words.
     pub fn end(&mut self, end: u8) -> Vec<u8> {
+        begin_turn();
         let mut out = Vec::new();
         let end = match end {
             0 => StreamEnd::Eof,

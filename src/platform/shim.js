@@ -1,16 +1,17 @@
-// The Worker's entry module: what workerd calls, forwarded to the Rust exports `fetch`, `queue` and `scheduled` and to
-// the Durable Object classes. It is on the path of every request, so it does one thing more than forwarding: it keeps
-// a trap (a Rust panic, a stack overflow) the matter of the one call that trapped.
+// The Worker's entry module: what workerd calls, forwarded to the Rust exports `fetch` and `queue` and to the Durable
+// Object classes. It does one thing more than forwarding: it keeps a trap (a Rust panic, a stack overflow) the matter
+// of the one call that trapped.
 //
-// A trap leaves the call's promise pending for ever and the instance's memory in doubt. So the call fails at once, and
-// the instance is retired: later calls get a new one, calls already under way finish on the old. That is why the
-// build wraps the glue in `instantiate` (see scripts/lib/build.mjs): each instance has glue of its own.
+// A trap leaves the call without an answer and the instance's memory in doubt. So the instance is retired: later calls
+// get a new one, calls already under way finish on the old. That is why the build wraps the glue in `instantiate` (see
+// scripts/lib/build.mjs): each instance has glue of its own. The call itself fails: an object's at once, a request's
+// when workerd notices, within milliseconds, that nothing can answer it any more.
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { instantiate } from "guildhall:glue";
 import wasm from "./guildhall_bg.wasm";
 
-/** The call that the running code belongs to; follows it through promises and microtasks. Costs 2 µs a call. */
+/** The object's call that the running code belongs to; follows it through promises and microtasks. */
 const currentCall = new AsyncLocalStorage();
 
 let live = start();
@@ -30,8 +31,13 @@ function retire(app, error) {
 addEventListener("error", (event) => fail(event.error));
 addEventListener("unhandledrejection", (event) => {
   // Any other rejection is a promise that Rust did not care about.
-  if (event.reason instanceof WebAssembly.RuntimeError) fail(event.reason);
+  if (isTrap(event.reason)) fail(event.reason);
 });
+
+/** A stack overflow is a RangeError, also when it is the wasm stack's. */
+function isTrap(error) {
+  return error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+}
 
 function fail(error) {
   const call = currentCall.getStore();
@@ -42,8 +48,7 @@ function fail(error) {
 /** Runs `forward(app)` as a call of its own; `onTrap`, if given, runs before the call fails. */
 function enter(forward, onTrap) {
   return new Promise((resolve, reject) => {
-    if (live.state.criticalError) live = start();
-    const app = live;
+    const app = current();
     const abandon = (error) => {
       reject(error);
       onTrap?.(error);
@@ -64,15 +69,33 @@ function internalError(error) {
   return Response.json({ error: "Internal server error" }, { status: 500 });
 }
 
+/** The instance for a new call. */
+function current() {
+  if (live.state.criticalError) live = start();
+  return live;
+}
+
 export default {
+  // No `enter` here: the asynchronous storage costs every request 20 µs. A call that traps later than its first step is
+  // ended by workerd, which notices that it can never be answered.
   fetch(request, env, ctx) {
-    return enter((app) => app.fetch(request, env, ctx)).catch(internalError);
+    const app = current();
+    const answer = new Promise((resolve) => {
+      try {
+        app.fetch(request, env, ctx, resolve);
+      } catch (error) {
+        retire(app, error);
+        resolve(internalError(error));
+      }
+    });
+    // A client that leaves must not stop a call half-way: its signal aborts it, and it is settled.
+    ctx.waitUntil(answer);
+    return answer;
   },
   queue(batch, env, ctx) {
-    return enter((app) => app.queue(batch, env, ctx));
-  },
-  scheduled(event, env, ctx) {
-    return enter((app) => app.scheduled(event, env, ctx));
+    return new Promise((resolve, reject) => {
+      current().queue(batch, env, ctx, (error) => (error === undefined ? resolve() : reject(new Error(error))));
+    });
   },
 };
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use durable_objects::rate_limiter::protocol::Command;
+
 use super::settle;
 use crate::support::{Call, HELLO_MICROS, join_all, run};
 
@@ -42,6 +44,29 @@ fn what_it_held_is_free_again_and_another_isolate_can_spend_it() {
         app.hello(&key).send().await.expect(200);
         assert_eq!(app.balance_micros(&key).await, 10_000_000 - HELLO_MICROS);
     });
+}
+
+#[test]
+fn a_request_that_is_dropped_gives_its_money_and_its_place_back() {
+    for (per_minute, per_hour, concurrent) in [(60, 1_000, 5), (6_000, 100_000, 100)] {
+        run(async |app| {
+            let key = app.with_model().await;
+            app.set_limits(&key, per_minute, per_hour, concurrent).await;
+            app.answer_hello();
+            app.upstream.latency_ms.set(5_000);
+            // The client is gone, and the platform drops what was being done for it.
+            let dropped = tokio::time::timeout(Duration::from_millis(500), app.hello(&key).send()).await;
+            assert!(dropped.is_err());
+            assert_eq!(app.upstream.sent.borrow().len(), 1, "it had reached the upstream");
+            app.pass_ms(5_000).await;
+            assert_eq!(app.books(&key).held, 0, "the money is free within seconds");
+            assert_eq!(app.limiter(&key, &Command::Status).slots, 0, "and so is the place");
+            app.upstream.latency_ms.set(0);
+            app.hello(&key).send().await.expect(200);
+            let books = settle(&app, &key).await;
+            assert!(books.charged >= HELLO_MICROS, "{books:?}");
+        });
+    }
 }
 
 #[test]

@@ -4,17 +4,28 @@ use super::{assert_clear, settle};
 use crate::support::{Fault, HELLO_MICROS, run};
 
 #[test]
-fn before_the_call_nothing_runs_and_a_retry_does() {
+fn before_the_call_it_runs_once_all_the_same() {
     for fault in [Fault::Before, Fault::After] {
-        run(async |app| {
-            let key = app.with_busy_key().await;
-            app.faults.fail_object("IDEMPOTENCY", fault);
-            assert_clear(&app.hello(&key).idempotency_key("k1").send().await, &[500, 503]);
-            assert!(app.upstream.sent.borrow().is_empty());
-            let retried = app.hello(&key).idempotency_key("k1").send().await;
-            assert_eq!(retried.status, 200, "{fault:?}: {}", retried.text());
-            assert_eq!(settle(&app, &key).await.charged, HELLO_MICROS);
-        });
+        for faults in [1, 2, 8] {
+            run(async |app| {
+                let key = app.with_busy_key().await;
+                for _ in 0..faults {
+                    app.faults.fail_object("IDEMPOTENCY", fault);
+                }
+                let first = app.hello(&key).idempotency_key("k1").send().await;
+                assert_clear(&first, &[200, 500, 503]);
+                if first.status != 200 {
+                    assert!(app.upstream.sent.borrow().is_empty(), "what is refused has not run");
+                }
+                app.faults.clear();
+                let began_ms = app.now_ms();
+                let retried = app.hello(&key).idempotency_key("k1").send().await;
+                assert_eq!(retried.status, 200, "{faults} × {fault:?}: {}", retried.text());
+                assert!(app.now_ms() - began_ms < 5_000, "nobody waits for a run that never was");
+                assert_eq!(app.upstream.sent.borrow().len(), 1);
+                assert_eq!(settle(&app, &key).await.charged, HELLO_MICROS);
+            });
+        }
     }
 }
 

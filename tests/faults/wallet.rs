@@ -145,6 +145,33 @@ fn while_credits_are_added() {
 }
 
 #[test]
+fn that_answers_long_after_it_was_given_up() {
+    for slow_ms in [4_000, 5_500, 8_000, 14_000] {
+        run(async |app| {
+            let key = app.with_busy_key().await;
+            app.hello(&key).send().await.expect(200);
+            app.faults.object_extra_ms.set(slow_ms);
+            let slow = join_all((0..20).map(|at| {
+                let call = app.hello(&key);
+                async move {
+                    tokio::time::sleep(std::time::Duration::from_millis(at * 700)).await;
+                    call.send().await
+                }
+            }));
+            let recovery = async {
+                tokio::time::sleep(std::time::Duration::from_millis(9_000)).await;
+                app.faults.object_extra_ms.set(0);
+            };
+            let (answers, ()) = tokio::join!(slow, recovery);
+            answers.iter().for_each(|answer| assert_clear(answer, &[200, 503]));
+            let paid = 1 + i64::try_from(answers.iter().filter(|answer| answer.status == 200).count()).unwrap();
+            let books = settle(&app, &key).await;
+            assert_eq!((books.calls, books.charged), (paid, paid * HELLO_MICROS), "{slow_ms} ms");
+        });
+    }
+}
+
+#[test]
 fn a_call_that_outlives_every_lease_still_pays_exactly() {
     run(async |app| {
         let key = app.with_busy_key().await;

@@ -5,6 +5,7 @@
 //   --json             the figures as JSON on stdout (the table goes to stderr either way)
 //   --only REGEX       only the scenarios that match
 //   --interceptor      leave Miniflare's own Worker in front of outbound fetches (see runtime.mjs)
+//   --wrk              and wrk's figures for the same requests, if it is installed: a check of our own load generator
 //   --profile          instead: where the time goes, under load, by V8's profiler and perf
 //   --build DIR        another build than build/: one with function names in its wasm, or an older one to compare
 //   --wasm FILE        only another wasm, that fits the build's worker.js
@@ -24,11 +25,13 @@ import { findNode } from "../../scripts/lib/node.mjs";
 import { end } from "../../scripts/lib/process.mjs";
 import { Failure, main, say, step } from "../../scripts/lib/progress.mjs";
 import { balanceOf, MODEL, priceOf, startGuildhall } from "./guildhall.mjs";
+import { describeMachine, memoryOf } from "./meters.mjs";
 import { startGenerator, startUpstream } from "./processes.mjs";
 import { profile } from "./profile.mjs";
 import { renderReport, renderVerdict, summarize } from "./report.mjs";
-import { describeMachine, memoryOf, startWorker } from "./runtime.mjs";
+import { startWorker } from "./runtime.mjs";
 import { findScenarios, PACE } from "./scenarios.mjs";
+import { crossCheck } from "./wrk.mjs";
 
 /** Miniflare wants a newer Node than some machines have; the npm package `node` brings one. */
 const OLDEST_NODE = 22;
@@ -36,7 +39,7 @@ const OLDEST_NODE = 22;
 function readArguments() {
   const flag = { type: "boolean", default: false };
   const text = { type: "string" };
-  const options = { quick: flag, json: flag, interceptor: flag, profile: flag, verbose: flag, only: text, build: text, wasm: text, scenario: text };
+  const options = { quick: flag, json: flag, interceptor: flag, profile: flag, verbose: flag, wrk: flag, only: text, build: text, wasm: text, scenario: text };
   const { values } = parseArgs({ options });
   return { ...values, pace: values.quick ? PACE.quick : PACE.full };
 }
@@ -113,6 +116,7 @@ async function bench(options) {
   const report = summarize({ machine, samples, memory, books, first_ms: guildhall.first_ms });
   say(renderReport(report));
   say(renderVerdict(report));
+  if (options.wrk) say(crossCheck(targets, MODEL));
   if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   await Promise.all(targets.slice(1).map((target) => target.dispose()));
 }

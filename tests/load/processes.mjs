@@ -1,11 +1,11 @@
-// The two processes that the benchmark needs beside workerd: the upstream and the load generator.
+// The processes that the benchmark needs beside workerd: the upstream, the load generator, and a guard over workerd.
 
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 import { atEnd } from "../../scripts/lib/process.mjs";
 import { Failure } from "../../scripts/lib/progress.mjs";
-import { cpuOf } from "./runtime.mjs";
+import { cpuOf } from "./meters.mjs";
 import { FRAMES, renderBody } from "./scenarios.mjs";
 
 /** Longest time beyond a job's own that the generator may take. */
@@ -15,6 +15,22 @@ function startProcess(name) {
   const child = fork(fileURLToPath(new URL(name, import.meta.url)), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   atEnd(() => child.kill("SIGKILL"));
   return child;
+}
+
+let guard;
+
+/** Nothing waits for the guard: it must not keep us alive. */
+function startGuard() {
+  const child = fork(fileURLToPath(new URL("guard.mjs", import.meta.url)), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  child.unref();
+  child.channel.unref();
+  return child;
+}
+
+/** Makes sure that a process ends with us, whatever happens to us. */
+export function guardProcess(pid) {
+  guard ??= startGuard();
+  guard.send(pid);
 }
 
 export async function startUpstream() {

@@ -24,7 +24,7 @@ const AREAS = [
   ["HTTP: hyper, tokio, kj's headers", /hyper|tokio|http|httparse|Headers?\b/i],
   ["V8: builtins and runtime", /Builtins_|v8::/],
   ["workerd: bindings of JavaScript to native", /workerd::jsg|jsg::/],
-  ["workerd: the rest", /workerd/],
+  ["workerd: the rest", /workerd[:_]/],
   ["kj: promises and events", /kj::/],
 ];
 

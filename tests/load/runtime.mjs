@@ -1,13 +1,10 @@
-// Starts Workers on workerd under Miniflare, reached by workerd's own socket (never through Miniflare's proxy), and
-// measures the workerd process.
+// Starts Workers on workerd under Miniflare, reached by workerd's own socket, never through Miniflare's proxy.
 
-import { execFileSync } from "node:child_process";
-import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 
 import { fromRoot } from "../../scripts/lib/paths.mjs";
-import { atEnd } from "../../scripts/lib/process.mjs";
 import { Failure } from "../../scripts/lib/progress.mjs";
+import { guardProcess } from "./processes.mjs";
 
 const require = createRequire(fromRoot("package.json"));
 // The CommonJS module, which Miniflare calls `spawn` on: this is where we meet workerd's process and its config.
@@ -37,16 +34,7 @@ export async function startWorker(worker, { intercept = false, inspect = false, 
     spawned.restore();
   }
   const url = await mf.unsafeGetDirectURL(worker.name);
-  atEnd(() => kill(spawned.pid()));
   return { name: worker.name, mf, pid: spawned.pid(), host: "127.0.0.1", port: Number(url.port), dispose: () => mf.dispose() };
-}
-
-function kill(pid) {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // Gone already.
-  }
 }
 
 /** Notes workerd's process when Miniflare starts it and, unless told otherwise, straightens its outbound path. */
@@ -57,6 +45,7 @@ function watchSpawn(intercept) {
     const child = original.call(this, command, args, options);
     if (!args?.includes("serve")) return child;
     pid = child.pid;
+    guardProcess(pid);
     if (!intercept) {
       const write = child.stdin.write.bind(child.stdin);
       child.stdin.write = (config, ...rest) => write(straightenOutbound(config), ...rest);
@@ -87,53 +76,4 @@ function straightenOutbound(config) {
     return config;
   }
   throw new Failure("this Miniflare's config has no outbound:0; run with --interceptor, or teach runtime.mjs the new one");
-}
-
-/** User and system time of a process since it started, in µs; undefined where there is no /proc. */
-export function cpuOf(pid) {
-  try {
-    const tasks = readdirSync(`/proc/${pid}/task`);
-    return tasks.reduce((sum, task) => sum + taskTime(pid, task), 0) / 1000;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The scheduler counts nanoseconds; /proc/<pid>/stat only hundredths of a second. A thread that has just ended counts none. */
-function taskTime(pid, task) {
-  try {
-    return Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "latin1").split(" ")[0]);
-  } catch {
-    return 0;
-  }
-}
-
-/** Resident memory now and at its highest, in MB. */
-export function memoryOf(pid) {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, "latin1");
-    const read = (name) => Math.round(Number(status.match(new RegExp(`^${name}:\\s+(\\d+)`, "m"))?.[1]) / 1024);
-    return { rss_mb: read("VmRSS"), peak_mb: read("VmHWM") };
-  } catch {
-    return undefined;
-  }
-}
-
-/** What the machine is, for the report: figures of different machines do not compare. */
-export function describeMachine() {
-  const read = (path) => {
-    try {
-      return readFileSync(path, "utf8");
-    } catch {
-      return "";
-    }
-  };
-  const cpus = Number(execFileSync(process.execPath, ["-p", "require('os').availableParallelism()"], { encoding: "utf8" }));
-  return {
-    cpus,
-    cpu: read("/proc/cpuinfo").match(/^model name\s*:\s*(.*)$/m)?.[1] ?? process.arch,
-    load: read("/proc/loadavg").split(" ")[0] || undefined,
-    node: process.version,
-    workerd: require("workerd/package.json").version,
-  };
 }

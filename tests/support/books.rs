@@ -1,10 +1,13 @@
 //! The books of an account: what the wallet's journal says beside what the usage table says.
 
+use durable_objects::local::LocalError;
 use durable_objects::protocol::Protocol;
 use durable_objects::rate_limiter::protocol::{Command as LimitCommand, RateLimiter, Reply as LimitReply, Status};
 use durable_objects::wallet::protocol::{Audit, Command, Reply, Wallet};
 
-use super::{Key, TestApp};
+use guildhall::store::identity::keys::insert_key;
+
+use super::{KEY_PEPPER, Key, TestApp};
 
 /// One account's books, in micro-dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +27,16 @@ pub struct Books {
 }
 
 impl TestApp {
-    /// Asks an object without counting it.
+    /// Asks an object without counting it. A fault that is meant for somebody else is left for them.
     pub fn ask<P: Protocol>(&self, name: &str, command: &P::Command) -> P::Reply {
-        self.objects.ask::<P>(name, command, self.now_ms()).unwrap()
+        match self.objects.ask::<P>(name, command, self.now_ms()) {
+            Err(LocalError::Fault(point)) => {
+                let reply = self.ask::<P>(name, command);
+                self.objects.fail_next(P::BINDING, point);
+                reply
+            }
+            reply => reply.unwrap(),
+        }
     }
 
     pub fn audit(&self, key: &Key) -> Audit {
@@ -72,9 +82,19 @@ impl TestApp {
         books
     }
 
+    /// A second key of the same account. No route issues one yet.
+    pub fn add_key(&self, key: &Key) -> Key {
+        let second = format!("tr_live_{}", "5".repeat(64));
+        let hash = guildhall_domain::credential::hash_key(KEY_PEPPER.as_bytes(), &second);
+        let insert = insert_key(&key.account_id, "key_second", &hash, "toolrouter", "masked", "second", self.now_ms());
+        self.database.run(&[insert.statement]).unwrap();
+        Key { key: second, account_id: key.account_id.clone() }
+    }
+
     /// The id of the key in the database.
     pub fn key_id(&self, key: &Key) -> String {
-        self.database.text(&format!("SELECT id FROM api_keys WHERE account_id = '{}'", key.account_id))
+        self.database
+            .text(&format!("SELECT id FROM api_keys WHERE account_id = '{}' ORDER BY created_at_ms", key.account_id))
     }
 
     /// Sends a command to the key's rate limiter; gives its counters.

@@ -2,36 +2,31 @@
 
 use super::{JsonError, Reader};
 
-/// Which brackets are open, innermost last: one bit each, the first 64 without any allocation.
+/// Deepest nesting that is read. Servers behind us that parse by recursion fail on far deeper texts, as if the fault were
+/// theirs; serde_json draws the line at the same place.
+const MAX_DEPTH: u32 = 128;
+
+/// Which brackets are open, innermost last: one bit each, 1 is an object, 0 an array.
 #[derive(Default)]
 struct Brackets {
-    /// The innermost up to 64; 1 is an object, 0 an array.
-    bits: u64,
-    /// How many of `bits` count.
+    bits: u128,
     len: u32,
-    /// The outer ones, 64 a word.
-    outer: Vec<u64>,
 }
 
 impl Brackets {
-    fn push(&mut self, is_object: bool) {
-        if self.len == u64::BITS {
-            self.outer.push(self.bits);
-            self.len = 0;
+    /// `false` when the nesting is too deep.
+    const fn push(&mut self, is_object: bool) -> bool {
+        if self.len == MAX_DEPTH {
+            return false;
         }
-        self.bits = self.bits << 1 | u64::from(is_object);
+        self.bits = self.bits << 1 | is_object as u128;
         self.len += 1;
+        true
     }
 
-    fn pop(&mut self) {
+    const fn pop(&mut self) {
         self.bits >>= 1;
         self.len = self.len.saturating_sub(1);
-        if self.len == 0
-            && let Some(bits) = self.outer.pop()
-        {
-            self.bits = bits;
-            self.len = u64::BITS;
-        }
     }
 
     /// Whether the innermost is an object; `None` when all are closed.
@@ -72,7 +67,9 @@ impl<'a> Reader<'a> {
                     if self.peek_byte()? == bracket + 2 {
                         self.at += 1;
                     } else {
-                        open.push(bracket == b'{');
+                        if !open.push(bracket == b'{') {
+                            return Err(self.error("nested too deeply"));
+                        }
                         if bracket == b'{' {
                             self.read_key()?;
                             self.read_colon()?;

@@ -75,8 +75,10 @@ pub struct Model {
     weight: i64,
     max_context_tokens: i64,
     max_output_tokens: i64,
-    input_per_1k: f64,
-    output_per_1k: f64,
+    /// Null until somebody has said; then the model can't be enabled.
+    input_per_1k: Option<f64>,
+    /// As `input_per_1k`.
+    output_per_1k: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_read_per_1k: Option<f64>,
     enabled: bool,
@@ -104,11 +106,6 @@ async fn put_model(cx: Cx, Json(fields): Json<ModelFields>) -> Result<Reply<Done
         return Err(ApiError::invalid("id", format!("{} is a routing mode, not a model's name", id.as_str())));
     }
     let known = find_model(id.as_str()).run(&*cx.ports.db).await?;
-    let priced = known.is_some() || (fields.input_per_1k.is_some() && fields.output_per_1k.is_some());
-    if fields.enabled == Some(true) && !priced {
-        let text = "an enabled model needs input_per_1k and output_per_1k (0 means free)";
-        return Err(ApiError::invalid("input_per_1k", text));
-    }
     let mut row = known.unwrap_or_else(|| default_model(id.as_str()));
     apply_fields(&mut row, fields)?;
     store_model(&cx, &row).await?;
@@ -148,8 +145,8 @@ fn default_model(id: &str) -> ModelRow {
         weight: 5,
         max_context_tokens: 0,
         max_output_tokens: 0,
-        input_rate: 0,
-        output_rate: 0,
+        input_rate: None,
+        output_rate: None,
         cache_read_rate: None,
         enabled: false,
         pricing_source: "manual".to_owned(),
@@ -181,15 +178,19 @@ fn apply_fields(row: &mut ModelRow, fields: ModelFields) -> Result<(), ApiError>
         *place = value;
     }
     if let Some(rate) = fields.input_per_1k {
-        row.input_rate = read_rate("input_per_1k", &rate)?;
+        row.input_rate = Some(read_rate("input_per_1k", &rate)?);
     }
     if let Some(rate) = fields.output_per_1k {
-        row.output_rate = read_rate("output_per_1k", &rate)?;
+        row.output_rate = Some(read_rate("output_per_1k", &rate)?);
     }
     if let Some(rate) = fields.cache_read_per_1k {
         row.cache_read_rate = Some(read_rate("cache_read_per_1k", &rate)?);
     }
     row.enabled = fields.enabled.unwrap_or(row.enabled);
+    if row.enabled && (row.input_rate.is_none() || row.output_rate.is_none()) {
+        let text = "an enabled model needs input_per_1k and output_per_1k (0 means free)";
+        return Err(ApiError::invalid("input_per_1k", text));
+    }
     Ok(())
 }
 
@@ -237,8 +238,8 @@ impl TryFrom<ModelRow> for Model {
             weight: row.weight,
             max_context_tokens: row.max_context_tokens,
             max_output_tokens: row.max_output_tokens,
-            input_per_1k: per_1k(row.input_rate)?,
-            output_per_1k: per_1k(row.output_rate)?,
+            input_per_1k: row.input_rate.map(per_1k).transpose()?,
+            output_per_1k: row.output_rate.map(per_1k).transpose()?,
             cache_read_per_1k: row.cache_read_rate.map(per_1k).transpose()?,
             enabled: row.enabled,
             pricing_source: row.pricing_source,

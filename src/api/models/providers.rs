@@ -164,8 +164,11 @@ fn apply_fields(
         normalise_base_url(&base_url).clone_into(&mut row.base_url);
     }
     if kind != ProviderKind::Sandbox {
-        check_url(&row.base_url, cx.app.config.outbound)
+        let url = check_url(&row.base_url, cx.app.config.outbound)
             .map_err(|e| ApiError::invalid("base_url", format!("base_url: {e}")))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(ApiError::invalid("base_url", "base_url: must not contain a query or a fragment"));
+        }
     }
     row.enabled = fields.enabled.unwrap_or(row.enabled);
     match (fields.cred_store.as_deref(), fields.api_key.filter(|key| !key.is_empty())) {

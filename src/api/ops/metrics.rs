@@ -1,6 +1,7 @@
 //! Counters for Prometheus. They come from the usage table's totals, not from an isolate's memory: every isolate
 //! answers the same, and a restart loses nothing.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use guildhall_domain::money::MicroUsd;
@@ -21,71 +22,99 @@ routes! {
     Get "/metrics" Access::Public => read_metrics;
 }
 
+/// A family of series over the totals: what tells its series apart, and what they count.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    labels: fn(&UsageTotal) -> String,
+    /// What each total adds, beside a label of its own.
+    values: &'static [(&'static str, fn(&UsageTotal) -> i64)],
+    write: fn(i64) -> String,
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "tokenhub_requests_total",
+        help: "Requests that reached a model, by how they ended.",
+        labels: |total| {
+            let status = if is_ok(total) { "ok" } else { "error" };
+            format!("{},status=\"{status}\",outcome=\"{}\"", route_of(total), escape(&total.outcome))
+        },
+        values: &[("", |total| total.requests)],
+        write: |count| count.to_string(),
+    },
+    Family {
+        name: "tokenhub_request_errors_total",
+        help: "Requests that did not complete, by HTTP status.",
+        labels: |total| format!("{},http_status=\"{}\"", route_of(total), total.status),
+        values: &[("", |total| if is_ok(total) { 0 } else { total.requests })],
+        write: |count| count.to_string(),
+    },
+    Family {
+        name: "tokenhub_tokens_total",
+        help: "Tokens, by direction.",
+        labels: route_of,
+        values: &[
+            (",direction=\"input\"", |total| total.input_tokens),
+            (",direction=\"output\"", |total| total.output_tokens),
+        ],
+        write: |count| count.to_string(),
+    },
+    Family {
+        name: "tokenhub_cost_usd_total",
+        help: "US dollars charged.",
+        labels: route_of,
+        values: &[("", |total| total.charged_micros)],
+        write: |micros| MicroUsd(micros).to_usd_string(),
+    },
+    Family {
+        name: "tokenhub_request_latency_ms_total",
+        help: "Milliseconds from request to last byte, summed.",
+        labels: route_of,
+        values: &[("", |total| total.latency_ms)],
+        write: |count| count.to_string(),
+    },
+];
+
 async fn read_metrics(cx: Cx, (): ()) -> Result<Output, ApiError> {
     let totals = list_totals().run(&*cx.ports.db).await?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let mut text = String::new();
-    write_requests(&mut text, &totals);
-    write_family(&mut text, "tokenhub_tokens_total", "counter", "Tokens, by direction.");
-    for total in &totals {
-        let labels = labels_of(total);
-        _ = writeln!(text, "tokenhub_tokens_total{{{labels},direction=\"input\"}} {}", total.input_tokens);
-        _ = writeln!(text, "tokenhub_tokens_total{{{labels},direction=\"output\"}} {}", total.output_tokens);
+    for family in FAMILIES {
+        write_family(&mut text, family, &totals);
     }
-    write_family(&mut text, "tokenhub_cost_usd_total", "counter", "US dollars charged.");
-    for total in &totals {
-        let cost = MicroUsd(total.charged_micros).to_usd_string();
-        _ = writeln!(text, "tokenhub_cost_usd_total{{{}}} {cost}", labels_of(total));
-    }
-    write_family(&mut text, "tokenhub_models", "gauge", "Registered models.");
-    _ = writeln!(text, "tokenhub_models {}", snapshot.offers.len());
-    write_family(&mut text, "tokenhub_adapters", "gauge", "Enabled providers.");
-    _ = writeln!(text, "tokenhub_adapters {}", snapshot.adapters);
+    write_gauge(&mut text, "tokenhub_models", "Registered models.", snapshot.offers.len());
+    write_gauge(&mut text, "tokenhub_adapters", "Enabled providers.", snapshot.adapters);
     Ok(Output::text("text/plain; version=0.0.4; charset=utf-8", text))
 }
 
-fn write_requests(text: &mut String, totals: &[UsageTotal]) {
-    write_family(text, "tokenhub_requests_total", "counter", "Requests that reached a model, by how they ended.");
+/// Totals whose labels are equal are one series.
+fn write_family(text: &mut String, family: &Family, totals: &[UsageTotal]) {
+    let mut series: BTreeMap<String, i64> = BTreeMap::new();
     for total in totals {
-        let status = if total.outcome == "completed" { "ok" } else { "error" };
-        let outcome = escape(&total.outcome);
-        let labels = labels_of(total);
-        let requests = total.requests;
-        _ = writeln!(text, "tokenhub_requests_total{{{labels},status=\"{status}\",outcome=\"{outcome}\"}} {requests}");
+        for (label, value) in family.values {
+            let sum = series.entry((family.labels)(total) + label).or_default();
+            *sum = sum.saturating_add(value(total));
+        }
     }
-    write_family(text, "tokenhub_request_errors_total", "counter", "Requests that failed, by HTTP status.");
-    for total in totals.iter().filter(|total| total.outcome != "completed") {
-        let labels = labels_of(total);
-        let (status, outcome) = (total.status, escape(&total.outcome));
-        _ = writeln!(
-            text,
-            "tokenhub_request_errors_total{{{labels},http_status=\"{status}\",outcome=\"{outcome}\"}} {}",
-            total.requests
-        );
-    }
-    write_family(text, "tokenhub_request_latency_ms_sum", "counter", "Milliseconds from request to last byte.");
-    for total in totals {
-        let labels = labels_of(total);
-        let (status, outcome) = (total.status, escape(&total.outcome));
-        _ = writeln!(
-            text,
-            "tokenhub_request_latency_ms_sum{{{labels},http_status=\"{status}\",outcome=\"{outcome}\"}} {}",
-            total.latency_ms
-        );
+    let Family { name, help, .. } = family;
+    _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+    for (labels, sum) in series.into_iter().filter(|(_, sum)| *sum != 0) {
+        _ = writeln!(text, "{name}{{{labels}}} {}", (family.write)(sum));
     }
 }
 
-fn write_family(text: &mut String, name: &str, kind: &str, help: &str) {
-    _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+fn write_gauge(text: &mut String, name: &str, help: &str, value: usize) {
+    _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
 }
 
-fn labels_of(total: &UsageTotal) -> String {
-    format!(
-        "mode=\"{}\",model=\"{}\",provider=\"{}\"",
-        escape(&total.mode),
-        escape(&total.model),
-        escape(&total.provider)
-    )
+fn is_ok(total: &UsageTotal) -> bool {
+    total.outcome == "completed"
+}
+
+fn route_of(total: &UsageTotal) -> String {
+    let [mode, model, provider] = [&total.mode, &total.model, &total.provider].map(|label| escape(label));
+    format!("mode=\"{mode}\",model=\"{model}\",provider=\"{provider}\"")
 }
 
 /// A label value: `\`, `"` and line ends are escaped.

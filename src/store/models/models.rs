@@ -20,10 +20,10 @@ pub struct ModelRow {
     pub max_context_tokens: i64,
     /// Most output tokens of one answer; 0 means unknown.
     pub max_output_tokens: i64,
-    /// Pico-dollars per input token.
-    pub input_rate: i64,
-    /// Pico-dollars per output token.
-    pub output_rate: i64,
+    /// Pico-dollars per input token; `None` until somebody has said.
+    pub input_rate: Option<i64>,
+    /// Pico-dollars per output token; `None` until somebody has said.
+    pub output_rate: Option<i64>,
     /// Pico-dollars per input token read from the provider's cache; `None` means the input rate.
     pub cache_read_rate: Option<i64>,
     /// Whether it takes traffic.
@@ -55,13 +55,13 @@ queries! {
     global("models belong to the platform") fn count_models() -> Option<crate::store::Total> =
         "SELECT COUNT(*) AS total FROM models";
     /// Creates or replaces a model; a changed rate raises its price version.
-    global("models belong to the platform") fn put_model(id: &str, provider_id: &str, upstream_model: &str, weight: i64, max_context_tokens: i64, max_output_tokens: i64, input_rate: i64, output_rate: i64, cache_read_rate: Option<i64>, enabled: bool, pricing_source: &str, now_ms: i64) -> Changed =
+    global("models belong to the platform") fn put_model(id: &str, provider_id: &str, upstream_model: &str, weight: i64, max_context_tokens: i64, max_output_tokens: i64, input_rate: Option<i64>, output_rate: Option<i64>, cache_read_rate: Option<i64>, enabled: bool, pricing_source: &str, now_ms: i64) -> Changed =
         "INSERT INTO models (id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
            cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
          ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, upstream_model = excluded.upstream_model,
            weight = excluded.weight, max_context_tokens = excluded.max_context_tokens, max_output_tokens = excluded.max_output_tokens,
-           price_version = price_version + (input_rate <> excluded.input_rate OR output_rate <> excluded.output_rate
+           price_version = price_version + (input_rate IS NOT excluded.input_rate OR output_rate IS NOT excluded.output_rate
              OR cache_read_rate IS NOT excluded.cache_read_rate),
            input_rate = excluded.input_rate, output_rate = excluded.output_rate, cache_read_rate = excluded.cache_read_rate,
            enabled = excluded.enabled, pricing_source = excluded.pricing_source, updated_at_ms = excluded.updated_at_ms";

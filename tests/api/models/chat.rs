@@ -2,7 +2,7 @@
 
 use guildhall::ports::FetchError;
 use guildhall_domain::money::MicroUsd;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::kit::{add_model, assert_balanced, chat, hello, join_all, micros, rich_key, usage_rows};
 use crate::support::{Reply, run};
@@ -207,7 +207,7 @@ fn every_call_of_many_has_its_own_record_and_id() {
         let mut recorded: Vec<_> = rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
         recorded.sort();
         assert_eq!(recorded, ids);
-        assert!(rows.iter().all(|row| row["charged_usd"] == Value::from(0.00025)));
+        assert!(rows.iter().all(|row| row["charged_usd"] == 0.00025));
         assert_balanced(&app, &key, 1_000_000).await;
     });
 }

@@ -112,7 +112,6 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
 
 /// A stream that is read chunk by chunk.
 pub struct LiveStream {
-    pub headers: Vec<(&'static str, String)>,
     /// What the client got before the first step.
     pub first: String,
     chunks: VecDeque<Vec<u8>>,
@@ -136,7 +135,7 @@ impl LiveStream {
             panic!("no stream")
         };
         let first = String::from_utf8(first).unwrap();
-        Self { headers: output.headers, first, chunks, end, tap: Some(tap) }
+        Self { first, chunks, end, tap: Some(tap) }
     }
 
     /// Takes the next chunk; gives what the client gets for it, `None` when the upstream has no more.

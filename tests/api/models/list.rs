@@ -26,7 +26,8 @@ fn the_modes_come_first_then_the_registered_models_by_name() {
         let models = list(&app, &key).await;
         assert_eq!(models[..3], modes);
         assert_eq!(models[3], json!({ "id": "a-model", "object": "model", "created": 0, "owned_by": "p2" }));
-        let last = json!({ "id": "z/model", "object": "model", "created": 0, "owned_by": "p1", "context_length": 128_000 });
+        let last =
+            json!({ "id": "z/model", "object": "model", "created": 0, "owned_by": "p1", "context_length": 128_000 });
         assert_eq!(models[4..], [last]);
     });
 }

@@ -35,8 +35,19 @@ fn a_model_is_stored_listed_changed_and_deleted() {
         stored["pricing_source"] = "manual".into();
         stored["price_version"] = 1.into();
         assert_eq!(list(&app, "").await, json!({ "items": [stored], "total": 1, "limit": 1000, "offset": 0 }));
-        let (status, answer) = patch(&app, "m1", json!({ "weight": 0, "enabled": false, "upstream_model": "other", "input_per_1k": 0.000000001 })).await;
-        for (name, value) in [("weight", json!(0)), ("enabled", json!(false)), ("upstream_model", json!("other")), ("input_per_1k", json!(0.000000001)), ("price_version", json!(2))] {
+        let (status, answer) = patch(
+            &app,
+            "m1",
+            json!({ "weight": 0, "enabled": false, "upstream_model": "other", "input_per_1k": 0.000000001 }),
+        )
+        .await;
+        for (name, value) in [
+            ("weight", json!(0)),
+            ("enabled", json!(false)),
+            ("upstream_model", json!("other")),
+            ("input_per_1k", json!(0.000000001)),
+            ("price_version", json!(2)),
+        ] {
             stored[name] = value;
         }
         assert_eq!((status, answer), (200, json!({ "ok": true, "model": stored })));
@@ -52,7 +63,13 @@ fn what_is_left_out_takes_its_default() {
         app.add_provider("p1").await;
         assert_eq!(post(&app, json!({ "id": "m1", "provider_id": "p1" })).await.0, 200);
         let stored = list(&app, "").await["items"][0].clone();
-        for (name, value) in [("enabled", json!(false)), ("weight", json!(5)), ("upstream_model", json!("m1")), ("max_context_tokens", json!(0)), ("input_per_1k", json!(0.0))] {
+        for (name, value) in [
+            ("enabled", json!(false)),
+            ("weight", json!(5)),
+            ("upstream_model", json!("m1")),
+            ("max_context_tokens", json!(0)),
+            ("input_per_1k", Value::Null),
+        ] {
             assert_eq!(stored[name], value, "{name}");
         }
         let key = rich_key(&app, "1").await;
@@ -68,13 +85,22 @@ fn a_list_comes_in_pages() {
         for id in ["m5", "m2", "m4", "m1", "m3"] {
             app.add_model(id, "p1", 5).await;
         }
-        for (query, expected, limit, offset) in
-            [("?limit=2&offset=1", "m2m3", 2, 1), ("?limit=2", "m1m2", 2, 0), ("", "m1m2m3m4m5", 1000, 0), ("?offset=5", "", 1000, 5), ("?limit=-7&offset=x", "m1m2m3m4m5", 1000, 0)]
-        {
+        for (query, expected, limit, offset) in [
+            ("?limit=2&offset=1", "m2m3", 2, 1),
+            ("?limit=2", "m1m2", 2, 0),
+            ("", "m1m2m3m4m5", 1000, 0),
+            ("?offset=5", "", 1000, 5),
+            ("?limit=-7&offset=x", "m1m2m3m4m5", 1000, 0),
+        ] {
             let page = list(&app, query).await;
-            let ids: String = page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+            let ids: String =
+                page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
             assert_eq!(ids, expected, "{query}");
-            assert_eq!((&page["total"], &page["limit"], &page["offset"]), (&json!(5), &json!(limit), &json!(offset)), "{query}");
+            assert_eq!(
+                (&page["total"], &page["limit"], &page["offset"]),
+                (&json!(5), &json!(limit), &json!(offset)),
+                "{query}"
+            );
         }
     });
 }
@@ -128,7 +154,19 @@ fn ids_that_cannot_be_asked_for_are_refused() {
     run(async |app| {
         app.add_provider("p1").await;
         let long = "x".repeat(201);
-        for id in ["", "auto", "fast", "max", "*", "with space", "tab\t", "line\n", "zero\u{200b}width", "right\u{202e}left", &long] {
+        for id in [
+            "",
+            "auto",
+            "fast",
+            "max",
+            "*",
+            "with space",
+            "tab\t",
+            "line\n",
+            "zero\u{200b}width",
+            "right\u{202e}left",
+            &long,
+        ] {
             let (status, answer) = post(&app, json!({ "id": id, "provider_id": "p1" })).await;
             assert_eq!(status, 400, "{id:?}: {answer}");
         }
@@ -170,7 +208,11 @@ fn ids_with_slashes_are_found_written_out_or_escaped() {
             assert_eq!((status, &answer["model"]["id"]), (200, &json!(id)), "{path}: {answer}");
         }
         for path in ["a/b", "a//b/c", "a/b/c/", "A/B/C", "a%2Fb", "%2Fa/b/c"] {
-            assert_eq!(patch(&app, path, json!({ "weight": 8 })).await, (404, json!({ "error": "model not found" })), "{path}");
+            assert_eq!(
+                patch(&app, path, json!({ "weight": 8 })).await,
+                (404, json!({ "error": "model not found" })),
+                "{path}"
+            );
         }
         assert_eq!(patch(&app, "%FF%FE", json!({})).await.0, 400);
         for path in ["Qwen%2FQwen2.5-Coder-32B-Instruct", "a/b/c"] {
@@ -193,12 +235,23 @@ fn a_model_is_enabled_only_with_a_price() {
             assert_eq!(status, 400, "{fields}: {answer}");
             assert!(answer["error"].as_str().unwrap().contains("per_1k"), "{answer}");
         }
-        assert_eq!(post(&app, json!({ "id": "m1", "provider_id": "p1", "enabled": true, "input_per_1k": 0, "output_per_1k": 0 })).await.0, 200);
+        assert_eq!(
+            post(
+                &app,
+                json!({ "id": "m1", "provider_id": "p1", "enabled": true, "input_per_1k": 0, "output_per_1k": 0 })
+            )
+            .await
+            .0,
+            200
+        );
         // What was registered without a price is not free by the back door.
         assert_eq!(post(&app, json!({ "id": "m2", "provider_id": "p1" })).await.0, 200);
         assert_eq!(patch(&app, "m2", json!({ "enabled": true })).await.0, 400);
         assert_eq!(post(&app, json!({ "id": "m2", "provider_id": "p1", "enabled": true })).await.0, 400);
-        assert_eq!(patch(&app, "m2", json!({ "enabled": true, "input_per_1k": 0.01, "output_per_1k": 0.02 })).await.0, 200);
+        assert_eq!(
+            patch(&app, "m2", json!({ "enabled": true, "input_per_1k": 0.01, "output_per_1k": 0.02 })).await.0,
+            200
+        );
         assert_eq!(patch(&app, "m2", json!({ "enabled": false })).await.0, 200);
         assert_eq!(patch(&app, "m2", json!({ "enabled": true })).await.0, 200);
     });

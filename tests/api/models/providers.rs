@@ -30,7 +30,8 @@ async fn last_sent(app: &TestApp, key: &crate::support::Key) -> Outbound {
 #[test]
 fn a_provider_is_stored_listed_changed_and_deleted() {
     run(async |app| {
-        let fields = json!({ "id": "p1", "type": "openai", "base_url": "https://api.example.com/v1/", "api_key": "sk-1" });
+        let fields =
+            json!({ "id": "p1", "type": "openai", "base_url": "https://api.example.com/v1/", "api_key": "sk-1" });
         assert_eq!(post(&app, fields).await, (200, json!({ "ok": true, "cred_store": "vault" })));
         let stored = json!({ "id": "p1", "type": "openai", "enabled": true, "base_url": "https://api.example.com", "cred_store": "vault" });
         let page = list(&app, "").await;
@@ -74,7 +75,11 @@ fn a_list_comes_in_pages() {
         ] {
             let page = list(&app, query).await;
             assert_eq!(ids(&page), expected, "{query}");
-            assert_eq!((&page["total"], &page["limit"], &page["offset"]), (&json!(5), &json!(limit), &json!(offset)), "{query}");
+            assert_eq!(
+                (&page["total"], &page["limit"], &page["offset"]),
+                (&json!(5), &json!(limit), &json!(offset)),
+                "{query}"
+            );
         }
     });
 }
@@ -117,13 +122,16 @@ fn a_key_stays_until_it_is_replaced_or_forgotten() {
 fn a_key_stands_nowhere_in_clear() {
     run(async |app| {
         let secret = "sk-very-secret-0123456789";
-        let (_, created) = post(&app, json!({ "id": "p1", "base_url": "https://api.example.com", "api_key": secret })).await;
+        let (_, created) =
+            post(&app, json!({ "id": "p1", "base_url": "https://api.example.com", "api_key": secret })).await;
         let (_, changed) = patch(&app, "p1", json!({ "api_key": secret })).await;
         let (_, refused) = post(&app, json!({ "id": "p1", "base_url": "http://10.0.0.1", "api_key": secret })).await;
         let listed = list(&app, "").await;
         let dump = app.database.dump();
         let log = app.log.borrow().join("\n");
-        for text in [created.to_string(), changed.to_string(), refused.to_string(), listed.to_string(), dump.clone(), log] {
+        for text in
+            [created.to_string(), changed.to_string(), refused.to_string(), listed.to_string(), dump.clone(), log]
+        {
             assert!(!text.contains("very-secret"), "{text}");
         }
         // The same key sealed twice looks different, and the sealed text is bound to its provider.
@@ -137,20 +145,66 @@ fn a_key_stands_nowhere_in_clear() {
 #[test]
 fn addresses_that_lead_inside_are_refused() {
     let always = [
-        "", "api.example.com", "/v1", "//api.example.com", "ftp://api.example.com", "file:///etc/passwd", "file://localhost/etc/passwd",
-        "javascript:alert(1)", "data:text/plain,x", "gopher://x.example.com", "https://", "https://user@api.example.com",
-        "https://user:pass@api.example.com", "https://:pass@api.example.com", "http://10.0.0.1", "http://10.1.2.3:8000/v1",
-        "http://172.16.0.1", "http://172.31.255.255", "http://192.168.1.1", "http://169.254.169.254/latest/meta-data/",
-        "http://0xa9fea9fe", "http://2852039166", "http://0251.0376.0251.0376", "http://metadata.google.internal/computeMetadata/v1",
-        "http://METADATA.GOOGLE.INTERNAL.", "http://100.100.100.200", "http://168.63.129.16", "http://100.64.0.1", "http://0.0.0.0",
-        "http://0", "http://224.0.0.1", "http://255.255.255.255", "http://[::]", "http://[fe80::1]", "http://[fd00:ec2::254]",
-        "http://[::ffff:169.254.169.254]", "http://[::ffff:a00:1]", "http://[64:ff9b::a9fe:a9fe]", "http://[2002:a9fe:a9fe::]",
-        "http://db.internal", "http://printer.local", "http://router.lan", "http://%31%30.0.0.1", "http://１０.0.0.1", "http://10。0.0.1",
-        "http://exa mple.com", "http://api.example.com:99999",
+        "",
+        "api.example.com",
+        "/v1",
+        "//api.example.com",
+        "ftp://api.example.com",
+        "file:///etc/passwd",
+        "file://localhost/etc/passwd",
+        "javascript:alert(1)",
+        "data:text/plain,x",
+        "gopher://x.example.com",
+        "https://",
+        "https://user@api.example.com",
+        "https://user:pass@api.example.com",
+        "https://:pass@api.example.com",
+        "http://10.0.0.1",
+        "http://10.1.2.3:8000/v1",
+        "http://172.16.0.1",
+        "http://172.31.255.255",
+        "http://192.168.1.1",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://0xa9fea9fe",
+        "http://2852039166",
+        "http://0251.0376.0251.0376",
+        "http://metadata.google.internal/computeMetadata/v1",
+        "http://METADATA.GOOGLE.INTERNAL.",
+        "http://100.100.100.200",
+        "http://168.63.129.16",
+        "http://100.64.0.1",
+        "http://0.0.0.0",
+        "http://0",
+        "http://224.0.0.1",
+        "http://255.255.255.255",
+        "http://[::]",
+        "http://[fe80::1]",
+        "http://[fd00:ec2::254]",
+        "http://[::ffff:169.254.169.254]",
+        "http://[::ffff:a00:1]",
+        "http://[64:ff9b::a9fe:a9fe]",
+        "http://[2002:a9fe:a9fe::]",
+        "http://db.internal",
+        "http://printer.local",
+        "http://router.lan",
+        "http://%31%30.0.0.1",
+        "http://１０.0.0.1",
+        "http://10。0.0.1",
+        "http://exa mple.com",
+        "http://api.example.com:99999",
     ];
     let in_live_mode = [
-        "http://127.0.0.1", "http://127.0.0.1:8000/v1", "http://localhost:11434", "http://LOCALHOST.", "http://api.localhost", "http://[::1]:8000",
-        "http://127.1", "http://0x7f.1", "http://2130706433", "http://[::ffff:127.0.0.1]", "http://ollama:11434",
+        "http://127.0.0.1",
+        "http://127.0.0.1:8000/v1",
+        "http://localhost:11434",
+        "http://LOCALHOST.",
+        "http://api.localhost",
+        "http://[::1]:8000",
+        "http://127.1",
+        "http://0x7f.1",
+        "http://2130706433",
+        "http://[::ffff:127.0.0.1]",
+        "http://ollama:11434",
     ];
     run(async |app| {
         for base_url in always {
@@ -183,7 +237,12 @@ fn addresses_that_lead_inside_are_refused() {
 #[test]
 fn an_address_that_paths_cannot_be_added_to_is_refused() {
     run(async |app| {
-        for base_url in ["https://api.example.com/?key=1", "https://api.example.com/v1?", "https://api.example.com/#v1", "https://api.example.com#"] {
+        for base_url in [
+            "https://api.example.com/?key=1",
+            "https://api.example.com/v1?",
+            "https://api.example.com/#v1",
+            "https://api.example.com#",
+        ] {
             let (status, answer) = post(&app, json!({ "id": "p1", "base_url": base_url })).await;
             assert_eq!(status, 400, "{base_url}: {answer}");
         }
@@ -239,7 +298,11 @@ fn a_patch_creates_what_is_not_there_yet() {
         let (status, answer) = patch(&app, "new%2Fone", json!({ "base_url": "https://api.example.com" })).await;
         let provider = json!({ "id": "new/one", "type": "openai", "enabled": true, "base_url": "https://api.example.com", "cred_store": "none" });
         assert_eq!((status, answer), (200, json!({ "ok": true, "provider": provider })));
-        assert_eq!(patch(&app, "p2", json!({ "enabled": false })).await.0, 400, "without an address there is nothing to call");
+        assert_eq!(
+            patch(&app, "p2", json!({ "enabled": false })).await.0,
+            400,
+            "without an address there is nothing to call"
+        );
         // The path names the provider, whatever the body says.
         let (_, answer) = patch(&app, "new%2Fone", json!({ "id": "other", "enabled": false })).await;
         assert_eq!((&answer["provider"]["id"], &answer["provider"]["enabled"]), (&json!("new/one"), &json!(false)));
@@ -265,6 +328,34 @@ fn deleting_a_provider_takes_its_models_along() {
 }
 
 #[test]
+fn a_change_holds_at_once_here_and_within_seconds_in_other_isolates() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("hi", 1, 1));
+        let other = app.new_isolate();
+        chat(&app, &key, &hello("m1")).to(&other).send().await.expect(200);
+        last_sent(&app, &key).await;
+        patch(&app, "p1", json!({ "api_key": "sk-rotated" })).await;
+        let rotated = ("authorization", "Bearer sk-rotated".to_owned());
+        assert!(last_sent(&app, &key).await.headers.contains(&rotated));
+        let mut waited_ms = 0;
+        loop {
+            chat(&app, &key, &hello("m1")).to(&other).send().await.expect(200);
+            if app.upstream.sent.borrow_mut().pop().unwrap().headers.contains(&rotated) {
+                break;
+            }
+            app.pass_ms(250).await;
+            waited_ms += 250;
+            assert!(waited_ms <= 3_000, "the other isolate still uses the old key");
+        }
+        patch(&app, "p1", json!({ "enabled": false })).await;
+        chat(&app, &key, &hello("m1")).send().await.expect(503);
+        app.pass_ms(11_000).await;
+        chat(&app, &key, &hello("m1")).to(&other).send().await.expect(503);
+    });
+}
+
+#[test]
 fn the_sandbox_model_is_for_the_sandbox_only() {
     run_with(&[("MODE", "live")], async |app| {
         let (status, answer) = post(&app, json!({ "id": "s", "type": "sandbox" })).await;
@@ -274,6 +365,9 @@ fn the_sandbox_model_is_for_the_sandbox_only() {
         assert_eq!(patch(&app, "p1", json!({ "type": "sandbox" })).await.0, 400);
     });
     run(async |app| {
-        assert_eq!(post(&app, json!({ "id": "s", "type": "sandbox" })).await, (200, json!({ "ok": true, "cred_store": "none" })));
+        assert_eq!(
+            post(&app, json!({ "id": "s", "type": "sandbox" })).await,
+            (200, json!({ "ok": true, "cred_store": "none" }))
+        );
     });
 }

@@ -133,6 +133,28 @@ fn a_key_sees_its_own_alone() {
 }
 
 #[test]
+fn two_keys_of_one_account_share_the_balance_and_not_the_usage() {
+    run(async |app| {
+        let first = app.with_busy_key().await;
+        let second = app.add_key(&first);
+        let answer = app.hello(&first).send().await.expect(200);
+        for delivered in [false, true] {
+            assert_eq!(page(&app, &second, "").await["total_calls"], 0, "delivered {delivered}");
+            let path = format!("/v1/usage/{}", answer.header("x-request-id").unwrap());
+            app.get(&path).bearer(&first.key).send().await.expect(200);
+            app.get(&path).bearer(&second.key).send().await.expect(404);
+            app.pass_ms(200).await;
+        }
+        app.hello(&second).send().await.expect(200);
+        assert_eq!(app.balance_micros(&first).await, 10_000_000 - 2 * crate::support::HELLO_MICROS);
+        let row = app.last_usage(&second).await;
+        assert_eq!(row["api_key_id"], "key_second");
+        let query = format!("?api_key_id={}", app.key_id(&first));
+        app.get(&format!("/v1/usage{query}")).bearer(&second.key).send().await.expect(403);
+    });
+}
+
+#[test]
 fn periods_are_windows_that_end_now() {
     run(async |app| {
         let key = app.with_busy_key().await;

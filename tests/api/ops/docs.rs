@@ -53,8 +53,7 @@ fn the_document_is_the_file() {
 #[test]
 fn pages_are_html_that_loads_nothing_from_elsewhere() {
     run(async |app| {
-        let pages =
-            [app.get("/docs").send().await, app.get("/admin").send().await, app.get("/admin/").send().await];
+        let pages = [app.get("/docs").send().await, app.get("/admin").send().await, app.get("/admin/").send().await];
         for page in pages {
             let page = page.expect(200);
             assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));

@@ -60,7 +60,9 @@ fn a_length_that_is_told_is_refused_before_anything_is_read_or_asked() {
 #[test]
 fn json_that_breaks_is_400_with_the_place() {
     run(async |app| {
-        for body in ["{", "{\"amount_usd\":5", "{\"amount_usd\":}", "{'amount_usd':5}", "nonsense", "{\"amount_usd\":5,}"] {
+        for body in
+            ["{", "{\"amount_usd\":5", "{\"amount_usd\":}", "{'amount_usd':5}", "nonsense", "{\"amount_usd\":5,}"]
+        {
             let refused = app.admin("POST", CREDITS).body(body).send().await.expect(400).json();
             let text = refused["error"].as_str().unwrap();
             assert!(text.contains("invalid JSON") && text.contains("line 1 column"), "{body}: {text}");

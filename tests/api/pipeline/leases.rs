@@ -216,9 +216,9 @@ fn a_warm_call_asks_nobody_before_the_upstream() {
             asked.push((db - before.0, objects - before.1));
         }
         // About 250 a second. The first ones warm it up; after that only a renewal may be in the way, once a second.
-        let asking = |range: std::ops::Range<usize>| asked[range].iter().filter(|calls| **calls != (0, 0)).count();
-        assert!(asking(0..400) <= 12, "{asked:?}");
-        assert!(asking(400..800) <= 4, "{asked:?}");
+        let asking: Vec<_> = (0..asked.len()).filter(|at| asked[*at] != (0, 0)).collect();
+        assert!(asking.len() <= 15, "{asking:?}");
+        assert!(asking.iter().filter(|at| **at >= 400).count() <= 4, "{asking:?}");
     });
 }
 

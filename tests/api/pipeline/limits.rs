@@ -225,7 +225,12 @@ fn callers_without_a_key_are_limited_by_address() {
         let refused = index("203.0.113.7").send().await.expect(429);
         assert!((1..=60).contains(&number(&refused, "retry-after")));
         index("203.0.113.8").send().await.expect(200);
-        app.post("/v1/chat/completions").body(HELLO).head(|head| head.address = "203.0.113.8".into()).send().await.expect(401);
+        app.post("/v1/chat/completions")
+            .body(HELLO)
+            .head(|head| head.address = "203.0.113.8".into())
+            .send()
+            .await
+            .expect(401);
         tokio::time::sleep(Duration::from_secs(60)).await;
         index("203.0.113.7").send().await.expect(200);
     });

@@ -251,6 +251,10 @@ impl StreamRewriter {
         if std::mem::replace(&mut self.lines.is_first, false) {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
+        // Nothing follows `[DONE]` but the blank line that ends its event.
+        if self.is_done && !(line.is_empty() && self.lines.is_mid_event) {
+            return Ok(false);
+        }
         if line.is_empty() {
             if std::mem::replace(&mut self.lines.drop_blank, false) && !self.lines.is_mid_event {
                 return Ok(false);

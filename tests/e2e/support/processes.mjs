@@ -1,0 +1,57 @@
+// Processes and ports of this machine.
+
+import { execFileSync } from "node:child_process";
+import { createServer } from "node:net";
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A port that is free now. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Every process `{ pid, parent, command }` that descends from one, itself included. */
+export function familyOf(root) {
+  const table = execFileSync("ps", ["-A", "-o", "pid=,ppid=,args="], { encoding: "utf8", maxBuffer: 1 << 26 });
+  const all = table
+    .split("\n")
+    .map((line) => line.match(/^\s*(\d+)\s+(\d+)\s+(.*)$/))
+    .filter(Boolean)
+    .map(([, pid, parent, command]) => ({ pid: Number(pid), parent: Number(parent), command }));
+  const family = all.filter((one) => one.pid === root);
+  for (const one of family) family.push(...all.filter((other) => other.parent === one.pid));
+  return family;
+}
+
+export function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}
+
+/** Sends a signal; a process that is gone already is no fault. */
+export function signal(pid, name) {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (error.code !== "ESRCH") throw error;
+  }
+}
+
+/** Waits until `check()` gives something true, and gives it; fails with `what` after `ms`. */
+export async function until(what, check, ms = 10_000, pauseMs = 20) {
+  for (const deadline = Date.now() + ms; ; await sleep(pauseMs)) {
+    const found = await check();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
+  }
+}
