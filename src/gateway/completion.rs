@@ -30,10 +30,19 @@ pub async fn complete_chat(cx: Cx, body: &[u8]) -> Result<Output, ApiError> {
     let request =
         ChatRequest::parse(body).map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let (mode, offers) = choose_offers(&cx, &snapshot, &request)?;
-    let need = state_need(&offers, &request);
+    let (mode, mut offers) = choose_offers(&cx, &snapshot, &request)?;
     let payer = cx.caller.key()?.account_id.clone();
-    let reservation = reserve(&cx.app, &cx.ports, &payer, need).await.map_err(|refusal| refuse(&cx, refusal))?;
+    let mut need = state_need(&offers, &request);
+    let reservation = match reserve(&cx.app, &cx.ports, &payer, need).await {
+        // What costs nothing needs no money.
+        Err(Refusal::Insufficient { .. }) if offers.iter().any(|offer| offer.price.is_free()) => {
+            offers.retain(|offer| offer.price.is_free());
+            need = state_need(&offers, &request);
+            reserve(&cx.app, &cx.ports, &payer, need).await
+        }
+        reserved => reserved,
+    };
+    let reservation = reservation.map_err(|refusal| refuse(&cx, refusal))?;
     // Only where the balance does not cover the model's maximum is the answer cut to what it covers.
     let is_short = reservation.amount < need.most;
     let mut call = RunningCall {

@@ -87,6 +87,8 @@ pub struct GatewayTable {
     snapshot: RefCell<Option<Rc<Snapshot>>>,
     checked_ms: Cell<i64>,
     checking: Cell<bool>,
+    /// Raised by every change here: what was read before it is not kept after it.
+    changes: Cell<u64>,
     /// By provider id.
     pub health: RefCell<HashMap<ProviderId, ProviderHealth>>,
 }
@@ -94,6 +96,7 @@ pub struct GatewayTable {
 impl GatewayTable {
     /// Forgets the reading, after a provider or a model changed.
     pub fn forget(&self) {
+        self.changes.set(self.changes.get() + 1);
         *self.snapshot.borrow_mut() = None;
     }
 }
@@ -139,9 +142,12 @@ async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
             return Ok(snapshot);
         }
     }
+    let changes = table.changes.get();
     let snapshot = Rc::new(load(app, ports).await?);
-    *table.snapshot.borrow_mut() = Some(Rc::clone(&snapshot));
-    table.checked_ms.set(ports.clock.now_ms());
+    if table.changes.get() == changes {
+        *table.snapshot.borrow_mut() = Some(Rc::clone(&snapshot));
+        table.checked_ms.set(ports.clock.now_ms());
+    }
     Ok(snapshot)
 }
 

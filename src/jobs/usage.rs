@@ -1,12 +1,14 @@
 //! Usage records: from the wallets' outboxes, over the queue, into the database. Every step may happen twice; the
 //! record's id makes it count once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use durable_objects::wallet::protocol::{BATCH_MAX, Command, QueuedRecord, Wallet};
+use guildhall_domain::money::MicroUsd;
 
 use crate::ports::{PortError, Ports, ask};
-use crate::store::money::usage::insert_usage;
+use crate::store::money::usage::{UsageRow, insert_usage, write_off};
 
 /// Files a batch of messages, then tells the wallets, which send again what they are not told of.
 ///
@@ -19,7 +21,7 @@ pub async fn file_usage(ports: &Ports, messages: &[String]) -> Result<(), PortEr
         match serde_json::from_str::<Vec<QueuedRecord>>(message) {
             Ok(batch) => {
                 for queued in batch {
-                    records.push(insert_usage(&queued.record).statement);
+                    records.push(insert_usage(&correct(&queued)?).statement);
                     acknowledged.entry(queued.wallet).or_default().push(queued.id);
                 }
             }
@@ -37,4 +39,15 @@ pub async fn file_usage(ports: &Ports, messages: &[String]) -> Result<(), PortEr
         }
     }
     Ok(())
+}
+
+/// The records as they are to be filed: nearly always as they came.
+fn correct(queued: &QueuedRecord) -> Result<Cow<'_, str>, PortError> {
+    if queued.written_off == MicroUsd::ZERO {
+        return Ok(Cow::Borrowed(&queued.record));
+    }
+    let failed = |error: serde_json::Error| PortError(format!("usage record: {error}"));
+    let mut rows: Vec<UsageRow> = serde_json::from_str(&queued.record).map_err(failed)?;
+    write_off(&mut rows, queued.written_off);
+    serde_json::to_string(&rows).map(Cow::Owned).map_err(failed)
 }

@@ -29,6 +29,8 @@ pub struct LimitLease {
     refused_until_ms: i64,
     revoked: bool,
     calling_since_ms: Option<i64>,
+    /// When the lease that it asks for ends.
+    asked_until_ms: i64,
     /// Whether that call asks for a place for somebody who waits.
     is_place_wanted: bool,
     maintained_until_ms: i64,
@@ -54,9 +56,12 @@ pub async fn admit_leased(
     key_id: &str,
     limits: Limits,
 ) -> Result<Standing, ApiError> {
-    let mut waited_ms = 0;
+    let started_ms = ports.clock.now_ms();
     loop {
         let now_ms = ports.clock.now_ms();
+        if now_ms - started_ms > CALL_LOST_MS {
+            return Err(limiter_failed("no answer in time"));
+        }
         let step = {
             let mut leases = app.meter.limits.borrow_mut();
             leases.entry(key_id.to_owned()).or_insert_with(|| LimitLease::new(limits)).step(limits, now_ms)
@@ -74,11 +79,7 @@ pub async fn admit_leased(
             // Another request of this isolate is asking. Its promise cannot be awaited here (the platform ties I/O to
             // the request that began it), so this one looks again on its own timer.
             Step::Wait => {
-                if waited_ms > CALL_LOST_MS {
-                    return Err(limiter_failed("no answer"));
-                }
                 ports.clock.sleep_ms(2).await;
-                waited_ms += 2;
                 leave_waiting(app, key_id);
             }
         }
@@ -121,6 +122,7 @@ impl LimitLease {
             refused_until_ms: 0,
             revoked: false,
             calling_since_ms: None,
+            asked_until_ms: 0,
             is_place_wanted: false,
             maintained_until_ms: 0,
         }
@@ -166,6 +168,7 @@ impl LimitLease {
         self.calling_since_ms = Some(now_ms);
         let used = std::mem::take(&mut self.used);
         self.is_place_wanted = queue > 0;
+        self.asked_until_ms = now_ms + LEASE_MS;
         let is_wanted = queue > 0 || self.pace > 0;
         let spare = if is_wanted { LEAST_WANTED } else { 0 };
         let requests = self.pace.saturating_add(queue).max(spare).min(self.limits.per_minute / 4 + 1);
@@ -194,6 +197,12 @@ impl LimitLease {
 
     fn accept(&mut self, want_requests: u32, leased: &Leased, now_ms: i64) {
         self.calling_since_ms = None;
+        if now_ms >= self.asked_until_ms {
+            // The answer took longer than the lease lives: it says nothing about now.
+            self.requests_left = 0;
+            self.expires_at_ms = 0;
+            return;
+        }
         // What was admitted while the call was under way came out of this grant.
         self.requests_left = leased.requests.saturating_sub(self.used);
         self.slots_held = leased.slots;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
-use super::executor::{begin_turn, resume, spawn};
+use super::executor::{JsCall, begin_turn, resume, spawn};
 use super::request::read_request;
 use super::response::to_response;
 use super::{glue, ports};
@@ -37,6 +37,9 @@ fn app(env: &JsValue) -> Result<Rc<App>, String> {
     })
 }
 
+/// So much of a body that nobody has read does not keep a client from seeing the answer: it is in the sockets' buffers.
+const UNREAD_MAX_BYTES: u64 = 64 << 10;
+
 /// Serves a request; `resolve` takes the response. Returns at once.
 #[wasm_bindgen]
 pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function) {
@@ -52,8 +55,12 @@ pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function
     spawn(Box::pin(async move {
         let signal = glue::signal_of(&request);
         let ports = ports(&env, &context, signal.clone());
-        let (request, origin) = read_request(request);
-        let output = serve(app, ports, request, &origin).await;
+        let (lazy, origin) = read_request(request.clone());
+        let is_large = lazy.head.content_length.parse().is_ok_and(|bytes: u64| bytes > UNREAD_MAX_BYTES);
+        let output = serve(app, ports, lazy, &origin).await;
+        if is_large && output.status >= 400 {
+            _ = JsCall::begin(|id| glue::drain_body(id, &request)).await;
+        }
         answer(&resolve, &to_response(output, &context, &signal));
     }));
 }

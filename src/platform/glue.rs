@@ -10,6 +10,7 @@ extern "C" {
     pub fn connect(resume: JsValue);
     pub fn read_head(request: &JsValue) -> String;
     pub fn read_body(id: u32, request: &JsValue, max_bytes: u32);
+    pub fn drain_body(id: u32, request: &JsValue);
     #[expect(clippy::too_many_arguments, reason = "one crossing")]
     pub fn send(
         id: u32,

@@ -204,19 +204,17 @@ describe("an upstream that fails before it has said anything", { concurrency: 4 
         if (behaviour === "hugeJson") assert.ok(requests()[0].poured < 80e6, `read ${requests()[0].poured} bytes of an answer that is too large`);
       });
 
-      test(`${behaviour}, ${kind}: another provider takes over`, async () => {
-        // Two models that only this test asks for: `auto` and its kin would take in everybody's.
-        const failing = await offer(behaviour);
-        await assertFallback(failing, stream);
-      });
+      // A whole answer is waited for for eight seconds: once is enough.
+      if (behaviour === "silentBeforeHead" && !stream) continue;
+      test(`${behaviour}, ${kind}: another provider takes over`, async () => assertFallback(await offer(behaviour), stream));
     }
   }
 });
 
-/** The modes choose among all models: so the good one and the failing one are made the best for as long as it takes. */
+/** The modes choose among all models: so a failing one and a good one are made the best, by one test at a time. */
 let turn = Promise.resolve();
 function assertFallback(failing, stream) {
-  turn = turn.catch(() => {}).then(async () => {
+  const check = async () => {
     const good = await offer("answer");
     // `max` takes the greatest weight first.
     await platform.admin("PATCH", `/admin/v1/models/${failing.id}`, { weight: 10 });
@@ -238,7 +236,8 @@ function assertFallback(failing, stream) {
     } finally {
       for (const { id } of [failing, good]) await platform.admin("DELETE", `/admin/v1/models/${id}`);
     }
-  });
+  };
+  turn = turn.then(check, check);
   return turn;
 }
 

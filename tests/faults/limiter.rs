@@ -129,3 +129,22 @@ fn a_failing_limiter_gives_no_free_keys() {
         }
     }
 }
+
+#[test]
+fn a_slow_limiter_is_waited_for_or_503_and_never_a_limit() {
+    for (per_minute, per_hour, concurrent) in [(60, 1_000, 50), (6_000, 100_000, 100)] {
+        for slow_ms in [800, 1_500, 4_000] {
+            run(async |app| {
+                let key = app.with_model().await;
+                app.set_limits(&key, per_minute, per_hour, concurrent).await;
+                app.answer_hello();
+                app.faults.slow_object("RATE_LIMITER", slow_ms);
+                let answers = join_all((0..20).map(|_| app.hello(&key).send())).await;
+                answers.iter().for_each(|answer| assert_clear(answer, &[200, 503]));
+                app.faults.clear();
+                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                app.hello(&key).send().await.expect(200);
+            });
+        }
+    }
+}

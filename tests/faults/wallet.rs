@@ -1,9 +1,11 @@
 //! The wallet fails.
 
+use std::time::Duration;
+
 use durable_objects::local::FaultPoint;
 
 use super::{assert_clear, settle};
-use crate::support::{Fault, HELLO_MICROS, join_all, run};
+use crate::support::{Fault, HELLO_MICROS, Reply, join_all, run};
 
 #[test]
 fn at_any_step_of_a_first_call() {
@@ -38,7 +40,7 @@ fn at_any_step_of_many_calls() {
                     let answer = app.hello(&key).send().await;
                     assert_clear(&answer, &[200, 503]);
                     paid += i64::from(answer.status == 200);
-                    tokio::time::sleep(std::time::Duration::from_millis(6)).await;
+                    tokio::time::sleep(Duration::from_millis(6)).await;
                 }
                 assert!(paid >= 28, "two faults fail two calls at most, not {}", 30 - paid);
                 let books = settle(&app, &key).await;
@@ -99,7 +101,7 @@ fn for_a_while_and_then_recovers() {
             let answer = app.hello(&key).send().await;
             assert_clear(&answer, &[200, 503]);
             paid += i64::from(answer.status == 200);
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let books = settle(&app, &key).await;
         assert_eq!((books.calls, books.charged), (paid, paid * HELLO_MICROS));
@@ -113,7 +115,7 @@ fn in_the_object_itself() {
             run(async |app| {
                 let key = app.with_busy_key().await;
                 app.hello(&key).send().await.expect(200);
-                tokio::time::sleep(std::time::Duration::from_millis(delay_ms)).await;
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
                 app.objects.fail_next("WALLET", point);
                 let mut paid = 1;
                 for _ in 0..5 {
@@ -150,17 +152,17 @@ fn that_answers_long_after_it_was_given_up() {
         run(async |app| {
             let key = app.with_busy_key().await;
             app.hello(&key).send().await.expect(200);
-            app.faults.object_extra_ms.set(slow_ms);
+            app.faults.slow_object("WALLET", slow_ms);
             let slow = join_all((0..20).map(|at| {
                 let call = app.hello(&key);
                 async move {
-                    tokio::time::sleep(std::time::Duration::from_millis(at * 700)).await;
+                    tokio::time::sleep(Duration::from_millis(at * 700)).await;
                     call.send().await
                 }
             }));
             let recovery = async {
-                tokio::time::sleep(std::time::Duration::from_millis(9_000)).await;
-                app.faults.object_extra_ms.set(0);
+                tokio::time::sleep(Duration::from_millis(9_000)).await;
+                app.faults.slow_object("WALLET", 0);
             };
             let (answers, ()) = tokio::join!(slow, recovery);
             answers.iter().for_each(|answer| assert_clear(answer, &[200, 503]));
@@ -173,23 +175,38 @@ fn that_answers_long_after_it_was_given_up() {
 
 #[test]
 fn a_call_that_outlives_every_lease_still_pays_exactly() {
-    run(async |app| {
-        let key = app.with_busy_key().await;
-        app.upstream.latency_ms.set(235_000);
-        let other = app.new_isolate();
-        let long = app.hello(&key).send();
-        let meanwhile = async {
-            tokio::time::sleep(std::time::Duration::from_secs(150)).await;
-            // All that the long call does not hold may be spent elsewhere, and nothing more.
-            app.upstream.latency_ms.set(0);
-            let rest = r#"{"model":"m1","messages":[{"role":"user","content":"x"}],"max_tokens":100000}"#;
-            app.upstream.then(crate::support::Reply::chat("x", 10, 400_000));
-            let answer = app.post("/v1/chat/completions").bearer(&key.key).body(rest).to(&other).send().await;
-            assert!(matches!(answer.status, 200 | 402), "{}", answer.text());
-        };
-        let (answer, ()) = tokio::join!(long, meanwhile);
-        answer.expect(200);
-        let books = settle(&app, &key).await;
-        assert!(books.charged >= HELLO_MICROS && books.calls >= 1, "{books:?}");
-    });
+    for at_s in [20, 70, 130, 200] {
+        run(async |app| {
+            let rich = app.with_busy_key().await;
+            let key = app.provision("0.01").await;
+            app.set_limits(&key, 1_000_000, 10_000_000, 10_000).await;
+            drop(rich);
+            let other = app.new_isolate();
+            app.upstream.latency_ms.set(235_000);
+            // 10 × $10/M + 100 × $30/M: nearly all that is held for it.
+            app.upstream.then(Reply::chat("long", 10, 100));
+            let long = app.hello(&key).send();
+            let meanwhile = async {
+                tokio::time::sleep(Duration::from_secs(at_s)).await;
+                // All that the long call does not hold is spent elsewhere, and nothing more.
+                app.upstream.latency_ms.set(0);
+                app.upstream.always(Reply::chat("short", 10, 30));
+                let short = r#"{"model":"m1","messages":[{"role":"user","content":"x"}],"max_tokens":30}"#;
+                for _ in 0..20 {
+                    let call = app.post("/v1/chat/completions").bearer(&key.key).body(short).to(&other);
+                    let answer = call.send().await;
+                    assert!(matches!(answer.status, 200 | 402), "{}", answer.text());
+                    if answer.status == 402 {
+                        return;
+                    }
+                }
+                panic!("20 calls of $0.001 on less than $0.01");
+            };
+            let (answer, ()) = tokio::join!(long, meanwhile);
+            let answer = answer.expect(200);
+            assert_eq!(answer.header("x-tokaroo-cost"), Some("0.0031"));
+            let books = settle(&app, &key).await;
+            assert!(books.calls >= 4 && books.charged == 3_100 + (books.calls - 1) * 1_000, "{at_s}: {books:?}");
+        });
+    }
 }

@@ -25,7 +25,7 @@ enum Event {
     PortFault { port: u8, passing: usize, is_after: bool },
     /// An object fails at its next step.
     ObjectFault { point: u8 },
-    /// The objects answer slowly from now on, or quickly again.
+    /// The wallets answer slowly from now on, or quickly again.
     Slow { ms: u64 },
     /// The objects lose their memory.
     Restart,
@@ -57,7 +57,9 @@ fn any_event(with_crashes: bool) -> impl Strategy<Value = Event> {
         1 => (0..3_u8).prop_map(|point| Event::ObjectFault { point }),
         1 => prop::sample::select(vec![0, 0, 3, 700, 6_000]).prop_map(|ms| Event::Slow { ms }),
         1 => Just(Event::Restart),
-        u32::from(with_crashes) => isolate.clone().prop_map(|isolate| Event::Crash { isolate }),
+        1 => isolate.clone().prop_map(move |isolate| {
+            if with_crashes { Event::Crash { isolate } } else { Event::Pass { ms: 40 } }
+        }),
         5 => (1..120_u64).prop_map(|ms| Event::Pass { ms }),
         2 => isolate.prop_map(|isolate| Event::Look { isolate }),
     ]
@@ -156,7 +158,7 @@ impl World {
                 let points = [FaultPoint::BeforePersist, FaultPoint::AfterPersist, FaultPoint::Effect];
                 self.app.objects.fail_next("WALLET", points[usize::from(point)]);
             }
-            Event::Slow { ms } => self.app.faults.object_extra_ms.set(ms),
+            Event::Slow { ms } => self.app.faults.slow_object("WALLET", ms),
             Event::Restart => self.app.objects.restart(),
             Event::Crash { isolate } => {
                 let dead = std::mem::replace(&mut self.isolates[isolate], self.app.new_isolate());
@@ -185,7 +187,6 @@ impl World {
             statuses.push(call.await.unwrap());
         }
         self.app.faults.clear();
-        self.app.faults.object_extra_ms.set(0);
         self.app.pass_ms(250_000).await;
         (statuses, self.app, self.key, self.credited)
     }

@@ -36,6 +36,7 @@ pub struct Faults {
     pub db_extra_ms: Cell<u64>,
     /// What a call to an object takes beyond its millisecond.
     pub object_extra_ms: Cell<u64>,
+    slow: RefCell<BTreeMap<&'static str, u64>>,
     /// The counts of database and object calls whenever an upstream was called.
     pub calls_before_upstream: RefCell<Vec<(usize, usize)>>,
 }
@@ -64,8 +65,18 @@ impl Faults {
         queue.push_back(Some(fault));
     }
 
+    /// From now on each object of the binding takes so much longer to answer.
+    pub fn slow_object(&self, binding: &'static str, extra_ms: u64) {
+        self.slow.borrow_mut().insert(binding, extra_ms);
+    }
+
+    fn object_ms(&self, binding: &str) -> u64 {
+        1 + self.object_extra_ms.get() + self.slow.borrow().get(binding).copied().unwrap_or(0)
+    }
+
     /// Forgets the faults that have not happened yet.
     pub fn clear(&self) {
+        self.slow.borrow_mut().clear();
         self.db.borrow_mut().clear();
         self.objects.borrow_mut().clear();
     }
@@ -153,7 +164,7 @@ impl Objects for TestObjects {
         let name = name.to_owned();
         Box::pin(async move {
             let fault = self.faults.next_of_object(binding);
-            self.life.wait_ms(1 + self.faults.object_extra_ms.get()).await;
+            self.life.wait_ms(self.faults.object_ms(binding)).await;
             if fault == Some(Fault::Before) {
                 return Err(PortError("test: failed before".into()));
             }

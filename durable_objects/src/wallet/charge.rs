@@ -102,7 +102,7 @@ impl WalletMachine {
         }
         if let Some(record) = record {
             let enlisted_id = record_id(&id);
-            let item = serde_json::to_string(&QueuedRecord { wallet: self.name.clone(), id, record })?;
+            let item = serde_json::to_string(&QueuedRecord { wallet: self.name.clone(), id, record, written_off })?;
             let effect = Effect::Enqueue { item };
             draft.push(Write::Enlist(Enlisted { id: enlisted_id, effect, retry_after_ms: RECORD_RETRY_MS }));
         }

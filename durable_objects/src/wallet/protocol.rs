@@ -178,6 +178,14 @@ pub struct QueuedRecord {
     pub id: String,
     /// The record, as it was given.
     pub record: String,
+    /// What of the capture's amount no money covered: the record may say more than was taken.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub written_off: MicroUsd,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_nothing(amount: &MicroUsd) -> bool {
+    *amount == MicroUsd::ZERO
 }
 
 /// What a wallet answers.

@@ -17,7 +17,7 @@ use crate::http::route::Access;
 use crate::meter::money::flush;
 use crate::ports::ask;
 use crate::routes;
-use crate::store::money::usage::{UsageRow, UsageSum, find_usage, find_usage_ids, list_usage, sum_usage};
+use crate::store::money::usage::{UsageRow, UsageSum, find_usage, find_usage_ids, list_usage, sum_usage, write_off};
 use crate::store::statement::run_three;
 
 routes! {
@@ -208,8 +208,9 @@ async fn read_pending(cx: &Cx, caller: &KeyCaller) -> Result<Vec<UsageRow>, ApiE
         WalletReply::Records { records } => {
             let mut rows = Vec::new();
             for batch in records {
-                let batch: Vec<UsageRow> = serde_json::from_str(&batch.record).map_err(ApiError::internal)?;
-                rows.extend(batch.into_iter().filter(|row| row.api_key_id == caller.key_id));
+                let mut records: Vec<UsageRow> = serde_json::from_str(&batch.record).map_err(ApiError::internal)?;
+                write_off(&mut records, batch.written_off);
+                rows.extend(records.into_iter().filter(|row| row.api_key_id == caller.key_id));
             }
             Ok(rows)
         }

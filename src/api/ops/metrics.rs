@@ -22,13 +22,16 @@ routes! {
     Get "/metrics" Access::Public => read_metrics;
 }
 
+/// What one total adds to a series.
+type Count = fn(&UsageTotal) -> i64;
+
 /// A family of series over the totals: what tells its series apart, and what they count.
 struct Family {
     name: &'static str,
     help: &'static str,
     labels: fn(&UsageTotal) -> String,
     /// What each total adds, beside a label of its own.
-    values: &'static [(&'static str, fn(&UsageTotal) -> i64)],
+    values: &'static [(&'static str, Count)],
     write: fn(i64) -> String,
 }
 

@@ -1,5 +1,6 @@
 //! Usage: one row per request, projected from the wallets' outboxes.
 
+use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 use crate::queries;
@@ -42,6 +43,16 @@ pub struct UsageRow {
     pub latency_ms: i64,
     /// What the charge can be recomputed from, as JSON text.
     pub receipt: String,
+}
+
+/// Corrects a batch of records of which the wallet could not take all: the last ones were charged less.
+pub fn write_off(rows: &mut [UsageRow], written_off: MicroUsd) {
+    let mut left = written_off.0;
+    for row in rows.iter_mut().rev() {
+        let part = left.min(row.charged_micros).max(0);
+        row.charged_micros -= part;
+        left -= part;
+    }
 }
 
 /// A record's id.

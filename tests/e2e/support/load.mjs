@@ -7,7 +7,7 @@ export function makeAgent(sockets = 1_000) {
 }
 
 /** One POST: `{ status, headers, text, tookMs }`; rejects when the connection breaks or nothing comes for `timeoutMs`. */
-export function post(url, { key, body, agent, headers = {}, timeoutMs = 60_000 }) {
+export function post(url, { key, body, agent, headers = {}, timeoutMs = 130_000 }) {
   const started = performance.now();
   const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
   return new Promise((resolve, reject) => {

@@ -1,0 +1,59 @@
+// The Worker on workerd's own socket, without the proxy of `wrangler dev` in front of it, as Cloudflare's edge calls
+// it: a client that leaves is noticed even while nothing is being written.
+
+import assert from "node:assert/strict";
+import { request as httpRequest } from "node:http";
+import { after, before, describe, test } from "node:test";
+
+import { MODEL, startGuildhall } from "../load/guildhall.mjs";
+import { sleep, until } from "./support/processes.mjs";
+import { startUpstream } from "./support/upstream.mjs";
+
+/** Between an ordinary close and a reset: only this tells workerd at once; of the edge, every client that leaves does. */
+const leave = (request) => request.socket.resetAndDestroy();
+
+describe("a client that leaves, while nothing is written", () => {
+  let upstream;
+  let guildhall;
+  before(async () => {
+    // The prompt names the behaviour: this Worker has one model.
+    upstream = await startUpstream({ [MODEL]: (reply, request) => upstream.behaviours[request.json.messages[0].content](reply, request) });
+    guildhall = await startGuildhall({ upstream });
+  });
+  after(() => Promise.allSettled([guildhall?.dispose(), upstream?.close()]));
+
+  for (const [name, behaviour, stream, rule] of [
+    ["before a whole answer", "silentBeforeHead", false, 499],
+    ["before a stream's head", "silentBeforeHead", true, 499],
+    ["before a stream's first event", "silentAfterHead", true, 499],
+    ["in the middle of a stream", "silentMidStream", true, 200],
+  ]) {
+    test(`${name}: the upstream's connection closes within 2 s, and the rule says who pays`, async (t) => {
+      const call = (method, path, token, body) =>
+        fetch(`${guildhall.url}${path}`, { method, headers: { authorization: `Bearer ${token}` }, body }).then((answer) => answer.json());
+      const { api_key: key } = await call("POST", "/v1/auth/provision", "", "{}");
+      const body = JSON.stringify({ model: MODEL, stream, messages: [{ role: "user", content: behaviour }] });
+      const seen = upstream.requests.length;
+      const request = httpRequest(`${guildhall.url}/v1/chat/completions`, {
+        method: "POST",
+        agent: false,
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json", "content-length": Buffer.byteLength(body) },
+      });
+      request.on("error", () => {}).on("response", (response) => response.on("data", () => {}).on("error", () => {}));
+      request.end(body);
+      const sent = await until("the upstream is asked", () => upstream.requests[seen]);
+      await sleep(200);
+      const left = performance.now();
+      leave(request);
+      const tookMs = (await sent.closed(5_000)) - left;
+      t.diagnostic(`the upstream was left after ${Math.round(tookMs)} ms`);
+      assert.ok(tookMs < 2_000, `the upstream was left after ${Math.round(tookMs)} ms`);
+      const row = await until("the usage row", async () => (await call("GET", "/v1/usage", key)).data?.[0], 5_000, 100);
+      assert.deepEqual([row.outcome, row.status], ["client_gone", rule]);
+      assert.equal(row.input_tokens, Math.floor(body.length / 4), "the upstream has read it");
+      if (rule === 499) assert.equal(row.output_tokens, 0);
+      else assert.ok(row.output_tokens > 0);
+      assert.equal(Math.round(row.charged_usd * 1e6), row.input_tokens * 1 + row.output_tokens * 2);
+    });
+  }
+});
