@@ -132,7 +132,7 @@ fn rows_of_a_rate_limiter_are_unchanged() {
 fn rows_of_a_guard_are_unchanged() {
     let mut bench: Bench<IdempotencyMachine, _> = Bench::new("k", MemoryStore::default());
     bench.ask(idempotency::Command::Begin { fingerprint: text("f"), token: text("t") }, 0);
-    let running = r#"{"fingerprint":"f","token":"t","expires_at_ms":900000,"progress":"in_flight"}"#;
+    let running = r#"{"fingerprint":"f","token":"t","expires_at_ms":45000,"progress":"in_flight"}"#;
     assert_eq!(rows(&bench), [pair("entry", running)]);
     let answer = Answer { status: 200, headers: vec![(text("a"), text("b"))], body: Body(b"ok".to_vec()) };
     bench.ask(idempotency::Command::Finish { token: text("t"), answer }, 0);

@@ -178,7 +178,7 @@ proptest! {
                 Event::Begin { token } => match ask(begin("f", &token.to_string())) {
                     Reply::Started => {
                         prop_assert!(answered.is_none() && running.is_none_or(|(runner, _)| runner == token));
-                        running = running.or(Some((token, now_ms + IN_FLIGHT_MS)));
+                        running = Some((token, now_ms + IN_FLIGHT_MS));
                     }
                     Reply::InFlight { .. } => prop_assert!(running.is_some_and(|(runner, _)| runner != token)),
                     Reply::Stored { answer: stored } => {

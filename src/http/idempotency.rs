@@ -3,6 +3,7 @@
 //! The truth is one `Idempotency` object per caller and key. An answer is kept when the request had an effect: every
 //! answer but a 402, a 429 and a 5xx. A stream is kept as it went out, and replayed whole.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use durable_objects::idempotency::protocol::{
@@ -23,6 +24,8 @@ use crate::ports::{Flow, PortError, Ports, StreamEnd, StreamTap, ask};
 /// How long a duplicate waits for the first request's answer.
 const WAIT_MAX_MS: i64 = 25_000;
 const KEY_MAX_CHARS: usize = 255;
+/// A third of the time after which the guard gives a run up.
+const KEEP_UP_MS: u32 = 15_000;
 
 /// Runs a route's handler unless the same request has run before.
 ///
@@ -36,15 +39,17 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
             format!("Idempotency-Key is longer than {KEY_MAX_CHARS} characters"),
         ));
     }
-    let guard = Guard { ports: Rc::clone(&cx.ports), name: name(&caller_name(&cx), &key) };
+    let guard = Guard { ports: Rc::clone(&cx.ports), name: name(&caller_name(&cx), &key), is_closed: Rc::default() };
     let head = request.head.clone();
     let params = request.params.clone();
     let body_max_bytes = request.body_max_bytes;
     let Raw(body) = Raw::from_request(request).await?;
     let token = cx.request_id.to_string();
-    if let Some(answer) = guard.begin(&token, &fingerprint(route, &head.path, &head.query, &body)).await? {
+    let fingerprint = fingerprint(route, &head.path, &head.query, &body);
+    if let Some(answer) = guard.begin(&token, &fingerprint).await? {
         return Ok(replay(answer));
     }
+    guard.keep_up(Command::Begin { fingerprint, token: token.clone() });
     let request = Request { head, body: Some(Box::new(WholeBody(body))), params, body_max_bytes };
     let request_id = Rc::clone(&cx.request_id);
     let answer = (route.handler)(cx, request).await;
@@ -129,9 +134,12 @@ fn fingerprint(route: &Route, path: &str, query: &str, body: &[u8]) -> String {
     format!("{:x}", digest.finalize())
 }
 
+#[derive(Clone)]
 struct Guard {
     ports: Rc<Ports>,
     name: String,
+    /// Set when the run has ended.
+    is_closed: Rc<Cell<bool>>,
 }
 
 impl Guard {
@@ -166,6 +174,22 @@ impl Guard {
         }
     }
 
+    /// Says every few seconds that the run lives: the key of one that died with its isolate is free again soon.
+    fn keep_up(&self, begin: Command) {
+        let guard = self.clone();
+        self.ports.background.spawn(Box::pin(async move {
+            loop {
+                guard.ports.clock.sleep_ms(KEEP_UP_MS).await;
+                if guard.is_closed.get() {
+                    return;
+                }
+                if let Err(error) = ask::<Idempotency>(&*guard.ports.objects, &guard.name, &begin).await {
+                    guard.ports.background.log(&format!("idempotency: {error}"));
+                }
+            }
+        }));
+    }
+
     /// Asks until there is an answer: an answer that is lost must not leave the key locked. The token makes the
     /// repetition the same attempt.
     async fn ask_to_begin(&self, command: &Command) -> Result<Reply, ApiError> {
@@ -178,7 +202,7 @@ impl Guard {
             self.ports.clock.sleep_ms(pause_ms).await;
         }
         if let Command::Begin { token, .. } = command {
-            let (guard, token) = (Self { ports: Rc::clone(&self.ports), name: self.name.clone() }, token.clone());
+            let (guard, token) = (self.clone(), token.clone());
             self.ports.background.spawn(Box::pin(async move { guard.close(Command::Abandon { token }).await }));
         }
         let text = "The idempotency guard did not answer; try again";
@@ -188,6 +212,7 @@ impl Guard {
     }
 
     async fn close(&self, command: Command) {
+        self.is_closed.set(true);
         for pause_ms in [50, 200, 1_000] {
             match ask::<Idempotency>(&*self.ports.objects, &self.name, &command).await {
                 Ok(_) => return,
@@ -224,7 +249,7 @@ impl KeepingTap {
         let body = self.kept.take().unwrap_or_else(|| vec![0; BODY_MAX_BYTES + 1]);
         let answer = Answer { status: self.status, headers: std::mem::take(&mut self.headers), body: StoredBody(body) };
         let command = Command::Finish { token: std::mem::take(&mut self.token), answer };
-        let guard = Guard { ports: Rc::clone(&self.guard.ports), name: self.guard.name.clone() };
+        let guard = self.guard.clone();
         self.guard.ports.background.spawn(Box::pin(async move { guard.close(command).await }));
     }
 }

@@ -66,10 +66,9 @@ pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, need: Need) 
             }
             Step::Call(wish) => call(app, ports, owner, wish).await.map_err(Refusal::Failed)?,
             Step::Wait if is_worth_waiting(app, owner, started_ms, now_ms) => {
-                with_purse(app, owner, |purse| purse.waiting.0 += need.most.0);
+                pause_ms = (pause_ms * 2).min(join_queue(app, owner, need));
                 ports.clock.sleep_ms(pause_ms).await;
-                with_purse(app, owner, |purse| purse.waiting.0 -= need.most.0);
-                pause_ms = (pause_ms * 2).min(25);
+                leave_queue(app, owner, need);
             }
             Step::Wait | Step::Refuse => {
                 let balance = with_purse(app, owner, |purse| purse.balance());
@@ -77,6 +76,23 @@ pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, need: Need) 
             }
         }
     }
+}
+
+/// Counts one more who waits; gives the longest pause before looking again. A queue moves only when a call ends, and each
+/// look costs: with more in the queue each looks more rarely.
+fn join_queue(app: &App, owner: &str, need: Need) -> u32 {
+    with_purse(app, owner, |purse| {
+        purse.waiting.0 = purse.waiting.0.saturating_add(need.most.0);
+        purse.waiters += 1;
+        (purse.waiters / 4).clamp(25, 500)
+    })
+}
+
+fn leave_queue(app: &App, owner: &str, need: Need) {
+    with_purse(app, owner, |purse| {
+        purse.waiting.0 = purse.waiting.0.saturating_sub(need.most.0);
+        purse.waiters = purse.waiters.saturating_sub(1);
+    });
 }
 
 fn is_worth_waiting(app: &App, owner: &str, started_ms: i64, now_ms: i64) -> bool {

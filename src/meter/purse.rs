@@ -51,6 +51,8 @@ pub struct Purse {
     pace: MicroUsd,
     /// What everybody who waits would reserve.
     pub waiting: MicroUsd,
+    /// How many wait.
+    pub waiters: u32,
     /// The wallet's last answer, and when it came.
     answer: Option<(Leased, i64)>,
     expires_at_ms: i64,
@@ -129,14 +131,15 @@ impl Purse {
 
     /// Nobody else holds anything: this call runs on all that is left, or is refused.
     fn step_alone(&mut self, need: Need, answer: &Leased) -> Step {
-        let free = self.free();
-        if free >= need.least && free > ZERO {
-            return Step::Taken(self.take(free));
-        }
         if answer.available < need.least || answer.available == ZERO {
             return Step::Refuse;
         }
-        Step::Call(Wish { want: need.most, least: need.least })
+        if answer.available > self.held && self.held < need.most {
+            // There is more than this lease holds; the wallet grants it, because nobody else asks for it.
+            return Step::Call(Wish { want: need.most, least: need.least });
+        }
+        let free = self.free();
+        if free < need.least || free == ZERO { Step::Refuse } else { Step::Taken(self.take(free)) }
     }
 
     fn free(&self) -> MicroUsd {

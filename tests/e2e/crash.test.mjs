@@ -33,8 +33,14 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
   const sent = { calls: 0, completed: 0 };
 
   before(async () => {
-    [platform, upstream] = await Promise.all([startPlatform(), startUpstream()]);
-    const models = ["answer", "late:5", "late:60", "endless:10"];
+    const own = {
+      async hangsOnce(reply, request) {
+        if (upstream.of("hangsOnce").length === 1) return reply.silence();
+        await upstream.behaviours.answer(reply, request);
+      },
+    };
+    [platform, upstream] = await Promise.all([startPlatform(), startUpstream(own)]);
+    const models = ["answer", "late:5", "late:60", "endless:10", "hangsOnce"];
     await platform.register("double", upstream.baseUrl, Object.fromEntries(models.map((name) => [name.replace(":", "-"), { ...RATES, upstream_model: name }])));
     account = await platform.provision({ balanceMicros: 1_000_000_000 });
   });
@@ -76,6 +82,10 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
     }
   }
 
+  /** A call with an Idempotency-Key that hangs when it is sent first. */
+  const sendOnce = () =>
+    platform.chat(account.key, { model: "hangsOnce" }, { headers: { "idempotency-key": "once" }, signal: AbortSignal.timeout(30_000) });
+
   /** Until a paid call is served: by the workerd that wrangler starts again, else by a new start on the same state. */
   async function revive(everything) {
     const started = performance.now();
@@ -102,6 +112,7 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
       const load = [...Array.from({ length: CALLERS }, () => keepCalling(agent, () => over)), keepCrediting(() => over)];
       // A stream that never ends is under way too.
       const abandoned = post(`${platform.url}/v1/chat/completions`, { key: account.key, agent, body: { model: "endless-10", stream: true, messages: [{ role: "user", content: "Hello" }] } }).catch(() => {});
+      const once = round === ROUNDS && sendOnce().catch(() => {});
       const before = sent.completed;
       await sleep(randomInt(400, 1_600));
       const family = platform.family();
@@ -112,7 +123,7 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
       if (isGone) await platform.gone(family, 20_000);
       const tookMs = await revive(isGone);
       agent.destroy();
-      await Promise.all([...load, abandoned]);
+      await Promise.all([...load, abandoned, once]);
       t.diagnostic(`${sent.completed - before} calls completed before the kill; served again after ${Math.round(tookMs)} ms`);
       assert.ok(tookMs < SERVES_AGAIN_MS, `served again after ${Math.round(tookMs)} ms`);
 
@@ -135,14 +146,15 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
     });
   }
 
-  test("whoever sends his credit again until he has an answer has it once", async (t) => {
+  test("what had died half-way can be sent again with its Idempotency-Key, and counts once", async (t) => {
     const started = performance.now();
     const unknown = [...credits.keys()].filter((id) => !credits.get(id));
-    const insist = (id) => until(`the credit ${id} is acknowledged`, () => sendCredit(id).then(({ status }) => status === 200, () => false), 60_000, 500);
-    await Promise.all(unknown.map(insist));
-    t.diagnostic(`${credits.size} credits, ${unknown.length} sent again, for ${Math.round(performance.now() - started)} ms`);
+    const insist = (what, send) => until(`${what} is answered`, () => send().then(({ status }) => status === 200, () => false), 75_000, 500);
+    await Promise.all([insist("the call that hung", sendOnce), ...unknown.map((id) => insist("a credit", () => sendCredit(id)))]);
+    t.diagnostic(`${credits.size} credits, ${unknown.length} sent again; all answered after ${Math.round(performance.now() - started)} ms`);
     account.depositedMicros += credits.size * CREDIT;
-    await assertBalanced(platform, account);
+    const rows = await assertBalanced(platform, account);
+    assert.equal(rows.filter(({ model, outcome }) => model === "hangsOnce" && outcome === "completed").length, 1);
   });
 
   test("the database ends up with every row", async (t) => {

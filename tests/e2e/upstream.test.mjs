@@ -122,6 +122,18 @@ describe("what goes up", () => {
     }
   });
 
+  test("no limit is added while there is money, whatever the lease of the moment holds", async () => {
+    const { id, requests } = await offer("answer");
+    for (let i = 0; i < 150; i++) {
+      // Each needs a little more than the one before; the pauses let the lease shrink in between.
+      const { status, text } = await platform.chat(account.key, { model: id, messages: [{ role: "user", content: "x".repeat(20 * i) }] });
+      assert.equal(status, 200, text);
+      if (i % 3 === 0) await sleep(i);
+    }
+    const limited = requests().filter(({ json }) => "max_tokens" in json || "max_completion_tokens" in json);
+    assert.equal(limited.length, 0, `of ${requests().length} requests ${limited.length} were cut, e.g. ${limited[0]?.body.toString().slice(0, 100)}`);
+  });
+
   test("eight megabytes of prompt arrive whole", async () => {
     const { id, requests } = await offer("answer");
     const content = "0123456789abcdef".repeat(1 << 19);

@@ -174,6 +174,42 @@ fn that_answers_long_after_it_was_given_up() {
 }
 
 #[test]
+fn a_statement_that_arrives_late_does_not_undo_a_newer_one() {
+    run(async |app| {
+        let rich = app.with_busy_key().await;
+        let key = app.provision("0.02").await;
+        app.set_limits(&key, 1_000_000, 10_000_000, 10_000).await;
+        drop(rich);
+        let other = app.new_isolate();
+        app.upstream.latency_ms.set(6_000);
+        app.upstream.always(Reply::chat("long", 10, 100));
+        app.faults.slow_object("WALLET", 6_500);
+        // The first asks for itself alone; its question is given up after 5 s, and the next one is for all five.
+        let long = join_all((0..5).map(|at| {
+            let call = app.hello(&key);
+            async move {
+                tokio::time::sleep(Duration::from_millis(at)).await;
+                call.send().await
+            }
+        }));
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_millis(3_000)).await;
+            app.faults.slow_object("WALLET", 0);
+            tokio::time::sleep(Duration::from_millis(5_000)).await;
+            app.upstream.latency_ms.set(0);
+            app.upstream.always(Reply::chat("short", 10, 30));
+            let short = r#"{"model":"m1","messages":[{"role":"user","content":"x"}],"max_tokens":30}"#;
+            join_all((0..30).map(|_| app.post("/v1/chat/completions").bearer(&key.key).body(short).to(&other).send()))
+                .await
+        };
+        let (answers, others) = tokio::join!(long, meanwhile);
+        answers.iter().for_each(|answer| assert_clear(answer, &[200, 402]));
+        others.iter().for_each(|answer| assert_clear(answer, &[200, 402]));
+        settle(&app, &key).await;
+    });
+}
+
+#[test]
 fn a_call_that_outlives_every_lease_still_pays_exactly() {
     for at_s in [20, 70, 130, 200] {
         run(async |app| {

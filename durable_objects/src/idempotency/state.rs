@@ -7,7 +7,7 @@ use crate::machine::{Facts, Machine, MachineError, Outcome, Row, Step, Write};
 
 /// How long a run may keep the key without an answer: longer than any request may take, so that no request that still
 /// runs is run again, and short enough that a client whose request died with its isolate can try again.
-pub const IN_FLIGHT_MS: i64 = 15 * 60 * 1_000;
+pub const IN_FLIGHT_MS: i64 = 45 * 1_000;
 /// How long an answer is replayed.
 pub const STORED_MS: i64 = 24 * 60 * 60 * 1_000;
 const TEXT_MAX_BYTES: usize = 128;
@@ -97,9 +97,13 @@ impl IdempotencyMachine {
             let entry = Entry { fingerprint, token, expires_at_ms, progress: Progress::InFlight };
             return self.put(entry, Reply::Started);
         };
+        if entry.fingerprint == fingerprint && entry.token == token && entry.progress == Progress::InFlight {
+            // The run says that it lives.
+            let expires_at_ms = now_ms.saturating_add(IN_FLIGHT_MS);
+            return self.put(Entry { fingerprint, token, expires_at_ms, progress: Progress::InFlight }, Reply::Started);
+        }
         Ok(Outcome::of(match &entry.progress {
             _ if entry.fingerprint != fingerprint => Reply::Mismatch,
-            Progress::InFlight if entry.token == token => Reply::Started,
             Progress::InFlight => Reply::InFlight { expires_at_ms: entry.expires_at_ms },
             Progress::Stored(answer) => Reply::Stored { answer: answer.clone() },
             Progress::TooLarge(status) => Reply::TooLarge { status: *status },

@@ -160,8 +160,8 @@ fn periods_are_windows_that_end_now() {
         let key = app.with_busy_key().await;
         app.set_limits(&key, 100, 1_000, 5).await;
         let mut made = 0;
-        // Ages at the end, in days: 40, 10, 2 and 0.
-        for days in [30, 8, 2, 0] {
+        // Ages at the end, in days: 32, 8, 2 and 0.
+        for days in [24, 6, 2, 0] {
             app.hello(&key).send().await.expect(200);
             made += 1;
             app.pass_ms(200).await;

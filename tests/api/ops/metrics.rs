@@ -1,7 +1,5 @@
 //! `/metrics`.
 
-#![expect(clippy::float_arithmetic, reason = "Prometheus counts in floats")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::{Reply, TestApp, run};

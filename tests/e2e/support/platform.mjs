@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { familyOf, freePort, isAlive, signal, sleep, until } from "./processes.mjs";
+import { familyOf, freePort, isAlive, signal, until } from "./processes.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -248,5 +248,3 @@ export async function assertBalanced(platform, account) {
   assert.equal(toMicros(total), charged, "the summary of the usage is the sum of its rows");
   return rows;
 }
-
-export { sleep, until };
