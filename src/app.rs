@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use guildhall_domain::credential::KeyHasher;
 
-use crate::api;
 use crate::auth::Caller;
 use crate::auth::cache::CredentialCache;
 use crate::config::Config;
 use crate::gateway::table::GatewayTable;
+use crate::http::route::Route;
 use crate::http::table::RouteTable;
 use crate::meter::limit::Admission;
 use crate::meter::{Meter, money};
@@ -35,15 +35,15 @@ pub struct App {
 }
 
 impl App {
-    /// A new isolate.
+    /// A new isolate that serves these routes.
     ///
     /// # Errors
     /// When two routes claim one path.
-    pub fn new(config: Config, seed: u64) -> Result<Self, String> {
+    pub fn new(config: Config, routes: &[&'static [Route]], seed: u64) -> Result<Self, String> {
         Ok(Self {
             hasher: KeyHasher::new(&config.key_pepper),
             config,
-            routes: RouteTable::build(api::ALL)?,
+            routes: RouteTable::build(routes)?,
             credentials: CredentialCache::default(),
             gateway: GatewayTable::default(),
             meter: Meter::new(seed),

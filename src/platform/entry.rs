@@ -10,6 +10,7 @@ use super::executor::{JsCall, begin_turn, resume, spawn};
 use super::request::read_request;
 use super::response::to_response;
 use super::{glue, ports};
+use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::serve::serve;
@@ -31,7 +32,7 @@ fn app(env: &JsValue) -> Result<Rc<App>, String> {
         glue::random_bytes(8).copy_to(&mut seed);
         let resume: Box<dyn Fn(u32, u8, JsValue)> = Box::new(resume);
         glue::connect(Closure::wrap(resume).into_js_value());
-        let app = Rc::new(App::new(config, u64::from_le_bytes(seed))?);
+        let app = Rc::new(App::new(config, api::ALL, u64::from_le_bytes(seed))?);
         *slot = Some(Rc::clone(&app));
         Ok(app)
     })

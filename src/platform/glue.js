@@ -90,7 +90,8 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
     resume(id, how, value);
   };
   exchange(signal, method, url, headers, body, stream, maxBytes).then(
-    (answer) => end(RESOLVED, answer),
+    // A stream that begins too late is nobody's.
+    (answer) => (isOpen ? end(RESOLVED, answer) : answer[4]?.cancel().catch(() => {})),
     (error) => end(REJECTED, error === "too_large" ? error : signal?.aborted ? "client_gone" : "broken: " + error),
   );
 }
@@ -104,12 +105,7 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes) {
     return [response.status, type, retryAfter, await readAll(response, statedBytes, maxBytes), null];
   }
   const reader = response.body.getReader();
-  // Once the answer has begun, the signal alone no longer ends it.
-  const leave = () => reader.cancel().catch(() => {});
-  signal?.addEventListener("abort", leave, { once: true });
   const { done, value } = await reader.read();
-  signal?.removeEventListener("abort", leave);
-  if (signal?.aborted) throw "client_gone";
   return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : reader];
 }
 
@@ -150,18 +146,18 @@ const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n\n");
 
 class Pump {
   constructor(signal, reader, writer, tap, stallMs, tickMs, resolve) {
-    Object.assign(this, { signal, reader, writer, tap, stallMs, resolve });
+    Object.assign(this, { reader, writer, tap, stallMs, resolve });
     this.gathered = [];
     this.gatheredBytes = 0;
     this.gatherTimer = 0;
     this.heardAt = this.wroteAt = Date.now();
     this.isWriting = this.isReading = this.isEnded = false;
-    this.leave = () => this.end(CLIENT_GONE);
+    this.onGone = () => this.end(CLIENT_GONE);
     this.onChunk = (chunk) => this.take(chunk);
-    this.onBroken = () => this.end(BROKEN);
+    // The client's signal was handed to the fetch: when the client leaves, the read breaks.
+    this.onBroken = () => this.end(signal?.aborted ? CLIENT_GONE : BROKEN);
     this.onWritten = () => this.written();
     this.onQuiet = () => { this.gatherTimer = 0; if (!this.isWriting) this.flush(); };
-    signal?.addEventListener("abort", this.leave, { once: true });
     this.ticker = setInterval(() => this.tick(), Math.min(tickMs, stallMs));
   }
 
@@ -212,7 +208,7 @@ class Pump {
   write(bytes) {
     this.isWriting = true;
     this.wroteAt = Date.now();
-    this.writer.write(bytes).then(this.onWritten, this.leave);
+    this.writer.write(bytes).then(this.onWritten, this.onGone);
   }
 
   written() {
@@ -237,7 +233,6 @@ class Pump {
     this.isEnded = true;
     clearInterval(this.ticker);
     clearTimeout(this.gatherTimer);
-    this.signal?.removeEventListener("abort", this.leave);
     if (how !== EOF) this.reader.cancel().catch(() => {});
     const last = how === STOPPED ? NOTHING : this.tap.end(how);
     this.tap.free();

@@ -248,7 +248,7 @@ fn build_app(settings: &[(String, String)], seed: u64) -> Rc<App> {
             _ => None,
         }
     });
-    Rc::new(App::new(config.unwrap(), seed).unwrap())
+    Rc::new(App::new(config.unwrap(), guildhall::api::ALL, seed).unwrap())
 }
 
 /// Runs futures at once; their results in the same order.
