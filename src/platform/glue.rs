@@ -11,7 +11,6 @@ extern "C" {
     pub fn read_head(request: &JsValue) -> String;
     pub fn read_body(id: u32, request: &JsValue, max_bytes: u32);
     pub fn drain_body(id: u32, request: &JsValue);
-    #[expect(clippy::too_many_arguments, reason = "one crossing")]
     pub fn send(
         id: u32,
         signal: &JsValue,
@@ -25,7 +24,6 @@ extern "C" {
         tick_ms: u32,
     );
     pub fn respond(status: u16, headers: &str, body: Option<&[u8]>) -> JsValue;
-    #[expect(clippy::too_many_arguments, reason = "one crossing")]
     pub fn relay(
         context: &JsValue,
         signal: &JsValue,

@@ -23,6 +23,12 @@ pub enum Fault {
     After,
 }
 
+impl Fault {
+    fn to_error(self) -> PortError {
+        PortError(format!("test: failed {}", if self == Self::Before { "before" } else { "after" }))
+    }
+}
+
 /// The faults to come, and what was asked of the ports.
 #[derive(Default)]
 pub struct Faults {
@@ -109,11 +115,17 @@ impl Life {
         self.is_over.get()
     }
 
-    async fn wait_ms(&self, ms: u64) {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+    /// What is sent arrives, even if whoever sent it does not live to hear the answer.
+    async fn send<T: 'static>(&self, arrives_in_ms: u64, act: impl FnOnce() -> T + 'static) -> T {
+        let travelling = tokio::task::spawn_local(async move {
+            tokio::time::sleep(Duration::from_millis(arrives_in_ms)).await;
+            act()
+        });
+        let answer = travelling.await.unwrap();
         if self.is_over() {
             std::future::pending::<()>().await;
         }
+        answer
     }
 }
 
@@ -140,15 +152,11 @@ impl Db for TestDb {
     fn run(&self, statements: Vec<Statement>) -> Pending<'_, Result<Vec<RowSet>, PortError>> {
         Box::pin(async move {
             let fault = self.faults.next_of_db();
-            self.life.wait_ms(1 + self.faults.db_extra_ms.get()).await;
-            if fault == Some(Fault::Before) {
-                return Err(PortError("test: failed before".into()));
-            }
-            let sets = self.database.run(&statements)?;
-            if fault == Some(Fault::After) {
-                return Err(PortError("test: failed after".into()));
-            }
-            Ok(sets)
+            let database = Rc::clone(&self.database);
+            let run = move || (fault != Some(Fault::Before)).then(|| database.run(&statements));
+            let sets = self.life.send(1 + self.faults.db_extra_ms.get(), run).await;
+            fault.map_or(Ok(()), Err).map_err(Fault::to_error)?;
+            sets.unwrap()
         })
     }
 }
@@ -164,15 +172,14 @@ impl Objects for TestObjects {
         let name = name.to_owned();
         Box::pin(async move {
             let fault = self.faults.next_of_object(binding);
-            self.life.wait_ms(self.faults.object_ms(binding)).await;
-            if fault == Some(Fault::Before) {
-                return Err(PortError("test: failed before".into()));
-            }
-            let reply = self.objects.call(binding, &name, &command, PausedClock.now_ms());
-            if fault == Some(Fault::After) {
-                return Err(PortError("test: failed after".into()));
-            }
-            reply.map_err(|e| PortError(format!("{e:?}")))
+            let objects = Rc::clone(&self.objects);
+            let run = move || {
+                let is_run = fault != Some(Fault::Before);
+                is_run.then(|| objects.call(binding, &name, &command, PausedClock.now_ms()))
+            };
+            let reply = self.life.send(self.faults.object_ms(binding), run).await;
+            fault.map_or(Ok(()), Err).map_err(Fault::to_error)?;
+            reply.unwrap().map_err(|e| PortError(format!("{e:?}")))
         })
     }
 }

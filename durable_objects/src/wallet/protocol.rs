@@ -183,7 +183,6 @@ pub struct QueuedRecord {
     pub written_off: MicroUsd,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 fn is_nothing(amount: &MicroUsd) -> bool {
     *amount == MicroUsd::ZERO
 }
