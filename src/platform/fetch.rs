@@ -17,9 +17,9 @@ pub struct Outside {
     pub signal: JsValue,
 }
 
-/// The rest of an upstream's stream: the reader, and how long it may be silent.
+/// The rest of an upstream's stream as `glue.js` gave it, and how long it may be silent.
 pub struct StreamHandle {
-    pub reader: JsValue,
+    pub stream: JsValue,
     pub stall_ms: u32,
 }
 
@@ -56,12 +56,12 @@ impl Fetch for Outside {
 fn read_answer(answer: &Array, stall_ms: u32) -> Inbound {
     let text = |at| answer.get(at).as_string().unwrap_or_default();
     let bytes = answer.get(3).unchecked_into::<Uint8Array>().to_vec();
-    let reader = answer.get(4);
+    let stream = answer.get(4);
     let is_stream = text(1).starts_with("text/event-stream");
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an HTTP status")]
     let status = answer.get(0).as_f64().unwrap_or_default() as u16;
-    let body = if !reader.is_null() {
-        let handle = StreamHandle { reader, stall_ms };
+    let body = if !stream.is_null() {
+        let handle = StreamHandle { stream, stall_ms };
         InboundBody::Stream { first: bytes, rest: StreamSource::Handle(Box::new(handle)) }
     } else if is_stream && bytes.is_empty() {
         InboundBody::Stream {

@@ -74,29 +74,32 @@ function toHeaders(text) {
   return headers;
 }
 
-// Sends a request outside. Gives [status, contentType, retryAfter, bytes, reader | null]; throws a word.
+// Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null]; throws a word.
 // The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
 export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs) {
   const due = Date.now() + firstByteMs;
   let isOpen = true;
-  const timer = setInterval(() => {
+  // A stream takes the timer over (see Pump).
+  const watch = { timer: 0, onTick: null };
+  watch.timer = setInterval(() => {
+    if (watch.onTick) return watch.onTick();
     resume(id, OPEN);
     if (Date.now() >= due) end(REJECTED, "timed_out");
   }, Math.min(tickMs, firstByteMs));
   const end = (how, value) => {
     if (!isOpen) return;
     isOpen = false;
-    clearInterval(timer);
+    if (how === REJECTED || !value[4]) clearInterval(watch.timer);
     resume(id, how, value);
   };
-  exchange(signal, method, url, headers, body, stream, maxBytes).then(
+  exchange(signal, method, url, headers, body, stream, maxBytes, watch).then(
     // A stream that begins too late is nobody's.
-    (answer) => (isOpen ? end(RESOLVED, answer) : answer[4]?.cancel().catch(() => {})),
+    (answer) => (isOpen ? end(RESOLVED, answer) : answer[4]?.reader.cancel().catch(() => {})),
     (error) => end(REJECTED, error === "too_large" ? error : signal?.aborted ? "client_gone" : "broken: " + error),
   );
 }
 
-async function exchange(signal, method, url, headers, body, stream, maxBytes) {
+async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
   const response = await fetch(url, { method, headers: toHeaders(headers), body, redirect: "manual", signal });
   const type = response.headers.get("content-type") ?? "";
   const retryAfter = response.headers.get("retry-after") ?? "";
@@ -106,7 +109,7 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes) {
   }
   const reader = response.body.getReader();
   const { done, value } = await reader.read();
-  return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : reader];
+  return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : { reader, watch }];
 }
 
 const NOTHING = new Uint8Array(0);
@@ -116,9 +119,9 @@ export function respond(status, headers, body) {
 }
 
 // Answers with `first`, then with what the tap makes of the upstream's stream.
-export function relay(context, signal, status, headers, first, reader, tap, stallMs, tickMs) {
+export function relay(context, signal, status, headers, first, stream, tap, stallMs) {
   const { readable, writable } = new IdentityTransformStream();
-  context.waitUntil(new Promise((resolve) => new Pump(signal, reader, writable.getWriter(), tap, stallMs, tickMs, resolve).start(first)));
+  context.waitUntil(new Promise((resolve) => new Pump(signal, stream, writable.getWriter(), tap, stallMs, resolve).start(first)));
   return new Response(readable, { status, headers: toHeaders(headers) });
 }
 
@@ -126,8 +129,8 @@ export function relay(context, signal, status, headers, first, reader, tap, stal
 const EOF = 0, BROKEN = 1, STALLED = 2, CLIENT_GONE = 3, STOPPED = 4;
 // A write costs twice a read, and workerd hands over one frame per read even when twenty have arrived. So a frame that
 // comes after a moment of quiet goes out at once, and those that come within one are written together. The moment is a
-// millisecond: real models leave more between two tokens. An isolate that relays floods takes four.
-const GATHER_MS = 1, GATHER_BUSY_MS = 4;
+// millisecond: real models leave more between two tokens. An isolate that relays floods takes eight.
+const GATHER_MS = 1, GATHER_BUSY_MS = 8;
 const WINDOW_MS = 16, BUSY_CHUNKS = 128;
 let gatherMs = GATHER_MS, windowAt = 0, windowChunks = 0;
 
@@ -145,8 +148,8 @@ const KEEP_ALIVE_MS = 10000;
 const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n\n");
 
 class Pump {
-  constructor(signal, reader, writer, tap, stallMs, tickMs, resolve) {
-    Object.assign(this, { reader, writer, tap, stallMs, resolve });
+  constructor(signal, { reader, watch }, writer, tap, stallMs, resolve) {
+    Object.assign(this, { reader, watch, writer, tap, stallMs, resolve });
     this.gathered = [];
     this.gatheredBytes = 0;
     this.gatherTimer = 0;
@@ -158,7 +161,7 @@ class Pump {
     this.onBroken = () => this.end(signal?.aborted ? CLIENT_GONE : BROKEN);
     this.onWritten = () => this.written();
     this.onQuiet = () => { this.gatherTimer = 0; if (!this.isWriting) this.flush(); };
-    this.ticker = setInterval(() => this.tick(), Math.min(tickMs, stallMs));
+    watch.onTick = () => this.tick();
   }
 
   start(first) {
@@ -231,7 +234,7 @@ class Pump {
     if (how === BROKEN || how === STALLED) this.flush();
     if (this.isEnded) return;
     this.isEnded = true;
-    clearInterval(this.ticker);
+    clearInterval(this.watch.timer);
     clearTimeout(this.gatherTimer);
     if (how !== EOF) this.reader.cancel().catch(() => {});
     const last = how === STOPPED ? NOTHING : this.tap.end(how);

@@ -30,10 +30,9 @@ extern "C" {
         status: u16,
         headers: &str,
         first: &[u8],
-        reader: &JsValue,
+        stream: &JsValue,
         tap: Tap,
         stall_ms: u32,
-        tick_ms: u32,
     ) -> JsValue;
     pub fn run_sql(id: u32, env: &JsValue, binding: &str, statements: &str);
     pub fn call_object(id: u32, env: &JsValue, binding: &str, name: &str, command: Uint8Array);

@@ -6,7 +6,7 @@ use super::executor::begin_turn;
 use super::fetch::StreamHandle;
 use super::glue;
 use crate::http::output::{Body, Output};
-use crate::ports::{Flow, StreamEnd, StreamSource, StreamTap, TICK_MS};
+use crate::ports::{Flow, StreamEnd, StreamSource, StreamTap};
 
 /// Turns an answer into a `Response`.
 pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsValue {
@@ -23,17 +23,7 @@ pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsVal
             match handle.downcast::<StreamHandle>() {
                 Ok(handle) => {
                     let tap = Tap { inner: tap, is_stopped: false };
-                    glue::relay(
-                        context,
-                        signal,
-                        status,
-                        &headers,
-                        &first,
-                        &handle.reader,
-                        tap,
-                        handle.stall_ms,
-                        TICK_MS,
-                    )
+                    glue::relay(context, signal, status, &headers, &first, &handle.stream, tap, handle.stall_ms)
                 }
                 // No other handle is ever made.
                 Err(_) => glue::respond(500, "", None),
