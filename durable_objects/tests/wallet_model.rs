@@ -101,6 +101,8 @@ struct Model {
     captured: BTreeMap<(usize, String), i64>,
     records: BTreeSet<(String, String)>,
     filed: BTreeSet<(String, String)>,
+    /// The latest expiry that a holder stated.
+    latest_ms: BTreeMap<(usize, String), i64>,
 }
 
 impl Model {
@@ -113,7 +115,12 @@ impl Model {
                 self.withdrawn.insert((wallet, id.clone()), amount.0);
             }
             (Command::Lease(lease), Reply::Leased(leased)) => {
-                assert!(leased.held <= lease.want || leased.held < lease.least, "{leased:?} for {lease:?}");
+                // One that was overtaken leaves the hold as the later one made it.
+                let latest_ms = self.latest_ms.entry((wallet, lease.id.clone())).or_default();
+                let is_overtaken = lease.expires_at_ms < *latest_ms;
+                *latest_ms = lease.expires_at_ms.max(*latest_ms);
+                let is_as_wanted = leased.held <= lease.want || leased.held < lease.least;
+                assert!(is_as_wanted || is_overtaken, "{leased:?} for {lease:?}");
                 lease.captures.iter().for_each(|capture| self.note_capture(wallet, capture));
             }
             (Command::Capture { capture, .. }, Reply::Captured { .. }) => self.note_capture(wallet, capture),

@@ -221,10 +221,26 @@ fn a_lease_cannot_hold_money_for_long() {
 #[test]
 fn a_lease_that_has_expired_on_arrival_still_charges() {
     let mut wallet = open(100);
-    let (id, captures, expires_at_ms) = ("a".to_owned(), vec![], 9_000);
+    let (id, captures, expires_at_ms) = ("a".to_owned(), vec![], 1_500);
     wallet.ask(Command::Lease(Lease { id, captures, want: usd(50), least: usd(1), expires_at_ms }), 0);
     let late = lease(&mut wallet, "a", vec![charge("1", 5)], 40, 1, 2_000);
     assert_eq!((late.held, late.balance), (usd(0), usd(95)));
+}
+
+#[test]
+fn a_statement_that_was_overtaken_charges_and_leaves_the_hold() {
+    let mut wallet = open(100);
+    let mut state = |captures, want, expires_at_ms| {
+        let lease = Lease { id: "a".to_owned(), captures, want: usd(want), least: usd(0), expires_at_ms };
+        match wallet.ask(Command::Lease(lease), 0) {
+            Reply::Leased(leased) => leased,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(state(vec![], 60, 9_000).held, usd(60));
+    let late = state(vec![charge("1", 5)], 10, 8_000);
+    assert_eq!((late.held, late.balance), (usd(55), usd(95)), "the charge came out of the hold");
+    assert_eq!(state(vec![], 10, 9_001).held, usd(10));
 }
 
 #[test]

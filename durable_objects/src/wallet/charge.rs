@@ -42,7 +42,11 @@ impl WalletMachine {
         }
         let expires_at_ms = expires_at_ms.min(draft.now_ms.saturating_add(LEASE_MAX_MS));
         let want = if expires_at_ms <= draft.now_ms { MicroUsd::ZERO } else { want };
-        self.set_lease(&key, Hold { amount: want, expires_at_ms }, least, draft)?;
+        // Each statement of a holder expires later than the one before it: this one was overtaken on its way.
+        let is_overtaken = self.holds.expires_at_ms(&key).is_some_and(|latest_ms| expires_at_ms < latest_ms);
+        if !is_overtaken {
+            self.set_lease(&key, Hold { amount: want, expires_at_ms }, least, draft)?;
+        }
         let held = self.holds.amount(&key);
         Ok(Reply::Leased(Leased {
             held,

@@ -69,6 +69,11 @@ struct Group {
 }
 
 impl Holds {
+    /// When a holder's hold expires; `None` when it has none.
+    pub fn expires_at_ms(&self, key: &Key) -> Option<i64> {
+        self.holds.get(key).map(|hold| hold.expires_at_ms)
+    }
+
     /// Takes a stored row in. Answers whether it was a hold.
     pub fn load(&mut self, row: &Row) -> Result<bool, MachineError> {
         let Some(key) = Key::parse(&row.key) else {

@@ -140,7 +140,8 @@ pub enum Command {
 /// difference, more reserves what is free up to `want`. When that cannot reach `least`, the hold is left exactly as it
 /// was, its expiry included: whoever gets nothing usable takes nothing, and two callers who wait for each other's
 /// leases cannot starve each other for ever. The caller sees it by [`Leased::held`], and by [`Leased::others_held`]
-/// whether waiting may help. A hold already expired when the command arrives holds nothing.
+/// whether waiting may help. A hold already expired when the command arrives holds nothing. A statement that expires
+/// before the hold that it would change was overtaken on its way: its captures take effect, the hold stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Names the holder: an isolate.
