@@ -79,10 +79,15 @@ function toHeaders(text) {
 export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs) {
   const due = Date.now() + firstByteMs;
   let isOpen = true;
-  // A stream takes the timer over (see Pump).
-  const watch = { timer: 0, onTick: null };
+  // A stream takes the timer over (see Pump); one that nobody relays, because its first chunk was a fault, is let go.
+  const watch = { timer: 0, onTick: null, reader: null };
   watch.timer = setInterval(() => {
     if (watch.onTick) return watch.onTick();
+    if (!isOpen) {
+      clearInterval(watch.timer);
+      watch.reader?.cancel().catch(() => {});
+      return;
+    }
     resume(id, OPEN);
     if (Date.now() >= due) end(REJECTED, "timed_out");
   }, Math.min(tickMs, firstByteMs));
@@ -107,7 +112,7 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes, wa
     const statedBytes = Number(response.headers.get("content-length") ?? -1);
     return [response.status, type, retryAfter, await readAll(response, statedBytes, maxBytes), null];
   }
-  const reader = response.body.getReader();
+  const reader = (watch.reader = response.body.getReader());
   const { done, value } = await reader.read();
   return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : { reader, watch }];
 }

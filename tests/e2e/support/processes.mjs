@@ -3,7 +3,9 @@
 import { execFileSync } from "node:child_process";
 import { createServer } from "node:net";
 
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+import { isAlive, sleep } from "../../../scripts/lib/process.mjs";
+
+export { isAlive, sleep };
 
 /** A port that is free now. */
 export function freePort() {
@@ -27,15 +29,6 @@ export function familyOf(root) {
   const family = all.filter((one) => one.pid === root);
   for (const one of family) family.push(...all.filter((other) => other.parent === one.pid));
   return family;
-}
-
-export function isAlive(pid) {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error.code === "EPERM";
-  }
 }
 
 /** Sends a signal; a process that is gone already is no fault. */
