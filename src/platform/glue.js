@@ -114,7 +114,7 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes, wa
   }
   const reader = (watch.reader = response.body.getReader());
   const { done, value } = await reader.read();
-  return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : { reader, watch }];
+  return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : { body: response.body, reader, watch }];
 }
 
 const NOTHING = new Uint8Array(0);
@@ -134,27 +134,78 @@ export function relay(context, signal, status, headers, first, stream, tap, stal
 const EOF = 0, BROKEN = 1, STALLED = 2, CLIENT_GONE = 3, STOPPED = 4;
 // A write costs twice a read, and workerd hands over one frame per read even when twenty have arrived. So a frame that
 // comes after a moment of quiet goes out at once, and those that come within one are written together. The moment is a
-// millisecond: real models leave more between two tokens. An isolate that relays floods takes eight.
+// millisecond: real models leave more between two tokens. An isolate that relays floods takes eight, and has the runtime
+// do the reading (see Collector).
 const GATHER_MS = 1, GATHER_BUSY_MS = 8;
-const WINDOW_MS = 16, BUSY_CHUNKS = 128;
-let gatherMs = GATHER_MS, windowAt = 0, windowChunks = 0;
+const WINDOW_MS = 16, BUSY_BYTES = 24 << 10;
+let gatherMs = GATHER_MS, windowAt = 0, windowBytes = 0;
 
-function countChunk(now) {
-  windowChunks++;
+function countBytes(now, bytes) {
+  windowBytes += bytes;
   if (now - windowAt < WINDOW_MS) return;
-  gatherMs = windowChunks > BUSY_CHUNKS ? GATHER_BUSY_MS : GATHER_MS;
+  gatherMs = windowBytes > BUSY_BYTES ? GATHER_BUSY_MS : GATHER_MS;
   windowAt = now;
-  windowChunks = 0;
+  windowBytes = 0;
 }
 
 // A slow client stops the reading of the upstream here.
 const GATHERED_MAX_BYTES = 1 << 20;
 const KEEP_ALIVE_MS = 10000;
 const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n\n");
+const COLLECT_BYTES = 8192, TAKE_BYTES = 32768;
+
+// Reads a stream frame by frame without JavaScript: the runtime pumps one branch of a tee into a reader that wants far more
+// than a frame, and the other branch keeps what has come until `read` takes all of it at once.
+class Collector {
+  constructor(body, onOver) {
+    const [kept, pumped] = body.tee();
+    const { readable, writable } = new IdentityTransformStream();
+    this.isOver = false;
+    this.unreadBytes = 0;
+    this.kept = kept.getReader({ mode: "byob" });
+    this.drain = readable.getReader({ mode: "byob" });
+    const over = () => { this.isOver = true; onOver(); };
+    pumped.pipeTo(writable).then(over, over);
+    this.onDrained = ({ done, value }) => {
+      if (done) return;
+      this.unreadBytes += value.byteLength;
+      this.spare = new Uint8Array(value.buffer);
+      if (this.unreadBytes < GATHERED_MAX_BYTES) this.pull();
+    };
+    this.spare = new Uint8Array(COLLECT_BYTES);
+    this.buffer = new Uint8Array(TAKE_BYTES);
+    this.pull();
+  }
+
+  pull() {
+    const buffer = this.spare;
+    this.spare = null;
+    this.drain.readAtLeast(buffer.byteLength, buffer).then(this.onDrained, () => {});
+  }
+
+  // What the last call gave is overwritten by the next.
+  async read() {
+    const answer = await this.kept.read(this.buffer);
+    if (answer.done) return answer;
+    this.buffer = new Uint8Array(answer.value.buffer);
+    this.unreadBytes -= answer.value.byteLength;
+    if (this.spare && this.unreadBytes < GATHERED_MAX_BYTES) this.pull();
+    return answer;
+  }
+
+  async cancel() {
+    await Promise.all([this.kept.cancel(), this.drain.cancel()]);
+  }
+}
 
 class Pump {
-  constructor(signal, { reader, watch }, writer, tap, stallMs, resolve) {
+  constructor(signal, { body, reader, watch }, writer, tap, stallMs, resolve) {
     Object.assign(this, { reader, watch, writer, tap, stallMs, resolve });
+    this.isCollecting = gatherMs === GATHER_BUSY_MS;
+    if (this.isCollecting) {
+      reader.releaseLock();
+      this.reader = new Collector(body, () => this.quicken());
+    }
     this.gathered = [];
     this.gatheredBytes = 0;
     this.gatherTimer = 0;
@@ -165,7 +216,7 @@ class Pump {
     // The client's signal was handed to the fetch: when the client leaves, the read breaks.
     this.onBroken = () => this.end(signal?.aborted ? CLIENT_GONE : BROKEN);
     this.onWritten = () => this.written();
-    this.onQuiet = () => { this.gatherTimer = 0; if (!this.isWriting) this.flush(); };
+    this.onQuiet = () => { this.gatherTimer = 0; this.afterQuiet(); };
     watch.onTick = () => this.tick();
   }
 
@@ -188,11 +239,29 @@ class Pump {
       return;
     }
     this.heardAt = Date.now();
-    countChunk(this.heardAt);
+    countBytes(this.heardAt, value.byteLength);
     this.gathered.push(value);
     this.gatheredBytes += value.byteLength;
+    if (this.isCollecting) {
+      this.flush();
+      if (!this.isEnded && !this.reader.isOver) this.gatherTimer = setTimeout(this.onQuiet, gatherMs);
+      return;
+    }
     this.schedule();
     if (!this.isEnded && this.gatheredBytes < GATHERED_MAX_BYTES) this.read();
+  }
+
+  afterQuiet() {
+    if (this.isWriting || this.isEnded) return;
+    if (!this.isCollecting) this.flush();
+    else if (!this.isReading) this.read();
+  }
+
+  // The upstream has ended: what is collected need not wait.
+  quicken() {
+    if (!this.gatherTimer) return;
+    clearTimeout(this.gatherTimer);
+    this.onQuiet();
   }
 
   // Flushes now after a moment of quiet, else when it is over.
@@ -222,8 +291,8 @@ class Pump {
   written() {
     this.isWriting = false;
     if (this.isEnded) return;
-    this.schedule();
-    if (!this.isEnded && !this.isReading) this.read();
+    if (!this.isCollecting) this.schedule();
+    if (!this.isEnded && !this.isReading && !(this.isCollecting && this.gatherTimer)) this.read();
   }
 
   tick() {
