@@ -11,7 +11,10 @@ use crate::http::route::Route;
 pub const ALL: &[&[Route]] = &[
     identity::accounts::ROUTES,
     identity::provision::ROUTES,
+    models::catalog::ROUTES,
     models::chat::ROUTES,
+    models::discover::ROUTES,
+    models::engine::ROUTES,
     models::list::ROUTES,
     models::models::ROUTES,
     models::providers::ROUTES,

@@ -1,6 +1,7 @@
 //! What model endpoints share: which route a call takes, the attempts, the stream on its way back, the settlement.
 
 pub mod completion;
+pub mod discovery;
 pub mod dispatch;
 pub mod provider;
 pub mod settlement;
