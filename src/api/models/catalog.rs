@@ -66,8 +66,8 @@ pub struct CatalogueModel {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u64>,
     /// What a call costs beyond the rates or instead of them; left out when tokens are all.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    price_note: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price_note: Option<&'static str>,
 }
 
 impl From<CatalogueEntry> for CatalogueModel {
@@ -82,7 +82,7 @@ impl From<CatalogueEntry> for CatalogueModel {
             capabilities: entry.capabilities().collect(),
             context_window: entry.context_window,
             max_output_tokens: Some(entry.max_output_tokens).filter(|tokens| *tokens > 0),
-            price_note: entry.price_note,
+            price_note: Some(entry.price_note).filter(|note| !note.is_empty()),
         }
     }
 }
@@ -126,5 +126,7 @@ async fn read_catalogue(
         };
         Output::bytes("application/json", body)
     };
-    Ok(output.header("etag", etag).header("cache-control", "public, max-age=3600").into())
+    // A shared cache must not give a page of another origin an answer that was made for nobody's.
+    let output = output.header("etag", etag).header("vary", "origin");
+    Ok(output.header("cache-control", "public, max-age=3600").into())
 }

@@ -1,7 +1,10 @@
 //! Model calls.
 
+mod catalog;
 mod chat;
+mod discover;
 mod endings;
+mod engine;
 mod fallback;
 mod forwarding;
 mod hostile;
@@ -11,6 +14,7 @@ mod kit;
 mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
+mod price;
 mod pricing;
 mod provider_health;
 mod providers;
