@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::catalogue::is_native_chat_model;
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{Candidate, Decision, Limits, Mode, TokenBucket, Wish, decide, resolve_alias};
@@ -56,6 +57,8 @@ pub struct Choice {
     pub is_open: bool,
     /// What the decision reckoned with.
     pub expected: TokenUsage,
+    /// What the answer calls its model.
+    pub answers_as: String,
 }
 
 /// Decides for a request.
@@ -75,11 +78,16 @@ pub fn choose(
     let sticky_id = policy.sticky_id.unwrap_or(&cx.request_id);
     let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn)
         .map_err(|error| ApiError::invalid("model", format!("Alias {asked}: {error}")))?;
-    let tier = Mode::parse_tier(resolved.model);
+    let is_known = snapshot.offers.iter().any(|offer| offer.model_id.as_str() == resolved.model);
+    let mut tier = Mode::parse_tier(resolved.model);
+    // A provider's own name of a model that is not registered here means: whatever serves best.
+    let is_native = !is_known && tier.is_none() && is_native_chat_model(resolved.model);
+    if is_native && policy.naming == Naming::Exact {
+        tier = Some(Mode::Auto);
+    }
     let is_any = tier.is_some() || resolved.model == ANY_MODEL;
-    let is_known = || snapshot.offers.iter().any(|offer| offer.model_id.as_str() == resolved.model);
     let is_open = is_any || policy.naming == Naming::Hint;
-    if !is_open && !is_known() {
+    if !is_open && !is_known {
         return Err(ApiError::new(Kind::NotFound, format!("Model not found: {asked}")));
     }
     let is_asked = |offer: &&Rc<Offer>| is_open || offer.model_id.as_str() == resolved.model;
@@ -109,6 +117,7 @@ pub fn choose(
         is_negotiated: resolved.is_alias || resolved.model == ANY_MODEL || !request.names_model(),
         is_open,
         expected,
+        answers_as: if is_native { Mode::Auto.as_str() } else { asked }.to_owned(),
     })
 }
 

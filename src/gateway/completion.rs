@@ -61,7 +61,7 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
     let is_hint = choice.decision.ranked.first().is_some_and(|ranked| ranked.is_hint);
     let call = RunningCall {
-        asked_model: request.model().to_owned(),
+        asked_model: choice.answers_as.clone(),
         // TokenHub's clients read from the answer which model the router took.
         echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
         alias_from: choice.alias_from.clone(),

@@ -2,6 +2,7 @@
 
 pub mod choice;
 pub mod completion;
+pub mod discovery;
 pub mod dispatch;
 pub mod health;
 pub mod ladder;

@@ -38,6 +38,8 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// Where chat completions go.
     pub chat_url: String,
+    /// Where it lists its models, which also tells whether it is up; `None` for the sandbox.
+    pub models_url: Option<String>,
     /// `Bearer …`; `None` when it needs no key.
     pub authorization: Option<String>,
     /// Whether it takes traffic.
@@ -52,8 +54,10 @@ pub struct Offer {
     pub upstream_model: String,
     /// Who serves it.
     pub provider: Rc<Provider>,
-    /// What it costs.
+    /// What it costs; nothing while nobody has said.
     pub price: Price,
+    /// Whether somebody has said what it costs.
+    pub is_priced: bool,
     /// Which version of the price.
     pub price_version: i64,
     /// Preference, 0 to 10.
@@ -79,7 +83,9 @@ pub struct Snapshot {
     version: i64,
     /// Every model, by id.
     pub offers: Vec<Rc<Offer>>,
-    /// How many providers take traffic.
+    /// Every provider that can be used, by id.
+    pub providers: Vec<Rc<Provider>>,
+    /// How many of them take traffic.
     pub adapters: usize,
     /// Names that stand for models.
     pub aliases: HashMap<String, Alias>,
@@ -198,7 +204,7 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
     let aliases = aliases.into_iter().filter_map(|row| read_alias(ports, row)).collect();
     let defaults = defaults.unwrap_or_default();
-    Ok(Snapshot { version, offers, adapters, aliases, defaults, arms: HashMap::new() })
+    Ok(Snapshot { version, offers, providers, adapters, aliases, defaults, arms: HashMap::new() })
 }
 
 fn read_alias(ports: &Ports, row: AliasRow) -> Option<(String, Alias)> {
@@ -227,6 +233,7 @@ fn open_provider(app: &App, ports: &Ports, row: ProviderRow) -> Option<Rc<Provid
     };
     Some(Rc::new(Provider {
         chat_url: format!("{}/v1/chat/completions", row.base_url),
+        models_url: (kind != ProviderKind::Sandbox).then(|| format!("{}/v1/models", row.base_url)),
         authorization: key.map(|key| format!("Bearer {key}")),
         id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
         kind,
@@ -249,6 +256,7 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
             cache_read,
             cache_write: None,
         },
+        is_priced,
         model_id: row.id.parse().ok()?,
         upstream_model: row.upstream_model,
         enabled: row.enabled && is_priced && provider.enabled,

@@ -1,8 +1,11 @@
 //! Model calls.
 
 mod aliases;
+mod catalog;
 mod chat;
+mod discover;
 mod endings;
+mod engine;
 mod fallback;
 mod forwarding;
 mod hostile;
@@ -12,6 +15,7 @@ mod kit;
 mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
+mod price;
 mod pricing;
 mod provider_health;
 mod providers;

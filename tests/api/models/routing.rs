@@ -139,3 +139,22 @@ fn two_models_of_one_provider_are_two_routes() {
         assert_eq!(models, ["strong", "light"]);
     });
 }
+
+#[test]
+fn a_providers_own_name_of_a_model_that_is_not_registered_means_auto() {
+    run(async |app| {
+        let key = with_models(&app, &[("dear", 5, 0.03), ("cheap", 5, 0.01)]).await;
+        for name in ["gpt-4o", "openai/gpt-4o"] {
+            let answer = chat(&app, &key, &hello(name)).send().await.expect(200).json();
+            assert_eq!(answer["model"], "auto", "which model serves is ours to know");
+            assert_eq!(app.upstream.take_called(), ["cheap"]);
+        }
+        // Registered, the name is that model's; and no chat model is no name for a chat.
+        add_model(&app, "gpt-4o", "dear", json!({})).await;
+        assert_eq!(chat(&app, &key, &hello("gpt-4o")).send().await.expect(200).json()["model"], "gpt-4o");
+        assert_eq!(app.upstream.take_called(), ["dear"]);
+        for name in ["text-embedding-3-small", "gpt-4o-of-mine"] {
+            chat(&app, &key, &hello(name)).send().await.expect(404);
+        }
+    });
+}
