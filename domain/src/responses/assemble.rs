@@ -1,16 +1,16 @@
 //! The assembler: pieces of a chat completion in, the Response and the events that build it out.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::calls::{Call, Calls};
+use super::close::{close_item, close_part, write_reasoning_part};
 use super::completion::{CallPiece, Completion, Logprobs, Message, arguments_of, text_of, view_usage};
 use super::echo::Echo;
-use super::events::{ErrorView, Event, EventWriter, FailureError, FailureView, IncompleteView, ResponseView, UsageView};
+use super::events::{
+    ErrorView, Event, EventWriter, FailureError, FailureView, IncompleteView, ResponseView, UsageView,
+};
 use super::items::output_item_id;
-use super::output::{Item, ItemBody, Part, Status, reasoning_view};
+use super::output::{Item, ItemBody, Part, Status};
 use super::tools::Origin;
 use super::{MAX_OUTPUT_BYTES, MAX_OUTPUT_ITEMS};
 use crate::ids::ResponseId;
@@ -99,7 +99,12 @@ impl Assembler {
         }
         for choice in completion.choices.iter().flatten().filter(|choice| choice.index.unwrap_or(0) == 0) {
             if let Some(message) = choice.message.as_ref().or(choice.delta.as_ref()) {
-                self.take_message(message, choice.logprobs.as_ref(), out)?;
+                self.take_texts(message, choice.logprobs.as_ref(), out)?;
+                for (place, piece) in message.tool_calls.iter().flatten().enumerate() {
+                    // A whole message lists its calls; pieces say which call they belong to.
+                    let index = if choice.message.is_some() { Some(place as u64) } else { piece.index };
+                    self.take_call(index, piece, out)?;
+                }
             }
             if let Some(reason) = choice.finish_reason.as_ref().filter(|reason| !reason.is_empty()) {
                 self.finish_reason = Some(reason.clone());
@@ -167,7 +172,7 @@ impl Assembler {
         }
     }
 
-    fn take_message(
+    fn take_texts(
         &mut self,
         message: &Message<'_>,
         logprobs: Option<&Logprobs<'_>>,
@@ -180,11 +185,7 @@ impl Assembler {
         let logprobs = logprobs.and_then(|logprobs| logprobs.content.as_deref()).unwrap_or_default();
         self.take_text(TextKind::Reasoning, &reasoning, &[], out)?;
         self.take_text(TextKind::Output, &text_of(message.content), logprobs, out)?;
-        self.take_text(TextKind::Refusal, &text_of(message.refusal), &[], out)?;
-        for piece in message.tool_calls.iter().flatten() {
-            self.take_call(piece, out)?;
-        }
-        Ok(())
+        self.take_text(TextKind::Refusal, &text_of(message.refusal), &[], out)
     }
 
     fn take_text(
@@ -203,7 +204,8 @@ impl Assembler {
         self.open_part(place, kind, out);
         let Some(item) = self.items.get_mut(place) else { return Ok(()) };
         let logprobs: Vec<Box<RawValue>> = logprobs.iter().map(|entry| (*entry).to_owned()).collect();
-        let event = Event { item_id: Some(&item.id), output_index: Some(place), delta: Some(delta), ..Event::default() };
+        let event =
+            Event { item_id: Some(&item.id), output_index: Some(place), delta: Some(delta), ..Event::default() };
         match &mut item.body {
             ItemBody::Reasoning { text, is_summary: true } => {
                 text.push_str(delta);
@@ -281,12 +283,12 @@ impl Assembler {
         parts.push(part);
     }
 
-    fn take_call(&mut self, piece: &CallPiece<'_>, out: &mut Vec<u8>) -> Result<(), TooLarge> {
+    fn take_call(&mut self, index: Option<u64>, piece: &CallPiece<'_>, out: &mut Vec<u8>) -> Result<(), TooLarge> {
         let function = piece.function.as_ref();
         let (id, name) = (text_of(piece.id), text_of(function.and_then(|function| function.name)));
         let arguments = arguments_of(function.and_then(|function| function.arguments));
         self.count_bytes(arguments.len().saturating_add(id.len()).saturating_add(name.len()))?;
-        let place = self.calls.place_of(piece, &id, &name);
+        let place = self.calls.place_of(index, &id, &name);
         if self.calls.list.len() > self.items_left.saturating_add(self.items.len()) {
             return Err(TooLarge);
         }
@@ -316,7 +318,7 @@ impl Assembler {
         let Call { id, name, early, .. } = std::mem::take(call);
         self.close_text(Status::Completed, out);
         let index = self.items.len();
-        let call_id = if id.is_empty() { output_item_id("call", &self.id, index) } else { id.clone() };
+        let call_id = self.calls.take_id(&id, output_item_id("call", &self.id, index));
         let unknown = || Origin { name: name.clone(), namespace: None, is_custom: false };
         let tool = self.echo.origins.get(&name).cloned().unwrap_or_else(unknown);
         let prefix = if tool.is_custom { "ctc" } else { "fc" };
@@ -332,8 +334,7 @@ impl Assembler {
         text.push_str(delta);
         // A free-form tool's input is wrapped in JSON, and leaves as soon as that is whole.
         if !tool.is_custom && !delta.is_empty() {
-            let event =
-                Event { item_id: Some(id), output_index: Some(place), delta: Some(delta), ..Event::default() };
+            let event = Event { item_id: Some(id), output_index: Some(place), delta: Some(delta), ..Event::default() };
             self.events.write("response.function_call_arguments.delta", &event, out);
         }
     }
@@ -388,97 +389,6 @@ impl Assembler {
         events.write(name, &Event { response: Some(self.view()), ..Event::default() }, out);
         self.events = events;
     }
-}
-
-impl Item {
-    /// Takes a free-form tool's input out of the JSON that it came in.
-    fn settle_input(&mut self) {
-        #[derive(Deserialize)]
-        struct Wrapped<'a> {
-            #[serde(borrow)]
-            input: Cow<'a, str>,
-        }
-        if let ItemBody::Call { tool: Origin { is_custom: true, .. }, text, .. } = &mut self.body
-            && let Ok(wrapped) = serde_json::from_str::<Wrapped<'_>>(text)
-        {
-            // What is not wrapped as told stays as the model wrote it.
-            *text = wrapped.input.into_owned();
-        }
-    }
-}
-
-/// Writes the events that end an item, its status set before.
-fn close_item(events: &mut EventWriter, place: usize, item: &mut Item, out: &mut Vec<u8>) {
-    item.settle_input();
-    let id = item.id.as_str();
-    let event = Event { item_id: Some(id), output_index: Some(place), ..Event::default() };
-    match &item.body {
-        ItemBody::Reasoning { text, is_summary } => {
-            if *is_summary {
-                let event = Event { summary_index: Some(0), text: Some(text), ..event };
-                events.write("response.reasoning_summary_text.done", &event, out);
-            } else {
-                let event = Event { content_index: Some(0), text: Some(text), ..event };
-                events.write("response.reasoning_text.done", &event, out);
-            }
-            write_reasoning_part(events, "done", (id, place), text, *is_summary, out);
-        }
-        ItemBody::Message { parts } => {
-            if let Some(part) = parts.last() {
-                close_part(events, (id, place, parts.len() - 1), part, out);
-            }
-        }
-        ItemBody::Call { tool, text, .. } if tool.is_custom => {
-            let delta =
-                Event { item_id: Some(id), output_index: Some(place), delta: Some(text), ..Event::default() };
-            events.write("response.custom_tool_call_input.delta", &delta, out);
-            events.write("response.custom_tool_call_input.done", &Event { input: Some(text), ..event }, out);
-        }
-        ItemBody::Call { tool, text, .. } => {
-            let event = Event { name: Some(&tool.name), arguments: Some(text), ..event };
-            events.write("response.function_call_arguments.done", &event, out);
-        }
-    }
-    let event = Event { output_index: Some(place), item: Some(item.view()), ..Event::default() };
-    events.write("response.output_item.done", &event, out);
-}
-
-/// Writes the events that end a content part; `at` is its item's id and place and its own place.
-fn close_part(events: &mut EventWriter, at: (&str, usize, usize), part: &Part, out: &mut Vec<u8>) {
-    let (id, place, content) = at;
-    let here =
-        || Event { item_id: Some(id), output_index: Some(place), content_index: Some(content), ..Event::default() };
-    match part {
-        Part::Text { text, logprobs } => {
-            let event = Event { text: Some(text), logprobs: Some(logprobs), ..here() };
-            events.write("response.output_text.done", &event, out);
-        }
-        Part::Refusal { text } => {
-            events.write("response.refusal.done", &Event { refusal: Some(text), ..here() }, out);
-        }
-    }
-    events.write("response.content_part.done", &Event { part: Some(part.view()), ..here() }, out);
-}
-
-/// Writes the event that begins or ends the one part of a reasoning item; `at` is its id and place.
-fn write_reasoning_part(
-    events: &mut EventWriter,
-    step: &str,
-    at: (&str, usize),
-    text: &str,
-    is_summary: bool,
-    out: &mut Vec<u8>,
-) {
-    let (name, summary_index, content_index) = match (is_summary, step) {
-        (true, "added") => ("response.reasoning_summary_part.added", Some(0), None),
-        (true, _) => ("response.reasoning_summary_part.done", Some(0), None),
-        (false, "added") => ("response.content_part.added", None, Some(0)),
-        (false, _) => ("response.content_part.done", None, Some(0)),
-    };
-    let part = Some(reasoning_view(text, is_summary));
-    let event =
-        Event { item_id: Some(at.0), output_index: Some(at.1), content_index, summary_index, part, ..Event::default() };
-    events.write(name, &event, out);
 }
 
 /// The code of a failed Response: one that clients know, or the general one.

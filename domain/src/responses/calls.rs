@@ -1,8 +1,6 @@
 //! Which of an answer's calls a piece of a tool call belongs to.
 
-use std::collections::HashMap;
-
-use super::completion::CallPiece;
+use std::collections::{HashMap, HashSet};
 
 /// A call that is gathered.
 #[derive(Debug, Default)]
@@ -24,12 +22,14 @@ pub(super) struct Call {
 pub(super) struct Calls {
     pub list: Vec<Call>,
     by_index: HashMap<u64, usize>,
+    /// The ids that items have.
+    taken: HashSet<String>,
 }
 
 impl Calls {
-    /// The place of the call that a piece belongs to; a new one if need be.
-    pub(super) fn place_of(&mut self, piece: &CallPiece, id: &str, name: &str) -> usize {
-        let known = match piece.index {
+    /// The place of the call that a piece with this index, id and name belongs to; a new one if need be.
+    pub(super) fn place_of(&mut self, index: Option<u64>, id: &str, name: &str) -> usize {
+        let known = match index {
             Some(index) => self.by_index.get(&index).copied(),
             None => self.list.len().checked_sub(1),
         };
@@ -38,9 +38,17 @@ impl Calls {
             self.list.push(Call::default());
             self.list.len() - 1
         });
-        if let Some(index) = piece.index {
+        if let Some(index) = index {
             self.by_index.insert(index, place);
         }
         place
+    }
+
+    /// The server's id of a call, or `spare` where it gave none or gave it to another call already: results must find
+    /// their call.
+    pub(super) fn take_id(&mut self, id: &str, spare: String) -> String {
+        let id = if id.is_empty() || self.taken.contains(id) { spare } else { id.to_owned() };
+        self.taken.insert(id.clone());
+        id
     }
 }

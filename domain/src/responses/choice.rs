@@ -86,5 +86,7 @@ fn find_tool(choice: &AnyChoice<'_>, tools: &Tools<'_>, param: &str) -> Result<S
     let name = choice.name.as_deref();
     let name = name.ok_or_else(|| InvalidRequest::new(format!("{param}.name"), "is required"))?;
     let found = tools.find(choice.namespace.as_deref(), name);
-    found.map(str::to_owned).ok_or_else(|| InvalidRequest::new(format!("{param}.name"), "must be the name of one of the tools"))
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| InvalidRequest::new(format!("{param}.name"), "must be the name of one of the tools"))
 }

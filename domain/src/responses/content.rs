@@ -80,16 +80,10 @@ fn read_part<'a>(raw: &'a RawValue, param: &str) -> Result<ChatPart<'a>, Invalid
         Some("refusal") => ChatPart::Text { text: member(part.refusal, "refusal")? },
         Some("input_image") => ChatPart::ImageUrl {
             // By `file_id` alone: no files are kept here, so there is nothing to show.
-            image_url: ImageUrl {
-                url: member(part.image_url, "image_url")?,
-                detail: part.detail.map(Cow::Borrowed),
-            },
+            image_url: ImageUrl { url: member(part.image_url, "image_url")?, detail: part.detail.map(Cow::Borrowed) },
         },
         Some("input_file") => ChatPart::File {
-            file: File {
-                file_data: member(part.file_data, "file_data")?,
-                filename: part.filename.map(Cow::Borrowed),
-            },
+            file: File { file_data: member(part.file_data, "file_data")?, filename: part.filename.map(Cow::Borrowed) },
         },
         Some("input_audio") => {
             let audio = part.input_audio;
@@ -124,7 +118,8 @@ impl<'a> Content<'a> {
             Self::Parts(parts) => parts,
             text => return (text, Vec::new()),
         };
-        let (texts, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| matches!(part, ChatPart::Text { .. }));
+        let (texts, others): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|part| matches!(part, ChatPart::Text { .. }));
         let texts: Vec<String> = texts.iter().filter_map(ChatPart::decode_text).collect();
         (Self::Text(texts.join(separator)), others)
     }

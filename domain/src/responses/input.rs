@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::content::{ChatPart, Content, read_content};
 use super::fields::{check_text, parse_object};
-use super::items::{ItemKind, read_kind};
+use super::items::{InputItem, ItemKind};
 use super::tools::Tools;
 use crate::chat::request::InvalidRequest;
 
@@ -112,16 +112,17 @@ impl<'a, 't> Conversation<'a, 't> {
         self.messages.push(plain_message("system", Content::Raw(Cow::Borrowed(text))));
     }
 
-    /// Takes an item; `param` is how a fault names it.
-    pub(super) fn add_item(&mut self, raw: &'a RawValue, param: &str) -> Result<(), InvalidRequest> {
-        match read_kind(raw, param)? {
+    /// Takes an item; references are resolved before.
+    pub(super) fn add_item(&mut self, item: &'a InputItem<'_>) -> Result<(), InvalidRequest> {
+        let (raw, param) = (&*item.raw, item.param.as_str());
+        match item.kind {
             ItemKind::Message => self.add_message(raw, param),
             ItemKind::FunctionCall | ItemKind::CustomToolCall => self.add_call(raw, param),
             ItemKind::CallOutput => self.add_output(raw, param),
             ItemKind::Reasoning => self.add_reasoning(raw, param),
             // Read before all others.
             ItemKind::AdditionalTools => Ok(()),
-            ItemKind::Reference(_) => Err(InvalidRequest::new(format!("{param}.id"), "names no item that is known")),
+            ItemKind::Reference(_) => Err(item.unknown_reference()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Input items: what they are, which of them are only pointed to, and how they are kept.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,6 +23,26 @@ pub(super) enum ItemKind {
     AdditionalTools,
     /// An item of an earlier answer, by its id.
     Reference(String),
+}
+
+/// An item of the input.
+#[derive(Clone, Debug)]
+pub(super) struct InputItem<'a> {
+    pub kind: ItemKind,
+    pub raw: Cow<'a, RawValue>,
+    /// How a fault names it.
+    pub param: String,
+}
+
+impl<'a> InputItem<'a> {
+    fn own(index: usize, raw: Cow<'a, RawValue>) -> Result<Self, InvalidRequest> {
+        let param = format!("input[{index}]");
+        Ok(Self { kind: read_kind(&raw, &param)?, raw, param })
+    }
+
+    pub(super) fn unknown_reference(&self) -> InvalidRequest {
+        InvalidRequest::new(format!("{}.id", self.param), "names no item that is known")
+    }
 }
 
 #[derive(Deserialize)]
@@ -52,7 +73,7 @@ pub(super) fn read_kind(raw: &RawValue, param: &str) -> Result<ItemKind, Invalid
 }
 
 /// Reads `input`: a text is the user's message.
-pub(super) fn read_input<'a>(fields: &Fields<'a>) -> Result<Vec<Cow<'a, RawValue>>, InvalidRequest> {
+pub(super) fn read_input<'a>(fields: &Fields<'a>) -> Result<Vec<InputItem<'a>>, InvalidRequest> {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -62,7 +83,9 @@ pub(super) fn read_input<'a>(fields: &Fields<'a>) -> Result<Vec<Cow<'a, RawValue
     let input = fields.raw("input").ok_or_else(|| InvalidRequest::new("input", "is required"))?;
     if input.get().starts_with('"') {
         let message = Message { r#type: "message", role: "user", content: input };
-        return Ok(serde_json::value::to_raw_value(&message).ok().map(Cow::Owned).into_iter().collect());
+        let raw = serde_json::value::to_raw_value(&message);
+        let raw = raw.map_err(|_| InvalidRequest::new("input", "can't be read"))?;
+        return Ok(vec![InputItem::own(0, Cow::Owned(raw))?]);
     }
     let items: Vec<&'a RawValue> = parse(input, "input", "must be a string or an array of items")?;
     if items.is_empty() {
@@ -71,18 +94,15 @@ pub(super) fn read_input<'a>(fields: &Fields<'a>) -> Result<Vec<Cow<'a, RawValue
     if items.len() > MAX_INPUT_ITEMS {
         return Err(InvalidRequest::new("input", format_args!("must have at most {MAX_INPUT_ITEMS} items")));
     }
-    Ok(items.into_iter().map(Cow::Borrowed).collect())
+    items.into_iter().enumerate().map(|(index, raw)| InputItem::own(index, Cow::Borrowed(raw))).collect()
 }
 
 /// The answers that a request's item references point into, each once.
-pub(super) fn find_references(items: &[Cow<'_, RawValue>]) -> Result<Vec<ResponseId>, InvalidRequest> {
-    let mut found = std::collections::BTreeSet::new();
-    for (index, raw) in items.iter().enumerate() {
-        let param = format!("input[{index}]");
-        if let ItemKind::Reference(id) = read_kind(raw, &param)? {
-            let response = response_of_item(&id)
-                .ok_or_else(|| InvalidRequest::new(format!("{param}.id"), "names no item that is known"))?;
-            found.insert(response);
+pub(super) fn find_references(items: &[InputItem<'_>]) -> Result<Vec<ResponseId>, InvalidRequest> {
+    let mut found = BTreeSet::new();
+    for item in items {
+        if let ItemKind::Reference(id) = &item.kind {
+            found.insert(response_of_item(id).ok_or_else(|| item.unknown_reference())?);
         }
         if found.len() > MAX_TURNS {
             let fault = format_args!("must not refer to items of more than {MAX_TURNS} responses");

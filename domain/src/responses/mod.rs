@@ -10,11 +10,14 @@
 mod assemble;
 mod calls;
 mod choice;
+mod close;
 mod completion;
 mod content;
 mod echo;
 mod events;
 mod fields;
+mod format;
+mod history;
 mod input;
 mod items;
 mod output;

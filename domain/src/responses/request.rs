@@ -1,6 +1,5 @@
 //! A request of the Responses API as a chat completion request.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -9,11 +8,12 @@ use serde_json::value::RawValue;
 use super::choice::{ChatToolChoice, read_tool_choice};
 use super::echo::{Echo, Known};
 use super::fields::{Fields, check_text};
+use super::format::{ResponseFormat, read_format};
+use super::history::{check_chain, join_items, resolve_references, unknown_previous};
 use super::input::{ChatMessage, Conversation};
-use super::items::{ItemKind, find_references, read_input, read_kind};
+use super::items::{InputItem, ItemKind, find_references, read_input};
 use super::stored::StoredTurn;
 use super::tools::{ChatTool, Tools};
-use super::{MAX_INPUT_ITEMS, MAX_TURNS};
 use crate::chat::request::{DEFAULT_MODEL, InvalidRequest};
 use crate::ids::ResponseId;
 
@@ -32,7 +32,7 @@ const REFUSED: [(&str, &str); 4] = [
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     fields: Fields<'a>,
-    items: Vec<Cow<'a, RawValue>>,
+    items: Vec<InputItem<'a>>,
     model: String,
     previous: Option<ResponseId>,
     references: Vec<ResponseId>,
@@ -84,24 +84,6 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// `response_format` of a chat completion.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum ResponseFormat<'r> {
-    JsonObject,
-    JsonSchema { json_schema: JsonSchema<'r> },
-}
-
-#[derive(Serialize)]
-struct JsonSchema<'r> {
-    name: &'r RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'r RawValue>,
-    schema: &'r RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<&'r RawValue>,
-}
-
 impl<'a> Request<'a> {
     /// Reads a request body. `null` is the same as leaving a member out; members that are not known are left out.
     ///
@@ -148,7 +130,7 @@ impl<'a> Request<'a> {
         self.previous
     }
 
-    /// The Responses to whose output items the input points by id, each once, at most [`MAX_TURNS`].
+    /// The Responses to whose output items the input points by id, each once, at most [`super::MAX_TURNS`].
     #[must_use]
     pub fn referenced_response_ids(&self) -> &[ResponseId] {
         &self.references
@@ -157,26 +139,24 @@ impl<'a> Request<'a> {
     /// Puts the request into the house's own format.
     ///
     /// `history` is the chain of turns that ends in [`Request::previous_response_id`], oldest first, empty where there
-    /// is none; at most [`MAX_TURNS`]. `referenced` are the turns of [`Request::referenced_response_ids`], in any
+    /// is none; at most [`super::MAX_TURNS`]. `referenced` are the turns of [`Request::referenced_response_ids`], in any
     /// order. What was not found is left out: the client is told.
     ///
     /// # Errors
     /// [`InvalidRequest`]
     pub fn translate(&self, history: &[StoredTurn], referenced: &[StoredTurn]) -> Result<Translated, InvalidRequest> {
         check_chain(self.previous, history)?;
-        let past = self.past_items(history)?;
-        let items = self.resolve_references(history, referenced)?;
+        let own = resolve_references(&self.items, history.iter().chain(referenced))?;
+        let input = if self.store { own.iter().map(|item| (*item.raw).to_owned()).collect() } else { Vec::new() };
+        let items = join_items(history, own)?;
         let fields = &self.fields;
 
         let mut tools = Tools::default();
         if let Some(list) = fields.raw("tools") {
             tools.read(list, "tools", false)?;
         }
-        let past_items = past.iter().map(|raw| (*raw, "previous_response_id".to_owned()));
-        let own_items = items.iter().enumerate().map(|(index, raw)| (&**raw, format!("input[{index}]")));
-        let all: Vec<(&RawValue, String)> = past_items.chain(own_items).collect();
-        for (raw, param) in &all {
-            read_additional_tools(&mut tools, raw, param)?;
+        for item in items.iter().filter(|item| item.kind == ItemKind::AdditionalTools) {
+            tools.read_additional(&item.raw, &item.param)?;
         }
         let choice = fields.raw("tool_choice").map(|raw| read_tool_choice(raw, &mut tools)).transpose()?.flatten();
 
@@ -184,13 +164,11 @@ impl<'a> Request<'a> {
         if let Some(instructions) = fields.raw_text("instructions")? {
             conversation.add_instructions(instructions);
         }
-        for (raw, param) in &all {
-            conversation.add_item(raw, param)?;
+        for item in &items {
+            conversation.add_item(item)?;
         }
         let messages = conversation.finish();
         let chat_body = self.write_chat_body(&messages, &tools, choice)?;
-        drop(messages);
-        let input = if self.store { items.iter().map(|raw| (*raw).to_owned()).collect() } else { Vec::new() };
         Ok(Translated { chat_body, echo: self.echo(tools)?, input })
     }
 
@@ -225,7 +203,10 @@ impl<'a> Request<'a> {
     }
 
     /// `metadata` is not among them: it is the Response's, and servers take it only for answers that they store.
-    fn passed_members(&self, text: Option<&Fields<'a>>) -> Result<BTreeMap<&'static str, &'a RawValue>, InvalidRequest> {
+    fn passed_members(
+        &self,
+        text: Option<&Fields<'a>>,
+    ) -> Result<BTreeMap<&'static str, &'a RawValue>, InvalidRequest> {
         let fields = &self.fields;
         let mut passed = BTreeMap::new();
         let mut pass = |name: &'static str, value: Option<&'a RawValue>| {
@@ -251,7 +232,7 @@ impl<'a> Request<'a> {
     }
 
     fn echo(&self, tools: Tools<'_>) -> Result<Echo, InvalidRequest> {
-        fields_object(&self.fields, "metadata")?;
+        self.fields.object("metadata")?;
         let known = Known {
             model: self.model.clone(),
             max_output_tokens: self.max_output_tokens()?,
@@ -262,52 +243,6 @@ impl<'a> Request<'a> {
             origins: tools.into_origins(),
         };
         Echo::new(&self.fields, known)
-    }
-
-    /// The items of the turns before this one, in order.
-    fn past_items<'h>(&self, history: &'h [StoredTurn]) -> Result<Vec<&'h RawValue>, InvalidRequest> {
-        let mut items: Vec<&RawValue> = Vec::new();
-        for turn in history {
-            items.extend(turn.input.iter().map(|raw| &**raw));
-            items.extend(turn.output()?);
-        }
-        if items.len() + self.items.len() > MAX_INPUT_ITEMS {
-            let fault = format_args!("leads to a conversation of over {MAX_INPUT_ITEMS} items");
-            return Err(InvalidRequest::new("previous_response_id", fault));
-        }
-        Ok(items)
-    }
-
-    /// The input, each reference replaced by the item that it names.
-    fn resolve_references<'r>(
-        &'r self,
-        history: &'r [StoredTurn],
-        referenced: &'r [StoredTurn],
-    ) -> Result<Vec<&'r RawValue>, InvalidRequest> {
-        #[derive(serde::Deserialize)]
-        struct Named {
-            id: String,
-        }
-        if self.references.is_empty() {
-            return Ok(self.items.iter().map(|raw| &**raw).collect());
-        }
-        let mut known: BTreeMap<String, &RawValue> = BTreeMap::new();
-        for turn in history.iter().chain(referenced) {
-            for raw in turn.output()? {
-                if let Ok(Named { id }) = serde_json::from_str(raw.get()) {
-                    known.insert(id, raw);
-                }
-            }
-        }
-        let items = self.items.iter().enumerate().map(|(index, raw)| {
-            match read_kind(raw, &format!("input[{index}]"))? {
-                ItemKind::Reference(id) => known.get(&id).copied().ok_or_else(|| {
-                    InvalidRequest::new(format!("input[{index}].id"), "names no item that is known")
-                }),
-                _ => Ok(&**raw),
-            }
-        });
-        items.collect()
     }
 
     fn max_output_tokens(&self) -> Result<Option<u64>, InvalidRequest> {
@@ -351,63 +286,4 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), InvalidRequest> {
 
 fn read_bool(fields: &Fields<'_>, name: &str) -> Result<Option<bool>, InvalidRequest> {
     fields.parse(name, "must be true or false")
-}
-
-fn fields_object(fields: &Fields<'_>, name: &str) -> Result<(), InvalidRequest> {
-    fields.object(name).map(|_| ())
-}
-
-fn unknown_previous() -> InvalidRequest {
-    InvalidRequest::new("previous_response_id", "names no response that is stored")
-}
-
-/// Makes sure that the turns are the ones asked for, each the one before the next.
-fn check_chain(previous: Option<ResponseId>, history: &[StoredTurn]) -> Result<(), InvalidRequest> {
-    if history.len() > MAX_TURNS {
-        let fault = format_args!("leads to a conversation of over {MAX_TURNS} turns");
-        return Err(InvalidRequest::new("previous_response_id", fault));
-    }
-    let mut wanted = previous;
-    for turn in history.iter().rev() {
-        if wanted != Some(turn.id) {
-            return Err(unknown_previous());
-        }
-        wanted = turn.previous;
-    }
-    if wanted.is_some() { Err(unknown_previous()) } else { Ok(()) }
-}
-
-fn read_additional_tools<'a>(tools: &mut Tools<'a>, raw: &'a RawValue, param: &str) -> Result<(), InvalidRequest> {
-    if read_kind(raw, param)? != ItemKind::AdditionalTools {
-        return Ok(());
-    }
-    let item: Fields<'a> = super::fields::parse_object(raw, param)?;
-    match item.raw("tools") {
-        Some(list) => tools.read(list, &format!("{param}.tools"), true),
-        None => Err(InvalidRequest::new(format!("{param}.tools"), "is required")),
-    }
-}
-
-/// `text.format` as `response_format`; plain text is what servers give unasked.
-fn read_format<'a>(text: &Fields<'a>) -> Result<Option<ResponseFormat<'a>>, InvalidRequest> {
-    let Some(format) = text.object("format").map_err(|_| InvalidRequest::new("text.format", "must be an object"))? else {
-        return Ok(None);
-    };
-    let member = |name: &str| {
-        let value = format.raw(name);
-        value.ok_or_else(|| InvalidRequest::new(format!("text.format.{name}"), "is required"))
-    };
-    match format.text("type").ok().flatten().as_deref() {
-        Some("text") => Ok(None),
-        Some("json_object") => Ok(Some(ResponseFormat::JsonObject)),
-        Some("json_schema") => Ok(Some(ResponseFormat::JsonSchema {
-            json_schema: JsonSchema {
-                name: member("name")?,
-                description: format.raw("description"),
-                schema: member("schema")?,
-                strict: format.raw("strict"),
-            },
-        })),
-        _ => Err(InvalidRequest::new("text.format.type", "must be one of text, json_object, json_schema")),
-    }
 }

@@ -1,16 +1,19 @@
 //! A chat completion stream as the events of a Response.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::assemble::Assembler;
 use super::completion::{Completion, text_of};
 use super::echo::Echo;
 use crate::chat::stream::StreamEnd;
 use crate::ids::ResponseId;
-use serde_json::value::RawValue;
 
 /// Longest line that is waited for: one of the rewriter's, its model name changed.
 pub const MAX_LINE_BYTES: usize = crate::chat::stream::MAX_LINE_BYTES + 64 * 1024;
+
+const DONE: &[u8] = b"[DONE]";
 
 /// What becomes of a stream whose upstream breaks its own format.
 const BAD_CHUNK: &str = "The model's provider sent a chunk that can't be read.";
@@ -77,8 +80,11 @@ impl ChatToResponsesStream {
         if self.has_ended {
             return;
         }
+        // A last line that lacks only its end still counts; half an object does not.
         let line = std::mem::take(&mut self.partial);
-        self.take_line(&line, out);
+        if data_of(&line).is_some_and(|data| data == DONE || serde_json::from_slice::<IgnoredAny>(data).is_ok()) {
+            self.take_line(&line, out);
+        }
         if !self.has_ended {
             let (code, message) = match end {
                 StreamEnd::Eof => ("upstream_incomplete", CUT_OFF),
@@ -112,8 +118,8 @@ impl ChatToResponsesStream {
             out.extend_from_slice(b":\n\n");
             return;
         }
-        let Some(data) = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii) else { return };
-        if data == b"[DONE]" {
+        let Some(data) = data_of(line) else { return };
+        if data == DONE {
             self.has_ended = true;
             self.assembler.end(out);
         } else if data.starts_with(b"{") {
@@ -156,4 +162,9 @@ impl ChatToResponsesStream {
         self.partial = Vec::new();
         self.assembler.fail(code, message, out);
     }
+}
+
+/// The value of a `data` line; `None` for other lines.
+fn data_of(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"data:").map(<[u8]>::trim_ascii)
 }

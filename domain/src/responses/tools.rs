@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::fields::{parse, parse_object};
+use super::fields::{Fields, parse, parse_object};
 use crate::chat::request::{InvalidRequest, MAX_TOOLS};
 
 /// Longest function name that servers take, in bytes.
@@ -99,6 +99,15 @@ impl<'a> Tools<'a> {
         Ok(())
     }
 
+    /// Takes the tools of an item of the input; they may declare others anew.
+    pub(super) fn read_additional(&mut self, raw: &'a RawValue, param: &str) -> Result<(), InvalidRequest> {
+        let item: Fields<'a> = parse_object(raw, param)?;
+        match item.raw("tools") {
+            Some(list) => self.read(list, &format!("{param}.tools"), true),
+            None => Err(InvalidRequest::new(format!("{param}.tools"), "is required")),
+        }
+    }
+
     fn add(
         &mut self,
         tool: AnyTool<'a>,
@@ -111,7 +120,9 @@ impl<'a> Tools<'a> {
             "custom" => true,
             other => {
                 let other: String = other.chars().take(64).collect();
-                let fault = format_args!("{other:?} is not supported: only function, custom and namespace tools, which the client runs, are");
+                let fault = format_args!(
+                    "{other:?} is not supported: only function, custom and namespace tools, which the client runs, are"
+                );
                 return Err(InvalidRequest::new(format!("{param}.type"), fault));
             }
         };
@@ -124,7 +135,10 @@ impl<'a> Tools<'a> {
             return Err(InvalidRequest::new(format!("{param}.name"), "is the name of another tool already"));
         }
         if known.is_none() && self.tools.len() == MAX_TOOLS {
-            return Err(InvalidRequest::new(param, format_args!("is one too many: at most {MAX_TOOLS} tools are taken")));
+            return Err(InvalidRequest::new(
+                param,
+                format_args!("is one too many: at most {MAX_TOOLS} tools are taken"),
+            ));
         }
         let flat = || self.find_free_name(&flatten_name(namespace, &tool.name), namespace.is_some());
         let name = known.unwrap_or_else(flat);
