@@ -14,6 +14,7 @@ pub mod json;
 pub mod money;
 pub mod outbound;
 pub mod pricing;
+pub mod responses;
 pub mod routing;
 pub mod sandbox;
 pub mod seal;
