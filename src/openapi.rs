@@ -10,7 +10,7 @@ use crate::api;
 use crate::app::Cx;
 use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query, Raw, RawJson};
-use crate::http::output::{Output, Reply};
+use crate::http::output::{NoStore, Output, Reply};
 use crate::http::route::{Access, Method, Route};
 
 /// What a handler takes and gives.
@@ -89,6 +89,12 @@ impl<T: JsonSchema> Describe for RawJson<T> {
 impl<T: JsonSchema> Describe for Reply<T> {
     fn describe(operation: &mut Operation) {
         operation.reply = Some(operation.generator.subschema_for::<T>().to_value());
+    }
+}
+
+impl<T: JsonSchema> Describe for NoStore<T> {
+    fn describe(operation: &mut Operation) {
+        Reply::<T>::describe(operation);
     }
 }
 

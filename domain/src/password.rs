@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn everything_counts() {
-        let key = |password: &str, salt: u8, text: &str| *derive_key(password, &[salt; SALT_BYTES], cost(text)).unwrap();
+        let key =
+            |password: &str, salt: u8, text: &str| *derive_key(password, &[salt; SALT_BYTES], cost(text)).unwrap();
         let one = key("password", 1, "m=8,t=1,p=1");
         assert_eq!(one, key("password", 1, "m=8,t=1,p=1"));
         for other in [

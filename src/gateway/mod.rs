@@ -2,6 +2,7 @@
 
 pub mod completion;
 pub mod dispatch;
+pub mod keys;
 pub mod provider;
 pub mod settlement;
 pub mod table;

@@ -39,9 +39,3 @@ impl ProviderKind {
         }
     }
 }
-
-/// What a provider's sealed key is bound to.
-#[must_use]
-pub fn key_context(provider_id: &str) -> String {
-    format!("provider:{provider_id}:api_key")
-}

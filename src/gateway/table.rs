@@ -1,8 +1,8 @@
 //! Providers and models as an isolate knows them, and the providers' health.
 //!
 //! The table is read from the database and kept. Up to [`FRESH_MS`] it is used as it is; up to [`STALE_MS`] it is used
-//! while its version (one row) is compared in the background; so a busy isolate never waits for it. Opened provider
-//! keys live in it: no longer than [`STALE_MS`] past the last request's check.
+//! while its version (one row) is compared in the background; so a busy isolate never waits for it. Open provider keys
+//! live in it as long as `keys.rs` allows.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,13 +13,16 @@ use guildhall_domain::money::Rate;
 use guildhall_domain::pricing::Price;
 use guildhall_domain::routing::ProviderHealth;
 use guildhall_domain::seal;
+use guildhall_domain::secret::SecretText;
 
-use super::provider::{ProviderKind, key_context};
+use super::keys::ProviderKeys;
+use super::provider::ProviderKind;
 use crate::app::App;
 use crate::ports::{PortError, Ports};
 use crate::store::models::models::{ModelRow, find_routing_version, list_models};
 use crate::store::models::providers::{ProviderRow, list_providers};
 use crate::store::statement::run_three;
+use crate::vault::name_provider_key;
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 10_000;
@@ -79,6 +82,7 @@ pub struct Snapshot {
     pub offers: Vec<Rc<Offer>>,
     /// How many providers take traffic.
     pub adapters: usize,
+    keys: ProviderKeys,
 }
 
 /// The table of an isolate.
@@ -131,13 +135,14 @@ pub async fn read_snapshot(app: &Rc<App>, ports: &Rc<Ports>) -> Result<Rc<Snapsh
     }
 }
 
-/// Compares the version, and reads the table anew when it differs.
+/// Compares the version and the keys, and reads the table anew when they differ.
 async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
     let table = &app.gateway;
     let known = table.snapshot.borrow().clone();
     if let Some(snapshot) = known {
         let version = find_routing_version().run(&*ports.db).await?;
-        if version.is_some_and(|v| v.version == snapshot.version) {
+        let is_current = version.is_some_and(|v| v.version == snapshot.version);
+        if is_current && snapshot.keys.are_current(app, ports).await {
             table.checked_ms.set(ports.clock.now_ms());
             return Ok(snapshot);
         }
@@ -155,37 +160,41 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     let (version, providers, models) =
         run_three(&*ports.db, find_routing_version(), list_providers(ROWS_MAX, 0), list_models(ROWS_MAX, 0)).await?;
     let version = version.map_or(0, |v| v.version);
-    let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, row)).collect();
+    let keys =
+        ProviderKeys::read(app, ports, providers.iter().filter(|row| row.is_in_vault()).map(|row| &*row.id)).await;
+    let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, &keys, row)).collect();
     let offers = models.into_iter().filter_map(|row| {
         let provider = providers.iter().find(|provider| provider.id.as_str() == row.provider_id)?;
         to_offer(row, Rc::clone(provider))
     });
     let offers = offers.collect();
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
-    Ok(Snapshot { version, offers, adapters })
+    Ok(Snapshot { version, offers, adapters, keys })
 }
 
-/// A provider that cannot be used (its kind is refused here, its key does not open) is left out and logged.
-fn open_provider(app: &App, ports: &Ports, row: ProviderRow) -> Option<Rc<Provider>> {
+/// A provider of a kind that is refused here is left out, one whose key cannot be had takes no traffic; both are logged.
+fn open_provider(app: &App, ports: &Ports, keys: &ProviderKeys, row: ProviderRow) -> Option<Rc<Provider>> {
     let refuse = |why: &str| ports.background.log(&format!("provider {}: {why}", row.id));
     let kind = ProviderKind::parse(&row.r#type, app.config.mode).map_err(|text| refuse(&text)).ok()?;
-    let key = match &row.sealed_key {
-        None => None,
-        Some(sealed) => match seal::open(&app.config.seal_key, &key_context(&row.id), sealed) {
-            Ok(key) => Some(key),
-            Err(error) => {
-                refuse(&error.to_string());
-                return None;
-            }
-        },
-    };
+    let key = find_key(app, keys, &row).map_err(|why| refuse(&why));
     Some(Rc::new(Provider {
         chat_url: format!("{}/v1/chat/completions", row.base_url),
-        authorization: key.map(|key| format!("Bearer {key}")),
+        enabled: row.enabled && key.is_ok(),
+        authorization: key.ok().flatten().map(|key| format!("Bearer {}", key.expose())),
         id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
         kind,
-        enabled: row.enabled,
     }))
+}
+
+/// The key of a provider, if it needs one; else why it cannot be had. A key from before the vault stands in the row.
+fn find_key(app: &App, keys: &ProviderKeys, row: &ProviderRow) -> Result<Option<SecretText>, String> {
+    match &row.sealed_key {
+        Some(sealed) => seal::open_text(&app.config.seal_key, &name_provider_key(&row.id), sealed)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        None if row.is_in_vault() => keys.get(&row.id).cloned().map(Some).map_err(str::to_owned),
+        None => Ok(None),
+    }
 }
 
 fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {

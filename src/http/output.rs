@@ -76,6 +76,9 @@ impl Output {
 /// A typed JSON answer: `OpenAPI` knows its shape.
 pub struct Reply<T>(pub T);
 
+/// [`Reply`] that nobody on the way may keep.
+pub struct NoStore<T>(pub T);
+
 /// What a handler may return.
 pub trait IntoOutput {
     /// Converts.
@@ -91,5 +94,11 @@ impl IntoOutput for Output {
 impl<T: Serialize> IntoOutput for Reply<T> {
     fn into_output(self) -> Output {
         Output::json(&self.0)
+    }
+}
+
+impl<T: Serialize> IntoOutput for NoStore<T> {
+    fn into_output(self) -> Output {
+        Output::json(&self.0).header("cache-control", "no-store")
     }
 }
