@@ -165,3 +165,19 @@ fn a_vault_that_does_not_answer_is_an_error_without_a_cause() {
         assert!(!app.log.borrow().join("\n").contains(PASSWORD));
     });
 }
+
+/// A stored digest that anybody can compute would be a way round the vault's slow derivation.
+#[test]
+fn a_repeated_unlock_leaves_nothing_to_guess_by() {
+    use sha2::{Digest, Sha256};
+    run_by_hand(async |app| {
+        let body = json!({ "admin_password": PASSWORD }).to_string();
+        let call = || app.admin("POST", "/admin/v1/vault/unlock").idempotency_key("k").body(&body).send();
+        assert_eq!(call().await.expect(200).header("idempotency-replay"), None);
+        assert_eq!(call().await.expect(200).header("idempotency-replay"), Some("true"));
+        let stored = app.objects.dump();
+        for guessable in [body.clone(), PASSWORD.to_owned(), format!("POST /admin/v1/vault/unlock?\n{body}")] {
+            assert!(!stored.contains(&format!("{:x}", Sha256::digest(&guessable))), "{stored}");
+        }
+    });
+}
