@@ -14,6 +14,7 @@ use crate::http::table::RouteTable;
 use crate::meter::limit::Admission;
 use crate::meter::{Meter, money};
 use crate::ports::Ports;
+use crate::vault::Door;
 
 /// One isolate: settings, the route table, and caches. No handle of the platform is kept here.
 pub struct App {
@@ -29,6 +30,8 @@ pub struct App {
     pub gateway: GatewayTable,
     /// Leases of limits and money.
     pub meter: Meter,
+    /// What it knows of the vault.
+    pub vault: Door,
     /// Unlike that of any other isolate; the first half of request ids.
     seed: u64,
     requests: Cell<u64>,
@@ -47,6 +50,7 @@ impl App {
             credentials: CredentialCache::default(),
             gateway: GatewayTable::default(),
             meter: Meter::new(seed),
+            vault: Door::default(),
             seed,
             requests: Cell::new(0),
         })

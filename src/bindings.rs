@@ -20,8 +20,12 @@ pub const STALL_MS: &str = "STALL_MS";
 pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
 /// Secret: the pepper of stored key hashes.
 pub const KEY_PEPPER: &str = "KEY_PEPPER";
-/// Secret: 32 bytes in hex that seal provider keys at rest.
+/// Secret: 32 bytes in hex. Opens the provider keys that were stored before there was a vault.
 pub const SEAL_KEY: &str = "SEAL_KEY";
+/// Secret: opens the vault whenever it is needed. Without it, somebody unlocks the vault by hand.
+pub const VAULT_PASSWORD: &str = "VAULT_PASSWORD";
+/// Variable: what a guess of the vault's password costs, as `m=<KiB>,t=<passes>,p=<lanes>` of Argon2id.
+pub const VAULT_KDF: &str = "VAULT_KDF";
 
 /// Every variable and secret, for the configuration reader and its test.
 pub const SETTINGS: &[&str] = &[
@@ -34,4 +38,6 @@ pub const SETTINGS: &[&str] = &[
     ADMIN_TOKEN,
     KEY_PEPPER,
     SEAL_KEY,
+    VAULT_PASSWORD,
+    VAULT_KDF,
 ];

@@ -1,7 +1,10 @@
 //! The settings of a deployment, read once per isolate.
 
+use durable_objects::vault::protocol::{PASSWORD_MAX_BYTES, PASSWORD_MIN_BYTES};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::outbound::OutboundPolicy;
+use guildhall_domain::password::KdfCost;
+use guildhall_domain::secret::SecretText;
 
 use crate::bindings;
 
@@ -33,8 +36,12 @@ pub struct Config {
     pub admin_token: String,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
-    /// Seals provider keys at rest.
+    /// Opens the provider keys that were stored before there was a vault.
     pub seal_key: [u8; 32],
+    /// Opens the vault without a person.
+    pub vault_password: Option<SecretText>,
+    /// What deriving a key from the vault's next password costs.
+    pub vault_kdf: KdfCost,
 }
 
 impl Config {
@@ -68,6 +75,8 @@ impl Config {
             key_pepper: read_secret(&get, bindings::KEY_PEPPER)?.into_bytes(),
             seal_key: read_hex_key(&read_secret(&get, bindings::SEAL_KEY)?)
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
+            vault_password: read_vault_password(&get)?,
+            vault_kdf: read_vault_kdf(&get, mode)?,
         })
     }
 }
@@ -76,6 +85,28 @@ fn read_secret(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Stri
     get(name)
         .filter(|value| value.len() >= 16)
         .ok_or_else(|| format!("the secret {name} is missing or shorter than 16"))
+}
+
+fn read_vault_password(get: &impl Fn(&str) -> Option<String>) -> Result<Option<SecretText>, String> {
+    let Some(password) = get(bindings::VAULT_PASSWORD).filter(|password| !password.is_empty()) else {
+        return Ok(None);
+    };
+    if (PASSWORD_MIN_BYTES..=PASSWORD_MAX_BYTES).contains(&password.len()) {
+        return Ok(Some(password.into()));
+    }
+    Err(format!("{} must have {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} bytes", bindings::VAULT_PASSWORD))
+}
+
+/// Cheap guesses are for tests: live mode takes no less than the standard.
+fn read_vault_kdf(get: &impl Fn(&str) -> Option<String>, mode: Mode) -> Result<KdfCost, String> {
+    let Some(text) = get(bindings::VAULT_KDF) else {
+        return Ok(KdfCost::STANDARD);
+    };
+    let cost: KdfCost = text.parse().map_err(|error| format!("{}: {error}", bindings::VAULT_KDF))?;
+    if mode == Mode::Live && !cost.is_enough() {
+        return Err(format!("{} must be at least {} in live mode", bindings::VAULT_KDF, KdfCost::STANDARD));
+    }
+    Ok(cost)
 }
 
 fn read_hex_key(text: &str) -> Option<[u8; 32]> {
@@ -115,6 +146,17 @@ mod tests {
     }
 
     #[test]
+    fn the_vault_may_be_cheap_in_the_sandbox_only() {
+        let quick = ("VAULT_KDF", "m=8,t=1,p=1");
+        assert_eq!(Config::read(setting(&[quick])).unwrap().vault_kdf.to_string(), quick.1);
+        assert!(Config::read(setting(&[("MODE", "live"), quick])).err().unwrap().contains("VAULT_KDF"));
+        let live = Config::read(setting(&[("MODE", "live"), ("VAULT_KDF", "m=32768,t=3,p=1")])).unwrap();
+        assert_eq!(live.vault_kdf.to_string(), "m=32768,t=3,p=1");
+        let default = Config::read(setting(&[("MODE", "live")])).unwrap();
+        assert_eq!((default.vault_kdf, default.vault_password), (KdfCost::STANDARD, None));
+    }
+
+    #[test]
     fn a_missing_or_malformed_setting_is_named() {
         for (name, value) in [
             ("MODE", "prod"),
@@ -123,6 +165,8 @@ mod tests {
             ("SEAL_KEY", "zz"),
             ("STALL_MS", "soon"),
             ("FREE_BALANCE_USD", "1.1234567"),
+            ("VAULT_PASSWORD", "seven b"),
+            ("VAULT_KDF", "m=1,t=1,p=1"),
         ] {
             let error = Config::read(setting(&[(name, value)])).err().unwrap();
             assert!(error.contains(name), "{error}");

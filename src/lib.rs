@@ -10,6 +10,7 @@
 //! | [`api`] | the handlers, one file per resource, each with its `routes!` list |
 //! | [`gateway`] | what model endpoints share: the routing table, attempts, streams, settlement |
 //! | [`meter`] | leases: how an isolate spends limits and money without a hop per request |
+//! | [`vault`] | asks the vault for secrets, and opens it where the deployment may |
 //! | [`store`] | SQL, one `queries!` list per table family |
 //! | [`jobs`] | queue consumers |
 //! | [`ports`] | what all of them need from outside, as traits |
@@ -31,6 +32,7 @@ pub mod openapi;
 mod platform;
 pub mod ports;
 pub mod store;
+pub mod vault;
 
 // The object classes are exported by their own crate; without this line the linker drops them silently.
 #[cfg(target_arch = "wasm32")]

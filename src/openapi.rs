@@ -10,7 +10,7 @@ use crate::api;
 use crate::app::Cx;
 use crate::http::error::ApiError;
 use crate::http::input::{IfNoneMatch, Json, Path, Query, Raw, RawJson};
-use crate::http::output::{Output, RawReply, Reply};
+use crate::http::output::{NoStore, Output, RawReply, Reply};
 use crate::http::route::{Access, Method, Route};
 
 /// What a handler takes and gives.
@@ -105,6 +105,12 @@ impl<T: JsonSchema> Describe for Reply<T> {
 }
 
 impl<T: JsonSchema> Describe for RawReply<T> {
+    fn describe(operation: &mut Operation) {
+        Reply::<T>::describe(operation);
+    }
+}
+
+impl<T: JsonSchema> Describe for NoStore<T> {
     fn describe(operation: &mut Operation) {
         Reply::<T>::describe(operation);
     }

@@ -4,6 +4,7 @@ use durable_objects::idempotency::protocol::Idempotency;
 use durable_objects::protocol::Protocol;
 use durable_objects::provider_health::protocol::ProviderHealth;
 use durable_objects::rate_limiter::protocol::RateLimiter;
+use durable_objects::vault::protocol::Vault;
 use durable_objects::wallet::protocol::Wallet;
 use guildhall::bindings;
 use toml::Value;
@@ -23,7 +24,8 @@ fn names<'v>(list: &'v Value, field: &str) -> Vec<&'v str> {
 fn the_objects_are_bound() {
     let config = wrangler();
     let bound = &config["durable_objects"]["bindings"];
-    let mut expected = [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING, ProviderHealth::BINDING];
+    let mut expected =
+        [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING, ProviderHealth::BINDING, Vault::BINDING];
     expected.sort_unstable();
     assert_eq!(names(bound, "name"), expected);
     let classes = names(bound, "class_name");
@@ -64,7 +66,7 @@ fn every_variable_is_read_by_the_code() {
 #[test]
 fn no_secret_is_committed() {
     let config = wrangler();
-    for secret in [bindings::ADMIN_TOKEN, bindings::KEY_PEPPER, bindings::SEAL_KEY] {
+    for secret in [bindings::ADMIN_TOKEN, bindings::KEY_PEPPER, bindings::SEAL_KEY, bindings::VAULT_PASSWORD] {
         assert!(config["vars"].get(secret).is_none(), "{secret} is a secret, not a variable");
     }
 }

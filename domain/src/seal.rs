@@ -1,4 +1,4 @@
-//! Secrets at rest: provider keys sealed with AES-256-GCM.
+//! Secrets at rest, sealed with AES-256-GCM.
 //!
 //! Stored text: `v1.` and the URL-safe base64 (no padding) of nonce (12 bytes), ciphertext and tag
 //! (16 bytes). The context is authenticated and not stored: a sealed text moved to another row does
@@ -8,9 +8,11 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::fmt;
+use zeroize::Zeroizing;
+
+use crate::secret::SecretText;
 
 const VERSION: &str = "v1.";
-/// Length of a nonce.
 /// Random bytes that each sealing needs, never used twice under a key.
 pub const NONCE_BYTES: usize = 12;
 /// Longest secret that is sealed; also keeps the cipher far from its limit.
@@ -46,11 +48,11 @@ impl std::error::Error for SealError {}
 ///
 /// # Errors
 /// [`SealError::TooLong`].
-pub fn seal(key: &[u8; 32], nonce: [u8; NONCE_BYTES], context: &str, plaintext: &str) -> Result<String, SealError> {
+pub fn seal(key: &[u8; 32], nonce: [u8; NONCE_BYTES], context: &str, plaintext: &[u8]) -> Result<String, SealError> {
     if plaintext.len() > MAX_PLAINTEXT_BYTES {
         return Err(SealError::TooLong);
     }
-    let payload = Payload { msg: plaintext.as_bytes(), aad: context.as_bytes() };
+    let payload = Payload { msg: plaintext, aad: context.as_bytes() };
     let ciphertext = Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key))
         .encrypt(Nonce::from_slice(&nonce), payload)
         .map_err(|_| SealError::TooLong)?;
@@ -59,18 +61,27 @@ pub fn seal(key: &[u8; 32], nonce: [u8; NONCE_BYTES], context: &str, plaintext: 
     Ok(sealed)
 }
 
-/// Opens a sealed secret.
+/// Opens a sealed secret. What it gives is wiped when it is dropped.
 ///
 /// # Errors
 /// [`SealError::Malformed`] or [`SealError::Refused`].
-pub fn open(key: &[u8; 32], context: &str, sealed: &str) -> Result<String, SealError> {
+pub fn open(key: &[u8; 32], context: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let text = sealed.strip_prefix(VERSION).ok_or(SealError::Malformed)?;
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealError::Malformed)?;
     let (nonce, ciphertext) = bytes.split_at_checked(NONCE_BYTES).ok_or(SealError::Malformed)?;
-    let plaintext = Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key))
+    Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key))
         .decrypt(Nonce::from_slice(nonce), Payload { msg: ciphertext, aad: context.as_bytes() })
-        .map_err(|_| SealError::Refused)?;
-    String::from_utf8(plaintext).map_err(|_| SealError::Malformed)
+        .map(Zeroizing::new)
+        .map_err(|_| SealError::Refused)
+}
+
+/// Opens a sealed text.
+///
+/// # Errors
+/// As [`open`]; also [`SealError::Malformed`] when it is no text.
+pub fn open_text(key: &[u8; 32], context: &str, sealed: &str) -> Result<SecretText, SealError> {
+    let plaintext = open(key, context, sealed)?;
+    std::str::from_utf8(&plaintext).map(SecretText::from).map_err(|_| SealError::Malformed)
 }
 
 #[cfg(test)]
@@ -85,18 +96,25 @@ mod tests {
     /// Sealed keys stand in D1: every version ever written must open.
     #[test]
     fn stored_format_is_unchanged() {
-        assert_eq!(seal(&KEY, [9; 12], CONTEXT, "sk-secret").as_deref(), Ok(STORED));
-        assert_eq!(open(&KEY, CONTEXT, STORED).as_deref(), Ok("sk-secret"));
+        assert_eq!(seal(&KEY, [9; 12], CONTEXT, b"sk-secret").as_deref(), Ok(STORED));
+        assert_eq!(open_text(&KEY, CONTEXT, STORED), Ok("sk-secret".into()));
     }
 
     #[test]
     fn opens_what_was_sealed() {
         for secret in ["", "x", "ключ", &"k".repeat(MAX_PLAINTEXT_BYTES)] {
-            let sealed = seal(&KEY, [1; 12], CONTEXT, secret).unwrap();
-            assert_eq!(open(&KEY, CONTEXT, &sealed).as_deref(), Ok(secret));
+            let sealed = seal(&KEY, [1; 12], CONTEXT, secret.as_bytes()).unwrap();
+            assert_eq!(open_text(&KEY, CONTEXT, &sealed), Ok(secret.into()));
         }
         let too_long = "k".repeat(MAX_PLAINTEXT_BYTES + 1);
-        assert_eq!(seal(&KEY, [1; 12], CONTEXT, &too_long), Err(SealError::TooLong));
+        assert_eq!(seal(&KEY, [1; 12], CONTEXT, too_long.as_bytes()), Err(SealError::TooLong));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_open_as_bytes_only() {
+        let sealed = seal(&KEY, [1; 12], CONTEXT, b"\xff\x00").unwrap();
+        assert_eq!(open(&KEY, CONTEXT, &sealed).unwrap().as_slice(), b"\xff\x00");
+        assert_eq!(open_text(&KEY, CONTEXT, &sealed), Err(SealError::Malformed));
     }
 
     #[test]

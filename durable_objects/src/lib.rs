@@ -28,4 +28,5 @@ pub mod rate_limiter;
 mod shell;
 pub mod sql;
 pub mod store;
+pub mod vault;
 pub mod wallet;

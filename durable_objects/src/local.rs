@@ -15,6 +15,8 @@ use crate::provider_health::protocol::ProviderHealth;
 use crate::provider_health::state::ProviderHealthMachine;
 use crate::rate_limiter::protocol::RateLimiter;
 use crate::rate_limiter::state::RateLimiterMachine;
+use crate::vault::protocol::Vault;
+use crate::vault::state::VaultMachine;
 use crate::wallet::protocol::Wallet;
 use crate::wallet::state::WalletMachine;
 
@@ -194,6 +196,13 @@ impl LocalObjects {
         self.inner.borrow().objects.get(&address).is_none_or(|object| object.host.store().is_empty())
     }
 
+    /// Everything that any object stores, for "nowhere in clear".
+    #[must_use]
+    pub fn dump(&self) -> String {
+        let inner = self.inner.borrow();
+        inner.objects.values().map(|object| format!("{:?}\n", object.host.store())).collect()
+    }
+
     /// Performs jobs, and those that come of them. What fails stays in the outbox of its object.
     fn perform(&self, address: &Address, jobs: Vec<Job>, now_ms: i64) {
         let mut todo: VecDeque<(Address, Job)> = jobs.into_iter().map(|job| (address.clone(), job)).collect();
@@ -288,6 +297,7 @@ fn open(address: &Address) -> Result<Box<dyn AnyHost>, LocalError> {
         RateLimiter::BINDING => Ok(Box::new(Host::<RateLimiterMachine, _>::new(name, store))),
         Wallet::BINDING => Ok(Box::new(Host::<WalletMachine, _>::new(name, store))),
         Idempotency::BINDING => Ok(Box::new(Host::<IdempotencyMachine, _>::new(name, store))),
+        Vault::BINDING => Ok(Box::new(Host::<VaultMachine, _>::new(name, store))),
         _ => Err(LocalError::UnknownBinding(binding.clone())),
     }
 }

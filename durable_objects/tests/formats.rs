@@ -7,19 +7,25 @@
 
 mod support;
 
+use durable_objects::host::Host;
 use durable_objects::idempotency::protocol::{self as idempotency, Answer, Body};
 use durable_objects::idempotency::state::IdempotencyMachine;
-use durable_objects::machine::{Effect, Enlisted, Machine, Needs, Page, Row};
+use durable_objects::machine::{Effect, Enlisted, Machine, Needs, Page, Row, Write};
 use durable_objects::memory::MemoryStore;
 use durable_objects::protocol::Protocol;
 use durable_objects::rate_limiter::protocol::{self as limiter, Limits};
 use durable_objects::rate_limiter::state::RateLimiterMachine;
 use durable_objects::store::Store;
+use durable_objects::vault::protocol as vault;
+use durable_objects::vault::state::VaultMachine;
 use durable_objects::wallet::protocol::{self as wallet, Capture, Lease};
 use durable_objects::wallet::state::WalletMachine;
+use guildhall_domain::password::KdfCost;
+use guildhall_domain::secret::{SecretText, Seed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use support::{Bench, usd};
+use zeroize::Zeroizing;
 
 fn text(text: &str) -> String {
     text.to_owned()
@@ -45,6 +51,8 @@ fn bindings_are_unchanged() {
     assert_eq!(limiter::RateLimiter::BINDING, "RATE_LIMITER");
     assert_eq!(wallet::Wallet::BINDING, "WALLET");
     assert_eq!(idempotency::Idempotency::BINDING, "IDEMPOTENCY");
+    assert_eq!(vault::Vault::BINDING, "VAULT");
+    assert_eq!(vault::NAME, "vault");
     assert_eq!(durable_objects::protocol::QUEUE_BINDING, "USAGE");
     assert_eq!(idempotency::name("acc", "key"), "3:acc:key");
     assert_eq!(wallet::name("acc_1"), "acc_1");
@@ -196,4 +204,81 @@ fn messages_of_a_guard_are_unchanged() {
     let answer = Answer { status: 200, headers: vec![], body: Body(vec![0xff]) };
     let json = r#"{"reply":"stored","answer":{"status":200,"headers":[],"body":"/w=="}}"#;
     assert_format(&Reply::Stored { answer }, json);
+}
+
+fn seed(byte: u8) -> Seed {
+    Seed::new(Zeroizing::new([byte; 32]))
+}
+
+fn unlock(password: &str) -> vault::Command {
+    let (password, seed) = (password.into(), seed(1));
+    vault::Command::Unlock(vault::Unlock { password, seed, cost: "m=8,t=1,p=1".parse().unwrap(), by_hand: true })
+}
+
+const ENVELOPE: &str = concat!(
+    r#"{"cost":"m=8,t=1,p=1","salt":"wItvhu2koyWyNNeBm5Fekw","#,
+    r#""data_key":"v1.DMScf39o3QCCYXxs2dr4_jFAwS4XYI2eSs-i34ibNYRV9YZys5sA8zzWwfNjA1mdDg8U5-JRjKEhKRqE"}"#
+);
+const SEALED: &str = r#""v1.9Xh6xNTmYHWb9F_1AXdSSWqI14kAD4kMLpAoqt0COuSK""#;
+
+fn ask_vault(host: &mut Host<VaultMachine, MemoryStore>, command: &vault::Command) -> vault::Reply {
+    let turn = host.call(&serde_json::to_vec(command).unwrap(), 7).unwrap();
+    serde_json::from_slice(&turn.reply).unwrap()
+}
+
+#[test]
+fn rows_of_a_vault_are_unchanged() {
+    let mut host = Host::new(text("vault"), MemoryStore::default());
+    ask_vault(&mut host, &unlock("password"));
+    let (name, value) = (text("secret:a"), SecretText::from("value"));
+    ask_vault(&mut host, &vault::Command::Put { name, value, seed: seed(2) });
+    ask_vault(&mut host, &unlock("wrong password"));
+    ask_vault(&mut host, &vault::Command::Lock);
+    let rows: Vec<_> = host.store().load().unwrap().into_iter().map(|Row { key, value }| (key, value)).collect();
+    let guesses = r#"{"since_ms":7,"count":1}"#;
+    let expected =
+        [pair("envelope", ENVELOPE), pair("guesses", guesses), pair("sealed:secret:a", SEALED), pair("shut", "true")];
+    assert_eq!(rows, expected);
+}
+
+/// What was stored by any version opens for ever.
+#[test]
+fn rows_of_a_vault_are_read() {
+    let store = MemoryStore::default();
+    let rows = [("envelope", ENVELOPE), ("sealed:secret:a", SEALED), ("shut", "true")];
+    let rows = rows.map(|(key, value)| Write::Put(Row { key: text(key), value: text(value) }));
+    store.commit(&rows, 0).unwrap();
+    let mut host = Host::new(text("vault"), store);
+    assert_eq!(ask_vault(&mut host, &unlock("password")), vault::Reply::Done);
+    let reply = ask_vault(&mut host, &vault::Command::Get { names: vec![text("secret:a")] });
+    let values = [(text("secret:a"), "value".into())].into();
+    assert_eq!(reply, vault::Reply::Values { values, broken: vec![] });
+}
+
+#[test]
+fn messages_of_a_vault_are_unchanged() {
+    use vault::{Command, Reply, Rotate, Status};
+    assert_format(&Command::Status, r#"{"command":"status"}"#);
+    let json = concat!(
+        r#"{"command":"unlock","password":"password","seed":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE","#,
+        r#""cost":"m=8,t=1,p=1","by_hand":true}"#
+    );
+    assert_format(&unlock("password"), json);
+    let (old_password, new_password) = ("old".into(), "new".into());
+    let rotate = Rotate { old_password, new_password, seed: seed(0), cost: KdfCost::STANDARD };
+    let json = concat!(
+        r#"{"command":"rotate","old_password":"old","new_password":"new","#,
+        r#""seed":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","cost":"m=19456,t=2,p=1"}"#
+    );
+    assert_format(&Command::Rotate(rotate), json);
+    assert_format(&Command::Get { names: vec![text("a")] }, r#"{"command":"get","names":["a"]}"#);
+    let put = Command::Put { name: text("a"), value: "v".into(), seed: seed(0) };
+    let json = r#"{"command":"put","name":"a","value":"v","seed":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
+    assert_format(&put, json);
+    assert_format(&Command::Discard { name: text("a") }, r#"{"command":"discard","name":"a"}"#);
+    let json = r#"{"reply":"values","values":{"a":"v"},"broken":["b"]}"#;
+    assert_format(&Reply::Values { values: [(text("a"), "v".into())].into(), broken: vec![text("b")] }, json);
+    let json = r#"{"reply":"locked","initialized":true,"locked":true,"shut":false}"#;
+    assert_format(&Reply::Locked(Status { initialized: true, locked: true, shut: false }), json);
+    assert_format(&Reply::TooManyGuesses { retry_after_ms: 1 }, r#"{"reply":"too_many_guesses","retry_after_ms":1}"#);
 }

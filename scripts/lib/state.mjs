@@ -10,7 +10,7 @@ import { Failure, say } from "./progress.mjs";
 
 /** Marks a directory as ours; only such a one is ever emptied. */
 const MARKER = ".guildhall-state";
-const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY"];
+const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY", "VAULT_PASSWORD"];
 
 export class State {
   constructor(directory) {
@@ -59,11 +59,13 @@ export class State {
     this.write("run.json", JSON.stringify({ pid: process.pid, group, url }));
   }
 
-  /** Generates the secrets on the first start; gives the path of their file, and the admin token. */
+  /** Generates the secrets that are not there yet; gives the path of their file, and the admin token. */
   secrets() {
-    if (!this.read("secrets.env")) {
-      const lines = SECRETS.map((name) => `${name}="${randomBytes(32).toString("hex")}"\n`);
-      this.write("secrets.env", lines.join(""));
+    const known = this.read("secrets.env") ?? "";
+    const missing = SECRETS.filter((name) => !new RegExp(`^${name}=`, "m").test(known));
+    if (missing.length > 0) {
+      const lines = missing.map((name) => `${name}="${randomBytes(32).toString("hex")}"\n`);
+      this.write("secrets.env", known + lines.join(""));
     }
     const adminToken = this.read("secrets.env").match(/^ADMIN_TOKEN="(.*)"$/m)[1];
     return { file: this.path("secrets.env"), adminToken };

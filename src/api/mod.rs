@@ -4,6 +4,7 @@ pub mod identity;
 pub mod models;
 pub mod money;
 pub mod ops;
+pub mod vault;
 
 use crate::http::route::Route;
 
@@ -24,5 +25,8 @@ pub const ALL: &[&[Route]] = &[
     money::usage::ROUTES,
     ops::docs::ROUTES,
     ops::health::ROUTES,
+    ops::info::ROUTES,
     ops::metrics::ROUTES,
+    vault::lock::ROUTES,
+    vault::secrets::ROUTES,
 ];

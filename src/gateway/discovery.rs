@@ -6,11 +6,11 @@ use std::rc::Rc;
 use guildhall_domain::ids::ModelId;
 use guildhall_domain::outbound::check_url;
 use guildhall_domain::sandbox;
-use guildhall_domain::seal;
+use guildhall_domain::secret::SecretText;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::provider::key_context;
+use super::provider::{Endpoint, ProviderKind};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode};
@@ -22,8 +22,6 @@ pub const WAIT_MS: u32 = 10_000;
 pub const LIST_MAX_BYTES: u32 = 1 << 20;
 /// Most models of a list.
 pub const MODELS_MAX: usize = 2_000;
-/// The version of Anthropic's API that is spoken.
-const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// A model that a provider serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +36,11 @@ pub struct UpstreamModel {
 ///
 /// # Errors
 /// 404 when there is no address to ask; 502 when the provider fails, refuses or does not make sense: its 401 is not ours.
-pub async fn list_upstream_models(cx: &Cx, provider: &ProviderRow) -> Result<Vec<UpstreamModel>, ApiError> {
+pub async fn list_upstream_models(
+    cx: &Cx,
+    provider: &ProviderRow,
+    key: Option<&SecretText>,
+) -> Result<Vec<UpstreamModel>, ApiError> {
     if provider.r#type == "sandbox" {
         let own = |id: &str| Some(UpstreamModel { id: id.parse().ok()?, owned_by: Some("sandbox".to_owned()) });
         return Ok(sandbox::MODELS.into_iter().filter_map(own).collect());
@@ -46,7 +48,7 @@ pub async fn list_upstream_models(cx: &Cx, provider: &ProviderRow) -> Result<Vec
     if provider.base_url.is_empty() {
         return Err(ApiError::new(Kind::NotFound, "provider not found or has no base URL"));
     }
-    let request = ask_for_models(cx, provider)?;
+    let request = ask_for_models(cx, provider, key)?;
     let inbound = cx.ports.fetch.send(request, Rc::new(|| {})).await.map_err(|error| {
         failed(match error {
             FetchError::Broken(cause) => format!("failed to reach provider: {cause}"),
@@ -66,22 +68,15 @@ fn failed(text: impl Into<String>) -> ApiError {
     ApiError::new(Kind::UpstreamFailed, text)
 }
 
-fn ask_for_models(cx: &Cx, provider: &ProviderRow) -> Result<Outbound, ApiError> {
+fn ask_for_models(cx: &Cx, provider: &ProviderRow, key: Option<&SecretText>) -> Result<Outbound, ApiError> {
     let config = &cx.app.config;
-    let is_anthropic = provider.r#type == "anthropic";
+    let kind = ProviderKind::parse(&provider.r#type, config.mode).map_err(failed)?;
+    let endpoint = Endpoint::new(kind, &provider.base_url, key);
     // Anthropic gives 20 models a page unless asked for all.
-    let query = if is_anthropic { "?limit=1000" } else { "" };
-    let url = format!("{}/v1/models{query}", provider.base_url);
+    let url = endpoint.url(if kind == ProviderKind::Anthropic { "/v1/models?limit=1000" } else { "/v1/models" });
     check_url(&url, config.outbound).map_err(|e| ApiError::invalid("base_url", format!("base_url: {e}")))?;
-    let open = |sealed: &String| seal::open(&config.seal_key, &key_context(&provider.id), sealed);
-    let key = provider.sealed_key.as_ref().map(open).transpose().map_err(ApiError::internal)?;
     let mut headers = vec![("accept", "application/json".to_owned())];
-    if is_anthropic {
-        headers.push(("anthropic-version", ANTHROPIC_VERSION.to_owned()));
-    }
-    if let Some(key) = key {
-        headers.push(if is_anthropic { ("x-api-key", key) } else { ("authorization", format!("Bearer {key}")) });
-    }
+    headers.extend(endpoint.headers);
     let read = ReadMode::Whole { max_bytes: LIST_MAX_BYTES };
     Ok(Outbound { method: "GET", url, headers, body: None, read, first_byte_ms: WAIT_MS })
 }

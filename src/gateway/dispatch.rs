@@ -87,7 +87,7 @@ pub async fn attempt(
     note_begin(&call.cx, &provider.id);
     let result = match provider.kind {
         ProviderKind::Sandbox => Ok(answer_in_sandbox(&body, started_ms)),
-        ProviderKind::OpenAi | ProviderKind::Vllm => {
+        ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Anthropic => {
             let cx = call.cx.clone();
             let tick = Rc::new(move || cx.keep_up());
             call.cx.ports.fetch.send(outbound(call, provider, body, request.stream(), started_ms), tick).await
@@ -100,9 +100,7 @@ pub async fn attempt(
 fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool, now_ms: i64) -> Outbound {
     let config = &call.cx.app.config;
     let mut headers = vec![("content-type", "application/json".to_owned())];
-    if let Some(authorization) = &provider.authorization {
-        headers.push(("authorization", authorization.clone()));
-    }
+    headers.extend(provider.endpoint.headers.iter().cloned());
     let (read, first_byte_ms) = if stream {
         (ReadMode::Stream { max_bytes: ANSWER_MAX_BYTES, stall_ms: config.stall_ms }, config.first_byte_ms)
     } else {
@@ -112,7 +110,14 @@ fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool
     let left_ms =
         call.deadline_ms.map_or(u32::MAX, |due_ms| u32::try_from((due_ms - now_ms).max(1)).unwrap_or(u32::MAX));
     let first_byte_ms = first_byte_ms.min(left_ms);
-    Outbound { method: "POST", url: provider.chat_url.clone(), headers, body: Some(body), read, first_byte_ms }
+    Outbound {
+        method: "POST",
+        url: provider.endpoint.url(provider.kind.chat_path()),
+        headers,
+        body: Some(body),
+        read,
+        first_byte_ms,
+    }
 }
 
 fn answer_in_sandbox(body: &[u8], now_ms: i64) -> Inbound {

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod discovery;
 pub mod dispatch;
 pub mod health;
+pub mod keys;
 pub mod ladder;
 pub mod provider;
 pub mod settlement;

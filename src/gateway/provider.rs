@@ -1,6 +1,7 @@
 //! What differs between kinds of providers.
 
 use guildhall_domain::chat::request::MaxOutputField;
+use guildhall_domain::secret::SecretText;
 
 use crate::config::Mode;
 
@@ -11,6 +12,8 @@ pub enum ProviderKind {
     OpenAi,
     /// vLLM: the same API; a key is optional.
     Vllm,
+    /// Anthropic's own API.
+    Anthropic,
     /// The deterministic model that comes with the sandbox.
     Sandbox,
 }
@@ -24,9 +27,19 @@ impl ProviderKind {
         match (name, mode) {
             ("openai" | "", _) => Ok(Self::OpenAi),
             ("vllm", _) => Ok(Self::Vllm),
+            ("anthropic", _) => Ok(Self::Anthropic),
             ("sandbox", Mode::Sandbox) => Ok(Self::Sandbox),
             ("sandbox", Mode::Live) => Err("type sandbox is refused in live mode".to_owned()),
-            _ => Err(format!("type must be openai, vllm or sandbox, not {name:?}")),
+            _ => Err(format!("type must be openai, anthropic, vllm or sandbox, not {name:?}")),
+        }
+    }
+
+    /// Where it takes chats.
+    #[must_use]
+    pub const fn chat_path(self) -> &'static str {
+        match self {
+            Self::Anthropic => "/v1/messages",
+            Self::OpenAi | Self::Vllm | Self::Sandbox => "/v1/chat/completions",
         }
     }
 
@@ -35,13 +48,43 @@ impl ProviderKind {
     pub const fn max_output_field(self) -> MaxOutputField {
         match self {
             Self::OpenAi => MaxOutputField::MaxCompletionTokens,
-            Self::Vllm | Self::Sandbox => MaxOutputField::MaxTokens,
+            Self::Vllm | Self::Anthropic | Self::Sandbox => MaxOutputField::MaxTokens,
         }
     }
 }
 
-/// What a provider's sealed key is bound to.
-#[must_use]
-pub fn key_context(provider_id: &str) -> String {
-    format!("provider:{provider_id}:api_key")
+/// The version of Anthropic's API that is spoken.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+/// Where a provider answers, and what it is shown.
+pub struct Endpoint {
+    base_url: String,
+    /// Headers of every request to it.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Endpoint {
+    /// Of a provider of this kind; `key` if it needs one.
+    #[must_use]
+    pub fn new(kind: ProviderKind, base_url: &str, key: Option<&SecretText>) -> Self {
+        let mut headers = Vec::new();
+        if kind == ProviderKind::Anthropic {
+            headers.push(("anthropic-version", ANTHROPIC_VERSION.to_owned()));
+        }
+        if let Some(key) = key {
+            headers.push(match kind {
+                ProviderKind::Anthropic => ("x-api-key", key.expose().to_owned()),
+                ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => {
+                    ("authorization", format!("Bearer {}", key.expose()))
+                }
+            });
+        }
+        Self { base_url: base_url.to_owned(), headers }
+    }
+
+    /// The address of a path there.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
 }

@@ -1,8 +1,8 @@
 //! Providers and models as an isolate knows them, and the providers' health.
 //!
 //! The table is read from the database and kept. Up to [`FRESH_MS`] it is used as it is; up to [`STALE_MS`] it is used
-//! while its version (one row) is compared in the background; so a busy isolate never waits for it. Opened provider
-//! keys live in it: no longer than [`STALE_MS`] past the last request's check.
+//! while its version (one row) is compared in the background; so a busy isolate never waits for it. Open provider keys
+//! live in it as long as `keys.rs` allows.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use guildhall_domain::ids::{ModelId, ProviderId};
 use guildhall_domain::money::Rate;
 use guildhall_domain::pricing::Price;
 use guildhall_domain::routing::{Alias, Arm, TokenBucket};
-use guildhall_domain::seal;
 
 use super::health::HealthBook;
-use super::provider::{ProviderKind, key_context};
+use super::keys::ProviderKeys;
+use super::provider::{Endpoint, ProviderKind};
 use crate::app::App;
 use crate::ports::{PortError, Ports};
 use crate::store::models::models::{ModelRow, find_routing_version, list_models};
@@ -36,12 +36,8 @@ pub struct Provider {
     pub id: ProviderId,
     /// Its kind.
     pub kind: ProviderKind,
-    /// Where chat completions go.
-    pub chat_url: String,
-    /// Where it lists its models, which also tells whether it is up; `None` for the sandbox.
-    pub models_url: Option<String>,
-    /// `Bearer …`; `None` when it needs no key.
-    pub authorization: Option<String>,
+    /// Where it answers.
+    pub endpoint: Endpoint,
     /// Whether it takes traffic.
     pub enabled: bool,
 }
@@ -92,6 +88,7 @@ pub struct Snapshot {
     /// What holds where a request does not say.
     pub defaults: RoutingConfig,
     arms: HashMap<(String, &'static str), Arm>,
+    keys: ProviderKeys,
 }
 
 impl Snapshot {
@@ -162,13 +159,14 @@ pub async fn read_snapshot(app: &Rc<App>, ports: &Rc<Ports>) -> Result<Rc<Snapsh
     }
 }
 
-/// Compares the version, and reads the table anew when it differs.
+/// Compares the version and the keys, and reads the table anew when they differ.
 async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
     let table = &app.gateway;
     let known = table.snapshot.borrow().clone();
     if let Some(snapshot) = known {
         let version = find_routing_version().run(&*ports.db).await?;
-        if version.is_some_and(|v| v.version == snapshot.version) {
+        let is_current = version.is_some_and(|v| v.version == snapshot.version);
+        if is_current && snapshot.keys.are_current(app, ports).await {
             table.checked_ms.set(ports.clock.now_ms());
             return Ok(snapshot);
         }
@@ -195,7 +193,9 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     )
     .await?;
     let version = version.map_or(0, |v| v.version);
-    let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, row)).collect();
+    let keys =
+        ProviderKeys::read(app, ports, providers.iter().filter(|row| row.is_in_vault()).map(|row| &*row.id)).await;
+    let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, &keys, row)).collect();
     let offers = models.into_iter().filter_map(|row| {
         let provider = providers.iter().find(|provider| provider.id.as_str() == row.provider_id)?;
         to_offer(row, Rc::clone(provider))
@@ -204,7 +204,7 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
     let aliases = aliases.into_iter().filter_map(|row| read_alias(ports, row)).collect();
     let defaults = defaults.unwrap_or_default();
-    Ok(Snapshot { version, offers, providers, adapters, aliases, defaults, arms: HashMap::new() })
+    Ok(Snapshot { version, offers, providers, adapters, aliases, defaults, arms: HashMap::new(), keys })
 }
 
 fn read_alias(ports: &Ports, row: AliasRow) -> Option<(String, Alias)> {
@@ -217,27 +217,16 @@ fn read_alias(ports: &Ports, row: AliasRow) -> Option<(String, Alias)> {
     }
 }
 
-/// A provider that cannot be used (its kind is refused here, its key does not open) is left out and logged.
-fn open_provider(app: &App, ports: &Ports, row: ProviderRow) -> Option<Rc<Provider>> {
+/// A provider of a kind that is refused here is left out, one whose key cannot be had takes no traffic; both are logged.
+fn open_provider(app: &App, ports: &Ports, keys: &ProviderKeys, row: ProviderRow) -> Option<Rc<Provider>> {
     let refuse = |why: &str| ports.background.log(&format!("provider {}: {why}", row.id));
     let kind = ProviderKind::parse(&row.r#type, app.config.mode).map_err(|text| refuse(&text)).ok()?;
-    let key = match &row.sealed_key {
-        None => None,
-        Some(sealed) => match seal::open(&app.config.seal_key, &key_context(&row.id), sealed) {
-            Ok(key) => Some(key),
-            Err(error) => {
-                refuse(&error.to_string());
-                return None;
-            }
-        },
-    };
+    let key = keys.open(app, &row).map_err(|why| refuse(&why));
     Some(Rc::new(Provider {
-        chat_url: format!("{}/v1/chat/completions", row.base_url),
-        models_url: (kind != ProviderKind::Sandbox).then(|| format!("{}/v1/models", row.base_url)),
-        authorization: key.map(|key| format!("Bearer {key}")),
+        endpoint: Endpoint::new(kind, &row.base_url, key.as_ref().ok().and_then(Option::as_ref)),
+        enabled: row.enabled && key.is_ok(),
         id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
         kind,
-        enabled: row.enabled,
     }))
 }
 

@@ -97,6 +97,7 @@ fn toolrouter(error: &ApiError) -> Value {
             ("AUTH_REQUIRED", "auth", "Send Authorization: Bearer <key>; POST /v1/auth/provision gives a free key")
         }
         Kind::BadCredential => ("AUTH_FAILED", "auth", "Check the key, or get one with POST /v1/auth/provision"),
+        Kind::WrongPassword => ("WRONG_PASSWORD", "auth", "Check the password"),
         Kind::Forbidden => ("FORBIDDEN", "auth", "Use a credential with the needed scope"),
         Kind::InsufficientFunds => ("INSUFFICIENT_CREDITS", "billing", "Add credits to the account"),
         Kind::NotFound => ("NOT_FOUND", "not_found", "Check the path and the id; GET /openapi.json lists every route"),

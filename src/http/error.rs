@@ -15,6 +15,8 @@ pub enum Kind {
     MissingCredential,
     /// 401: a credential that is unknown, revoked or expired.
     BadCredential,
+    /// 401: the caller is known, the password in the request is wrong.
+    WrongPassword,
     /// 402: the balance does not cover the call.
     InsufficientFunds,
     /// 403: the credential may not do this.
@@ -47,7 +49,7 @@ impl Kind {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidInput => 400,
-            Self::MissingCredential | Self::BadCredential => 401,
+            Self::MissingCredential | Self::BadCredential | Self::WrongPassword => 401,
             Self::InsufficientFunds => 402,
             Self::Forbidden => 403,
             Self::NotFound => 404,

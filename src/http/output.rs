@@ -90,6 +90,9 @@ impl<T> From<Output> for RawReply<T> {
     }
 }
 
+/// [`Reply`] that nobody on the way may keep.
+pub struct NoStore<T>(pub T);
+
 /// What a handler may return.
 pub trait IntoOutput {
     /// Converts.
@@ -111,5 +114,11 @@ impl<T> IntoOutput for RawReply<T> {
 impl<T: Serialize> IntoOutput for Reply<T> {
     fn into_output(self) -> Output {
         Output::json(&self.0)
+    }
+}
+
+impl<T: Serialize> IntoOutput for NoStore<T> {
+    fn into_output(self) -> Output {
+        Output::json(&self.0).header("cache-control", "no-store")
     }
 }

@@ -148,4 +148,5 @@ function durableObject(name) {
 export const Idempotency = durableObject("Idempotency");
 export const ProviderHealth = durableObject("ProviderHealth");
 export const RateLimiter = durableObject("RateLimiter");
+export const Vault = durableObject("Vault");
 export const Wallet = durableObject("Wallet");

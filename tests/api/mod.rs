@@ -5,3 +5,4 @@ mod models;
 mod money;
 mod ops;
 mod pipeline;
+mod vault;

@@ -31,7 +31,7 @@ export async function startGuildhall({ upstream, build = BUILD, wasm, ...options
 }
 
 function makeSecrets() {
-  return Object.fromEntries(["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY"].map((name) => [name, randomBytes(32).toString("hex")]));
+  return Object.fromEntries(["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY", "VAULT_PASSWORD"].map((name) => [name, randomBytes(32).toString("hex")]));
 }
 
 /** The Worker's options as wrangler reads them from wrangler.toml, with our modules and secrets. */

@@ -25,6 +25,8 @@ pub use ports::{Fault, Faults};
 pub use upstream::{Reply, Upstream};
 
 pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
+/// Opens the vault in every scenario that does not take it away.
+pub const VAULT_PASSWORD: &str = "test-vault-password";
 const KEY_PEPPER: &str = "test-pepper-0123456789";
 
 /// A platform with one isolate, or more.
@@ -233,6 +235,7 @@ pub struct Key {
 }
 
 fn build_app(settings: &[(String, String)], seed: u64) -> Rc<App> {
+    let is_live = settings.iter().any(|(name, value)| name == "MODE" && value == "live");
     let config = Config::read(|name| {
         if let Some((_, value)) = settings.iter().find(|(n, _)| n == name) {
             return Some(value.clone());
@@ -243,6 +246,9 @@ fn build_app(settings: &[(String, String)], seed: u64) -> Rc<App> {
             "ADMIN_TOKEN" => Some(ADMIN_TOKEN.into()),
             "KEY_PEPPER" => Some(KEY_PEPPER.into()),
             "SEAL_KEY" => Some("5e".repeat(32)),
+            "VAULT_PASSWORD" => Some(VAULT_PASSWORD.into()),
+            // Quick; live mode does not take it.
+            "VAULT_KDF" if !is_live => Some("m=8,t=1,p=1".into()),
             "FREE_BALANCE_USD" => Some("0".into()),
             "PROVISIONS_PER_HOUR" => Some("1000".into()),
             _ => None,

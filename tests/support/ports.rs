@@ -38,6 +38,7 @@ pub struct Faults {
     pub db_calls: Cell<usize>,
     /// How often an object was asked.
     pub object_calls: Cell<usize>,
+    calls_by_binding: RefCell<BTreeMap<&'static str, usize>>,
     /// What a call to the database takes beyond its millisecond.
     pub db_extra_ms: Cell<u64>,
     /// What a call to an object takes beyond its millisecond.
@@ -92,8 +93,14 @@ impl Faults {
         self.db.borrow_mut().pop_front().flatten()
     }
 
-    fn next_of_object(&self, binding: &str) -> Option<Fault> {
+    /// How often an object of the binding was asked.
+    pub fn calls_of(&self, binding: &str) -> usize {
+        self.calls_by_binding.borrow().get(binding).copied().unwrap_or(0)
+    }
+
+    fn next_of_object(&self, binding: &'static str) -> Option<Fault> {
         self.object_calls.set(self.object_calls.get() + 1);
+        *self.calls_by_binding.borrow_mut().entry(binding).or_default() += 1;
         self.objects.borrow_mut().get_mut(binding)?.pop_front().flatten()
     }
 }

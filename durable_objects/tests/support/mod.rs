@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod vault;
+
 use std::fmt::Debug;
 
 use durable_objects::machine::{CommandOf, Machine, ReplyOf};

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::gateway::discovery::list_upstream_models;
+use crate::gateway::keys::find_provider_key;
 use crate::http::error::{ApiError, Kind};
 use crate::http::input::Path;
 use crate::http::output::Reply;
@@ -47,7 +48,8 @@ async fn discover_models(cx: Cx, Path(id): Path) -> Result<Reply<Discovery>, Api
     let (provider, names) = run_both(&*cx.ports.db, find_provider(&id), list_names_of(&id)).await?;
     let provider = provider.ok_or_else(|| ApiError::new(Kind::NotFound, "provider not found or has no base URL"))?;
     let known: HashSet<_> = names.into_iter().flat_map(|name| [name.id, name.upstream_model]).collect();
-    let models = list_upstream_models(&cx, &provider).await?;
+    let key = find_provider_key(&cx.app, &cx.ports, &provider).await?;
+    let models = list_upstream_models(&cx, &provider, key.as_ref()).await?;
     let models: Vec<_> = models
         .into_iter()
         .map(|model| {

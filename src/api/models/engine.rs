@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::page::PageQuery;
 use crate::app::Cx;
+use crate::gateway::provider::ProviderKind;
 use crate::gateway::table::{Offer, Provider, read_snapshot};
 use crate::http::error::ApiError;
 use crate::http::input::Query;
@@ -80,7 +81,8 @@ impl From<&Rc<Offer>> for EngineModel {
 
 impl From<&Rc<Provider>> for Adapter {
     fn from(provider: &Rc<Provider>) -> Self {
-        Self { id: provider.id.as_str().to_owned(), health_endpoint: provider.models_url.clone() }
+        let health_endpoint = (provider.kind != ProviderKind::Sandbox).then(|| provider.endpoint.url("/v1/models"));
+        Self { id: provider.id.as_str().to_owned(), health_endpoint }
     }
 }
 

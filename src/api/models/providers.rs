@@ -3,7 +3,7 @@
 use guildhall_domain::catalogue::{Capability, find_price};
 use guildhall_domain::ids::ProviderId;
 use guildhall_domain::outbound::{check_url, normalise_base_url};
-use guildhall_domain::seal::{NONCE_BYTES, seal};
+use guildhall_domain::secret::SecretText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ use super::page::{Page, PageQuery};
 use super::price::{is_mode, new_model, take_entry};
 use crate::app::Cx;
 use crate::gateway::discovery::list_upstream_models;
-use crate::gateway::provider::{ProviderKind, key_context};
+use crate::gateway::keys::find_provider_key;
+use crate::gateway::provider::ProviderKind;
 use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
@@ -23,12 +24,13 @@ use crate::store::models::providers::{
     list_providers as list_provider_rows, put_provider as put_provider_row,
 };
 use crate::store::statement::run_both;
+use crate::vault::{discard_provider_key, store_provider_key};
 
 routes! {
     tag "Providers", dialect TokenHub;
     /// Create or update a provider.
     ///
-    /// The key is sealed at rest and never returned. Left out on an update, it stays.
+    /// The key is kept in the vault, which must be unlocked, and never returned. Left out on an update, it stays.
     Post "/admin/v1/providers" Access::Admin => put_provider;
     /// List providers.
     Get "/admin/v1/providers" Access::Admin => list_providers;
@@ -36,7 +38,7 @@ routes! {
     ///
     /// A provider that does not exist yet is created.
     Patch "/admin/v1/providers/{id}" Access::Admin => patch_provider;
-    /// Delete a provider and its models.
+    /// Delete a provider, its models and its key.
     Delete "/admin/v1/providers/{id}" Access::Admin => delete_provider;
 }
 
@@ -77,7 +79,7 @@ pub struct Provider {
 #[derive(Serialize, JsonSchema)]
 pub struct ProviderStored {
     ok: bool,
-    /// `vault` when a key is sealed here, else `none`.
+    /// `vault` when the provider has a key, else `none`.
     cred_store: String,
     /// The models that were registered; left out unless `autoload_models` was true.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +111,13 @@ impl From<ProviderRow> for Provider {
 
 const API_KEY_MAX_BYTES: usize = 4_096;
 
+/// What is to become of a provider's key.
+enum KeyChange {
+    Keep,
+    Store(SecretText),
+    Forget,
+}
+
 async fn put_provider(cx: Cx, Json(fields): Json<ProviderFields>) -> Result<Reply<ProviderStored>, ApiError> {
     let id = fields.id.clone().filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ApiError::invalid("id", "provider id required"))?;
@@ -132,6 +141,8 @@ async fn list_providers(cx: Cx, Query(page): Query<PageQuery>) -> Result<Reply<P
 }
 
 async fn delete_provider(cx: Cx, Path(id): Path) -> Result<Reply<Done>, ApiError> {
+    // The key goes first: should the rest fail, the call may be repeated, and no key is left without its provider.
+    discard_provider_key(&cx.ports, &id).await?;
     cx.ports.db.run(vec![delete_models_of(&id).statement, delete_provider_row(&id).statement]).await?;
     cx.app.gateway.forget();
     Ok(Reply(Done { ok: true }))
@@ -146,7 +157,29 @@ async fn store_provider(
     let id: ProviderId = id.parse().map_err(|e| ApiError::invalid("id", format!("id: {e}")))?;
     let known = find_provider(id.as_str()).run(&*cx.ports.db).await?;
     let autoload = fields.autoload_models == Some(true);
-    let row = apply_fields(cx, id.as_str(), known, fields)?;
+    let change = read_key_change(fields.cred_store.as_deref(), fields.api_key.as_deref())?;
+    let mut row = apply_fields(cx, id.as_str(), known, fields)?;
+    // The provider is asked before anything is stored.
+    let models = match (autoload, &change) {
+        (false, _) => None,
+        (true, KeyChange::Store(key)) => Some(load_models(cx, &row, Some(key)).await?),
+        (true, KeyChange::Forget) => Some(load_models(cx, &row, None).await?),
+        (true, KeyChange::Keep) => {
+            let key = find_provider_key(&cx.app, &cx.ports, &row).await?;
+            Some(load_models(cx, &row, key.as_ref()).await?)
+        }
+    };
+    match change {
+        KeyChange::Keep => {}
+        KeyChange::Store(key) => {
+            store_provider_key(&cx.app, &cx.ports, id.as_str(), key).await?;
+            (row.cred_store, row.sealed_key) = ("vault".to_owned(), None);
+        }
+        KeyChange::Forget => {
+            discard_provider_key(&cx.ports, id.as_str()).await?;
+            (row.cred_store, row.sealed_key) = ("none".to_owned(), None);
+        }
+    }
     let put = put_provider_row(
         &row.id,
         &row.r#type,
@@ -156,8 +189,8 @@ async fn store_provider(
         row.sealed_key.as_deref(),
         cx.started_ms,
     );
-    let registered = if autoload {
-        let models = serde_json::to_string(&load_models(cx, &row).await?).map_err(ApiError::internal)?;
+    let registered = if let Some(models) = models {
+        let models = serde_json::to_string(&models).map_err(ApiError::internal)?;
         let (_, names) = run_both(&*cx.ports.db, put, insert_models(&models, cx.started_ms)).await?;
         Some(names.into_iter().map(|name| name.id).collect())
     } else {
@@ -169,8 +202,8 @@ async fn store_provider(
 }
 
 /// The provider's models as they are registered: what has no price takes no traffic, nor what cannot chat.
-async fn load_models(cx: &Cx, provider: &ProviderRow) -> Result<Vec<ModelRow>, ApiError> {
-    let models = list_upstream_models(cx, provider).await?.into_iter();
+async fn load_models(cx: &Cx, provider: &ProviderRow, key: Option<&SecretText>) -> Result<Vec<ModelRow>, ApiError> {
+    let models = list_upstream_models(cx, provider, key).await?.into_iter();
     let models = models.filter(|model| !is_mode(model.id.as_str())).map(|model| {
         let mut row = new_model(model.id.as_str(), &provider.id);
         if let Some(entry) = find_price(&provider.r#type, model.id.as_str()) {
@@ -211,26 +244,20 @@ fn apply_fields(
         }
     }
     row.enabled = fields.enabled.unwrap_or(row.enabled);
-    match (fields.cred_store.as_deref(), fields.api_key.filter(|key| !key.is_empty())) {
-        (Some("none"), None) => row.sealed_key = None,
-        (None | Some("" | "none" | "vault"), Some(key)) => row.sealed_key = Some(seal_key(cx, id, &key)?),
-        (None | Some("" | "vault"), None) => {}
-        (Some(_), _) => {
-            return Err(ApiError::invalid("cred_store", "cred_store must be vault or none"));
-        }
-    }
-    row.cred_store = if row.sealed_key.is_some() { "vault".to_owned() } else { "none".to_owned() };
     Ok(row)
 }
 
-fn seal_key(cx: &Cx, id: &str, key: &str) -> Result<String, ApiError> {
-    if key.len() > API_KEY_MAX_BYTES || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ApiError::invalid(
-            "api_key",
-            format!("api_key must be printable ASCII, at most {API_KEY_MAX_BYTES} bytes"),
-        ));
+fn read_key_change(cred_store: Option<&str>, api_key: Option<&str>) -> Result<KeyChange, ApiError> {
+    if !matches!(cred_store, None | Some("" | "vault" | "none")) {
+        return Err(ApiError::invalid("cred_store", "cred_store must be vault or none"));
     }
-    let mut nonce = [0; NONCE_BYTES];
-    cx.ports.random.fill(&mut nonce);
-    seal(&cx.app.config.seal_key, nonce, &key_context(id), key).map_err(ApiError::internal)
+    match api_key.filter(|key| !key.is_empty()) {
+        None if cred_store == Some("none") => Ok(KeyChange::Forget),
+        None => Ok(KeyChange::Keep),
+        Some(key) if key.len() > API_KEY_MAX_BYTES || !key.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            let text = format!("api_key must be printable ASCII, at most {API_KEY_MAX_BYTES} bytes");
+            Err(ApiError::invalid("api_key", text))
+        }
+        Some(key) => Ok(KeyChange::Store(key.into())),
+    }
 }

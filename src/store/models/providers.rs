@@ -17,10 +17,18 @@ pub struct ProviderRow {
     /// Whether it takes traffic.
     #[serde(deserialize_with = "read_flag")]
     pub enabled: bool,
-    /// `vault` when a key is sealed here, else `none`.
+    /// `vault` when it has a key, else `none`.
     pub cred_store: String,
-    /// The sealed key.
+    /// The key, sealed by the server, of a provider that was stored before there was a vault.
     pub sealed_key: Option<String>,
+}
+
+impl ProviderRow {
+    /// Whether its key is in the vault.
+    #[must_use]
+    pub fn is_in_vault(&self) -> bool {
+        self.sealed_key.is_none() && self.cred_store == "vault"
+    }
 }
 
 queries! {

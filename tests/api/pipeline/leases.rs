@@ -244,10 +244,10 @@ fn a_key_in_steady_use_hardly_ever_waits() {
 fn a_burst_on_a_cold_isolate_asks_the_limiter_a_few_times_only() {
     run(async |app| {
         let key = leased_key(&app, 60_000, 1_000).await;
-        let before = app.faults.object_calls.get();
+        let before = app.faults.calls_of("RATE_LIMITER");
         let answers = join_all((0..300).map(|_| app.hello(&key).send())).await;
         assert_eq!(count(&answers, 200), 300);
-        let asked = app.faults.object_calls.get() - before;
-        assert!(asked <= 20, "{asked} calls of objects for 300 requests");
+        let asked = app.faults.calls_of("RATE_LIMITER") - before;
+        assert!(asked <= 20, "{asked} calls of the limiter for 300 requests");
     });
 }
