@@ -8,6 +8,7 @@ mod hex;
 
 pub mod chat;
 pub mod credential;
+pub mod duration;
 pub mod ids;
 pub mod json;
 pub mod money;

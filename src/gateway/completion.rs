@@ -31,11 +31,13 @@ pub async fn complete_chat(cx: Cx, body: &[u8]) -> Result<Output, ApiError> {
         ChatRequest::parse(body).map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let (mode, mut offers) = choose_offers(&cx, &snapshot, &request)?;
-    let payer = cx.caller.key()?.account_id.clone();
+    let payer = Rc::clone(&cx.caller.key()?.payer);
     let mut need = state_need(&offers, &request);
     let reservation = match reserve(&cx.app, &cx.ports, &payer, need).await {
         // What costs nothing needs no money.
-        Err(Refusal::Insufficient { .. }) if offers.iter().any(|offer| offer.price.is_free()) => {
+        Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
+            if offers.iter().any(|offer| offer.price.is_free()) =>
+        {
             offers.retain(|offer| offer.price.is_free());
             need = state_need(&offers, &request);
             reserve(&cx.app, &cx.ports, &payer, need).await
@@ -212,6 +214,7 @@ fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
                 .with("required_usd", required.to_usd())
                 .with("payment_url", format!("{}/billing", cx.origin))
         }
+        Refusal::Budget { budget, spent } => ApiError::budget_exceeded(budget, spent),
         Refusal::Failed(cause) => {
             ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)
         }

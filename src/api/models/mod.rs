@@ -4,5 +4,6 @@ pub mod chat;
 pub mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 pub mod models;
-pub mod page;
 pub mod providers;
+
+pub use crate::http::page;
