@@ -154,3 +154,64 @@ fn tokenhub_text(error: &ApiError, access: Access) -> String {
     };
     text.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use guildhall_domain::money::MicroUsd;
+
+    use super::*;
+    use crate::auth::scope::Scope;
+    use crate::http::output::Body;
+    use crate::meter::limit::Standing;
+
+    fn say(dialect: Dialect, access: Access, error: &ApiError) -> (u16, Value) {
+        let output = dialect.render(access, error, "req_1");
+        let Body::Whole(body) = output.body else { panic!("no body") };
+        (output.status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn tokenhub_has_other_texts_for_keys_than_for_the_administrator() {
+        let refused = Standing { limit: 2, remaining: 0, reset_s: 1 };
+        for (error, of_key, of_admin) in [
+            (ApiError::new(Kind::MissingCredential, ""), "authorization required", "missing admin token"),
+            (ApiError::new(Kind::MalformedCredential, ""), "invalid api key format", "invalid admin token"),
+            (ApiError::new(Kind::BadCredential, ""), "invalid api key", "invalid admin token"),
+            (
+                ApiError::new(Kind::RateLimited, "").standing(refused),
+                "api key rate limit exceeded",
+                "rate limit exceeded",
+            ),
+            (ApiError::new(Kind::RateLimited, "an upstream's"), "an upstream's", "rate limit exceeded"),
+            (ApiError::new(Kind::Forbidden, "insufficient scope"), "insufficient scope", "insufficient scope"),
+        ] {
+            let status = error.kind.status();
+            for (access, text) in [(Access::Key(Scope::Chat), of_key), (Access::Admin, of_admin)] {
+                assert_eq!(say(Dialect::TokenHub, access, &error), (status, json!({ "error": text })), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spent_budget_is_its_own_error_in_every_dialect() {
+        let error = ApiError::budget_exceeded(MicroUsd(5_000_000), MicroUsd(4_999_999));
+        let text = "The monthly budget of $5 does not cover this request; $4.999999 is spent";
+        let numbers = [("budget_usd", json!(5.0)), ("spent_usd", json!(4.999_999))];
+        for (dialect, mut expected) in [
+            (Dialect::TokenHub, json!({ "error": "monthly budget exceeded" })),
+            (
+                Dialect::Tokaroo,
+                json!({ "error": "monthly budget exceeded", "message": text, "code": "budget_exceeded" }),
+            ),
+            (Dialect::Toku, json!({ "error": text })),
+            (Dialect::FastApi, json!({ "detail": text })),
+        ] {
+            for (name, value) in &numbers {
+                expected[*name] = value.clone();
+            }
+            assert_eq!(say(dialect, Access::Key(Scope::Chat), &error), (429, expected), "{dialect:?}");
+        }
+        let (_, body) = say(Dialect::ToolRouter, Access::Key(Scope::Chat), &error);
+        assert_eq!((&body["error"]["code"], &body["budget_usd"]), (&json!("BUDGET_EXCEEDED"), &json!(5.0)));
+    }
+}

@@ -11,7 +11,7 @@ use guildhall_domain::time::format_rfc3339;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::key_fields::{KeyFields, apply_fields};
+use super::key_fields::{KeyFields, KeyPatch};
 use crate::app::Cx;
 use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query};
@@ -25,9 +25,9 @@ use crate::routes;
 use crate::store::identity::accounts::{ensure_account, find_account};
 use crate::store::identity::keys::{
     KeyRecord, count_keys, find_key, insert_key, list_keys, reset_budget, revoke_key as revoke_key_row,
-    rotate_key as rotate_key_row, update_key,
+    rotate_key as rotate_key_row,
 };
-use crate::store::statement::{Query as Statement, run_both};
+use crate::store::statement::run_both;
 
 routes! {
     tag "Keys", dialect TokenHub;
@@ -171,21 +171,24 @@ async fn create_key(cx: Cx, Json(fields): Json<KeyFields>) -> Result<Reply<NewAp
     if fields.is_nameless() {
         return Err(ApiError::invalid("name", "name required"));
     }
-    let asked_account = fields.account_id.clone().filter(|id| !id.is_empty());
-    let mut record = blank_key(&cx);
-    apply_fields(&mut record, fields, cx.started_ms)?;
-    record.account_id = match asked_account {
+    let mut patch = KeyPatch::read(&fields, cx.started_ms)?;
+    let account_id = match fields.account_id.filter(|id| !id.is_empty()) {
         Some(id) => find_account(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("account"))?.id,
         None => open_house(&cx).await?,
     };
+    let mut random = [0; 16];
+    cx.ports.random.fill(&mut random);
+    let id = KeyId::from_random(random).as_str().to_owned();
     let (key, prefix) = draw_key(&cx);
+    let scopes = patch.new_scopes().to_owned();
+    let name = patch.name().to_owned();
     let hash = cx.app.hasher.hash(&key);
-    let KeyRecord { id, account_id, name, scopes, .. } = &record;
-    let insert = insert_key(account_id, id, &hash, "tokenhub", &prefix, name, cx.started_ms);
-    cx.ports.db.run(vec![insert.statement, write_key(&record).statement]).await?;
-    let KeyRecord { id, account_id, name, scopes: _, .. } = &record;
-    let (id, account_id, name) = (id.clone(), account_id.clone(), name.clone());
-    Ok(Reply(NewApiKey { ok: true, key, id, prefix, name, scopes: scopes.clone(), account_id, warning: WARNING }))
+    let insert = insert_key(&account_id, &id, &hash, "tokenhub", &prefix, &name, cx.started_ms);
+    cx.ports.db.run(vec![insert.statement, patch.write(&account_id, &id).statement]).await?;
+    if patch.enabled() == Some(false) {
+        close_gate(&cx, &id).await;
+    }
+    Ok(Reply(NewApiKey { ok: true, key, id, prefix, name, scopes, account_id, warning: WARNING }))
 }
 
 async fn list_api_keys(cx: Cx, Query(query): Query<KeyQuery>) -> Result<Reply<KeyList>, ApiError> {
@@ -202,17 +205,15 @@ async fn list_api_keys(cx: Cx, Query(query): Query<KeyQuery>) -> Result<Reply<Ke
 }
 
 async fn patch_key(cx: Cx, (Path(id), Json(fields)): (Path, Json<KeyFields>)) -> Result<Reply<KeyDone>, ApiError> {
-    let mut record = require_key(&cx, &id).await?;
-    let was_active = record.status == "active";
-    apply_fields(&mut record, fields, cx.started_ms)?;
-    let is_active = record.status == "active";
-    if is_active && !was_active {
+    let patch = KeyPatch::read(&fields, cx.started_ms)?;
+    let record = require_key(&cx, &id).await?;
+    if patch.enabled() == Some(true) && record.status != "active" {
         // First, so that a key which is called enabled is not refused for ever.
         set_gate(&cx, &id, &LimitCommand::Restore).await?;
     }
-    write_key(&record).run(&*cx.ports.db).await?;
+    patch.write(&record.account_id, &id).run(&*cx.ports.db).await?;
     cx.app.credentials.forget_account(&record.account_id);
-    if was_active && !is_active {
+    if patch.enabled() == Some(false) {
         close_gate(&cx, &id).await;
     }
     Ok(Reply(KeyDone { ok: true }))
@@ -249,31 +250,6 @@ async fn require_key(cx: &Cx, id: &str) -> Result<KeyRecord, ApiError> {
     find_key(id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("api key"))
 }
 
-/// A key before anybody has said what it may do.
-fn blank_key(cx: &Cx) -> KeyRecord {
-    let mut random = [0; 16];
-    cx.ports.random.fill(&mut random);
-    KeyRecord {
-        id: KeyId::from_random(random).as_str().to_owned(),
-        account_id: String::new(),
-        masked: String::new(),
-        name: String::new(),
-        scopes: r#"["chat","plan"]"#.to_owned(),
-        status: "active".to_owned(),
-        created_at_ms: cx.started_ms,
-        rotated_at_ms: None,
-        last_used_at_ms: None,
-        expires_at_ms: None,
-        rotation_days: 0,
-        monthly_budget_micros: None,
-        budget_reset_at_ms: None,
-        rate_limit_rps: 0,
-        requests_per_minute: None,
-        requests_per_hour: None,
-        concurrent: None,
-    }
-}
-
 /// A new secret, and what is shown of it later.
 fn draw_key(cx: &Cx) -> (String, String) {
     let mut random = [0; KEY_RANDOM_BYTES];
@@ -281,23 +257,6 @@ fn draw_key(cx: &Cx) -> (String, String) {
     let key = issue(KeyPrefix::TokenHub, random);
     let prefix = key.chars().take(PREFIX_CHARS).collect();
     (key, prefix)
-}
-
-fn write_key(record: &KeyRecord) -> Statement<crate::store::statement::Changed> {
-    update_key(
-        &record.account_id,
-        &record.id,
-        &record.name,
-        &record.scopes,
-        &record.status,
-        record.expires_at_ms,
-        record.rotation_days,
-        record.monthly_budget_micros,
-        record.rate_limit_rps,
-        record.requests_per_minute.map(i64::from),
-        record.requests_per_hour.map(i64::from),
-        record.concurrent.map(i64::from),
-    )
 }
 
 /// Opens the deployment's own account unless it is open; a retry gives nothing twice.

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::auth::scope::Scope;
 use crate::http::error::ApiError;
-use crate::store::identity::keys::KeyRecord;
+use crate::store::identity::keys::update_key;
+use crate::store::statement::{Changed, Query};
 
 /// What a key may do, or parts of it; what is left out stays, or takes its default in a new key.
 #[derive(Deserialize, JsonSchema)]
@@ -67,45 +68,84 @@ impl KeyFields {
     }
 }
 
-/// Applies what is given.
-///
-/// # Errors
-/// 400 that names the field; nothing has been applied that counts, because nothing is stored.
-pub fn apply_fields(record: &mut KeyRecord, fields: KeyFields, now_ms: i64) -> Result<(), ApiError> {
-    if let Some(name) = fields.name {
-        record.name = read_name(&name)?;
+/// What is to be set of a key; 0 empties what may be empty.
+#[derive(Default)]
+pub struct KeyPatch {
+    name: Option<String>,
+    scopes: Option<String>,
+    status: Option<&'static str>,
+    expires_at_ms: Option<i64>,
+    rotation_days: Option<i64>,
+    monthly_budget_micros: Option<i64>,
+    rate_limit_rps: Option<i64>,
+    requests_per_minute: Option<i64>,
+    requests_per_hour: Option<i64>,
+    concurrent: Option<i64>,
+}
+
+/// What a new key may do when nobody says.
+const NEW_SCOPES: &str = r#"["chat","plan"]"#;
+
+impl KeyPatch {
+    /// Reads what is given.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn read(fields: &KeyFields, now_ms: i64) -> Result<Self, ApiError> {
+        let rate = "must be -1 (unlimited), 0 (the default) or a positive number";
+        let limit = |field, value: &Option<Value>| read_integer(field, value.as_ref(), 0..=i64::from(u32::MAX), DIGITS);
+        let no_flag = || ApiError::invalid("enabled", "enabled must be a boolean");
+        let enabled = fields.enabled.as_ref().map(|value| value.as_bool().ok_or_else(no_flag)).transpose()?;
+        Ok(Self {
+            name: fields.name.as_ref().map(read_name).transpose()?,
+            scopes: fields.scopes.as_ref().map(read_scopes).transpose()?,
+            status: enabled.map(|enabled| if enabled { "active" } else { "disabled" }),
+            expires_at_ms: read_expiry(fields.expires_in.as_ref(), fields.expires_at.as_ref(), now_ms)?,
+            rotation_days: read_integer("rotation_days", fields.rotation_days.as_ref(), 0..=ROTATION_MAX_DAYS, DIGITS)?,
+            monthly_budget_micros: fields.monthly_budget_usd.as_ref().map(read_budget).transpose()?,
+            rate_limit_rps: read_integer("rate_limit_rps", fields.rate_limit_rps.as_ref(), -1..=RATE_MAX, rate)?,
+            requests_per_minute: limit("requests_per_minute", &fields.requests_per_minute)?,
+            requests_per_hour: limit("requests_per_hour", &fields.requests_per_hour)?,
+            concurrent: limit("concurrent", &fields.concurrent)?,
+        })
     }
-    if let Some(scopes) = fields.scopes {
-        record.scopes = read_scopes(&scopes)?;
+
+    /// The name; empty when none is given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
     }
-    if let Some(days) = fields.rotation_days {
-        record.rotation_days = read_integer("rotation_days", &days, 0..=ROTATION_MAX_DAYS, DIGITS)?;
+
+    /// The scopes of a new key.
+    #[must_use]
+    pub fn new_scopes(&mut self) -> &str {
+        self.scopes.get_or_insert_with(|| NEW_SCOPES.to_owned())
     }
-    if fields.expires_in.is_some() || fields.expires_at.is_some() {
-        record.expires_at_ms = read_expiry(fields.expires_in.as_ref(), fields.expires_at.as_ref(), now_ms)?;
+
+    /// Whether the key is to be let in, or not any more.
+    #[must_use]
+    pub fn enabled(&self) -> Option<bool> {
+        self.status.map(|status| status == "active")
     }
-    if let Some(budget) = fields.monthly_budget_usd {
-        record.monthly_budget_micros = read_budget(&budget)?;
+
+    /// The write that sets it.
+    #[must_use]
+    pub fn write(&self, account_id: &str, id: &str) -> Query<Changed> {
+        update_key(
+            account_id,
+            id,
+            self.name.as_deref(),
+            self.scopes.as_deref(),
+            self.status,
+            self.expires_at_ms,
+            self.rotation_days,
+            self.monthly_budget_micros,
+            self.rate_limit_rps,
+            self.requests_per_minute,
+            self.requests_per_hour,
+            self.concurrent,
+        )
     }
-    if let Some(rate) = fields.rate_limit_rps {
-        let text = "must be -1 (unlimited), 0 (the default) or a positive number";
-        record.rate_limit_rps = read_integer("rate_limit_rps", &rate, -1..=RATE_MAX, text)?;
-    }
-    for (field, value, limit) in [
-        ("requests_per_minute", fields.requests_per_minute, &mut record.requests_per_minute),
-        ("requests_per_hour", fields.requests_per_hour, &mut record.requests_per_hour),
-        ("concurrent", fields.concurrent, &mut record.concurrent),
-    ] {
-        if let Some(value) = value {
-            let number = read_integer(field, &value, 0..=i64::from(u32::MAX), DIGITS)?;
-            *limit = u32::try_from(number).ok().filter(|number| *number > 0);
-        }
-    }
-    if let Some(enabled) = fields.enabled {
-        let enabled = enabled.as_bool().ok_or_else(|| ApiError::invalid("enabled", "enabled must be a boolean"))?;
-        record.status = if enabled { "active" } else { "disabled" }.to_owned();
-    }
-    Ok(())
 }
 
 fn read_name(name: &Value) -> Result<String, ApiError> {
@@ -141,13 +181,14 @@ fn read_scopes(scopes: &Value) -> Result<String, ApiError> {
     serde_json::to_string(&kept).map_err(ApiError::internal)
 }
 
-fn read_expiry(in_text: Option<&Value>, at_text: Option<&Value>, now_ms: i64) -> Result<Option<i64>, ApiError> {
+/// When it expires; 0 for never, `None` when nothing is said.
+fn read_expiry(in_value: Option<&Value>, at_value: Option<&Value>, now_ms: i64) -> Result<Option<i64>, ApiError> {
     let no_duration = || ApiError::invalid("expires_in", "invalid expires_in duration");
     let no_time = || ApiError::invalid("expires_at", "expires_at must be an RFC 3339 time in the future");
-    let in_text = in_text.map(|text| text.as_str().ok_or_else(no_duration)).transpose()?.unwrap_or_default();
-    let at_text = at_text.map(|text| text.as_str().ok_or_else(no_time)).transpose()?.unwrap_or_default();
+    let in_text = in_value.map(|text| text.as_str().ok_or_else(no_duration)).transpose()?.unwrap_or_default();
+    let at_text = at_value.map(|text| text.as_str().ok_or_else(no_time)).transpose()?.unwrap_or_default();
     match (in_text, at_text) {
-        ("", "") => Ok(None),
+        ("", "") => Ok((in_value.is_some() || at_value.is_some()).then_some(0)),
         (text, "") => {
             let lives_ms = parse_duration(text).filter(|ms| *ms > 0).ok_or_else(no_duration)?;
             now_ms.checked_add(lives_ms).map(Some).ok_or_else(no_duration)
@@ -157,7 +198,7 @@ fn read_expiry(in_text: Option<&Value>, at_text: Option<&Value>, now_ms: i64) ->
     }
 }
 
-fn read_budget(budget: &Value) -> Result<Option<i64>, ApiError> {
+fn read_budget(budget: &Value) -> Result<i64, ApiError> {
     let invalid = |text: String| ApiError::invalid("monthly_budget_usd", format!("monthly_budget_usd {text}"));
     let Value::Number(number) = budget else { return Err(invalid(DIGITS.to_owned())) };
     let amount = MicroUsd::from_usd(number).map_err(|error| invalid(error.to_string()))?;
@@ -167,17 +208,18 @@ fn read_budget(budget: &Value) -> Result<Option<i64>, ApiError> {
     if amount > AMOUNT_MAX {
         return Err(invalid(format!("must be at most {AMOUNT_MAX}")));
     }
-    Ok(Some(amount.0).filter(|micros| *micros > 0))
+    Ok(amount.0)
 }
 
-/// A whole number within bounds; `3.0` is one too.
+/// A whole number within bounds, if one is given; `3.0` is one too.
 fn read_integer(
     field: &'static str,
-    value: &Value,
+    value: Option<&Value>,
     bounds: std::ops::RangeInclusive<i64>,
     text: &str,
-) -> Result<i64, ApiError> {
+) -> Result<Option<i64>, ApiError> {
     let invalid = || ApiError::invalid(field, format!("{field} {text}"));
+    let Some(value) = value else { return Ok(None) };
     let Value::Number(number) = value else { return Err(invalid()) };
     // Exact decimals of dollars read any whole number, however JSON spells it.
     let micros = MicroUsd::from_usd(number).map_err(|_| invalid())?.0;
@@ -185,5 +227,5 @@ fn read_integer(
     if whole > *bounds.end() {
         return Err(ApiError::invalid(field, format!("{field} must be at most {}", bounds.end())));
     }
-    Some(whole).filter(|whole| bounds.contains(whole)).ok_or_else(invalid)
+    if bounds.contains(&whole) { Ok(Some(whole)) } else { Err(invalid()) }
 }

@@ -92,12 +92,16 @@ queries! {
     /// Stores a key.
     tenant("account_id") fn insert_key(account_id: &str, id: &str, hash: &str, product: &str, masked: &str, name: &str, created_at_ms: i64) -> Changed =
         "INSERT INTO api_keys (account_id, id, hash, product, masked, name, created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    /// Sets what a key may do.
-    tenant("account_id") fn update_key(account_id: &str, id: &str, name: &str, scopes: &str, status: &str, expires_at_ms: Option<i64>,
-        rotation_days: i64, monthly_budget_micros: Option<i64>, rate_limit_rps: i64, requests_per_minute: Option<i64>,
-        requests_per_hour: Option<i64>, concurrent: Option<i64>) -> Changed =
-        "UPDATE api_keys SET name = ?3, scopes = ?4, status = ?5, expires_at_ms = ?6, rotation_days = ?7, monthly_budget_micros = ?8,
-           rate_limit_rps = ?9, requests_per_minute = ?10, requests_per_hour = ?11, concurrent = ?12
+    /// Sets what a key may do; NULL leaves a column as it is, 0 empties one that may be empty. Each column by itself, so
+    /// that two changes at once do not undo each other.
+    tenant("account_id") fn update_key(account_id: &str, id: &str, name: Option<&str>, scopes: Option<&str>, status: Option<&str>,
+        expires_at_ms: Option<i64>, rotation_days: Option<i64>, monthly_budget_micros: Option<i64>, rate_limit_rps: Option<i64>,
+        requests_per_minute: Option<i64>, requests_per_hour: Option<i64>, concurrent: Option<i64>) -> Changed =
+        "UPDATE api_keys SET name = COALESCE(?3, name), scopes = COALESCE(?4, scopes), status = COALESCE(?5, status),
+           expires_at_ms = NULLIF(COALESCE(?6, expires_at_ms), 0), rotation_days = COALESCE(?7, rotation_days),
+           monthly_budget_micros = NULLIF(COALESCE(?8, monthly_budget_micros), 0), rate_limit_rps = COALESCE(?9, rate_limit_rps),
+           requests_per_minute = NULLIF(COALESCE(?10, requests_per_minute), 0),
+           requests_per_hour = NULLIF(COALESCE(?11, requests_per_hour), 0), concurrent = NULLIF(COALESCE(?12, concurrent), 0)
          WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
     /// Gives a key another secret.
     tenant("account_id") fn rotate_key(account_id: &str, id: &str, hash: &str, masked: &str, rotated_at_ms: i64) -> Changed =

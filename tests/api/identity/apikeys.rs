@@ -6,7 +6,7 @@ mod limits;
 
 use serde_json::{Value, json};
 
-use crate::support::{HELLO_MICROS, Key, TestApp, run, run_with};
+use crate::support::{HELLO_MICROS, Key, TestApp, join_all, run, run_with};
 
 pub const KEYS: &str = "/admin/v1/apikeys";
 
@@ -69,11 +69,12 @@ fn a_key_works_as_soon_as_it_is_issued() {
         let expected = json!({
             "id": id, "key_prefix": key[..17], "name": "app", "scopes": "[\"chat\",\"plan\"]", "account_id": "acc_house",
             "created_at": listed["created_at"], "last_used_at": listed["last_used_at"],
-            "expires_at": "2027-02-14T08:00:00.004Z", "rotation_days": 0, "monthly_budget_usd": 50.0,
+            "expires_at": listed["expires_at"], "rotation_days": 0, "monthly_budget_usd": 50.0,
             "current_spend_usd": 0.00025, "rate_limit_rps": 0, "enabled": true,
         });
         assert_eq!(listed, expected);
         assert!(listed["last_used_at"].as_str().unwrap().starts_with("2027-01-15T08:00:00"));
+        assert!(listed["expires_at"].as_str().unwrap().starts_with("2027-02-14T08:00:00"));
         assert_eq!(app.balance_micros(&house).await, 1_000_000_000_000 - HELLO_MICROS);
     });
 }
@@ -207,6 +208,26 @@ fn a_change_changes_what_it_names() {
         for gone in ["requests_per_minute", "expires_at", "current_spend_usd"] {
             assert_eq!(listed[gone], Value::Null, "{gone}");
         }
+    });
+}
+
+#[test]
+fn two_changes_at_once_do_not_undo_each_other() {
+    run(async |app| {
+        let (_, answer) = issue(&app, json!({})).await;
+        let id = answer["id"].as_str().unwrap();
+        let changes = (0..4).map(|at| match at {
+            0 => patch(&app, id, json!({ "name": "b" })),
+            1 => patch(&app, id, json!({ "monthly_budget_usd": 7 })),
+            2 => patch(&app, id, json!({ "rotation_days": 9 })),
+            _ => patch(&app, id, json!({ "scopes": [] })),
+        });
+        for answer in join_all(changes).await {
+            answer.expect(200);
+        }
+        let listed = item(&app, id).await;
+        assert_eq!((&listed["name"], &listed["scopes"]), (&json!("b"), &json!("[]")));
+        assert_eq!((&listed["monthly_budget_usd"], &listed["rotation_days"]), (&json!(7.0), &json!(9)));
     });
 }
 

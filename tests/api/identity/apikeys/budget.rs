@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
 
 use super::{add_model, issue, item, patch};
@@ -203,9 +204,7 @@ fn a_warm_key_with_a_budget_makes_no_hop_before_the_upstream() {
 fn streams_count_and_what_they_hold_is_held() {
     run(async |app| {
         add_model(&app).await;
-        let micros = HELLO_MOST_MICROS + 1_000;
-        #[expect(clippy::cast_precision_loss, clippy::float_arithmetic, reason = "JSON")]
-        let budget = micros as f64 / 1e6;
+        let budget = MicroUsd(HELLO_MOST_MICROS + 1_000).to_usd();
         let (key, id) = key_with_budget(&app, json!({ "monthly_budget_usd": budget })).await;
         app.upstream.always(Reply::stream(&["hi ", "there"], Some((10, 5))));
         let body =
