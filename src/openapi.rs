@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::api;
 use crate::app::Cx;
 use crate::http::error::ApiError;
-use crate::http::input::{Json, Path, Query, Raw, RawJson};
-use crate::http::output::{Output, Reply};
+use crate::http::input::{IfNoneMatch, Json, Path, Query, Raw, RawJson};
+use crate::http::output::{Output, RawReply, Reply};
 use crate::http::route::{Access, Method, Route};
 
 /// What a handler takes and gives.
@@ -56,6 +56,18 @@ impl Describe for Output {
     fn describe(_: &mut Operation) {}
 }
 
+impl Describe for IfNoneMatch {
+    fn describe(operation: &mut Operation) {
+        operation.parameters.push(json!({
+            "name": "If-None-Match",
+            "in": "header",
+            "required": false,
+            "description": "The `etag` of an answer that is known already: 304 if it still holds.",
+            "schema": { "type": "string" },
+        }));
+    }
+}
+
 impl<T: JsonSchema> Describe for Query<T> {
     fn describe(operation: &mut Operation) {
         let schema = operation.generator.root_schema_for::<T>().to_value();
@@ -89,6 +101,12 @@ impl<T: JsonSchema> Describe for RawJson<T> {
 impl<T: JsonSchema> Describe for Reply<T> {
     fn describe(operation: &mut Operation) {
         operation.reply = Some(operation.generator.subschema_for::<T>().to_value());
+    }
+}
+
+impl<T: JsonSchema> Describe for RawReply<T> {
+    fn describe(operation: &mut Operation) {
+        Reply::<T>::describe(operation);
     }
 }
 

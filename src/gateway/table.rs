@@ -11,15 +11,17 @@ use std::rc::Rc;
 use guildhall_domain::ids::{ModelId, ProviderId};
 use guildhall_domain::money::Rate;
 use guildhall_domain::pricing::Price;
-use guildhall_domain::routing::ProviderHealth;
+use guildhall_domain::routing::{Alias, Arm, TokenBucket};
 use guildhall_domain::seal;
 
+use super::health::HealthBook;
 use super::provider::{ProviderKind, key_context};
 use crate::app::App;
 use crate::ports::{PortError, Ports};
 use crate::store::models::models::{ModelRow, find_routing_version, list_models};
 use crate::store::models::providers::{ProviderRow, list_providers};
-use crate::store::statement::run_three;
+use crate::store::models::routing::{AliasRow, RoutingConfig, find_routing_config, list_aliases};
+use crate::store::statement::run_all;
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 10_000;
@@ -36,6 +38,8 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// Where chat completions go.
     pub chat_url: String,
+    /// Where it lists its models, which also tells whether it is up; `None` for the sandbox.
+    pub models_url: Option<String>,
     /// `Bearer …`; `None` when it needs no key.
     pub authorization: Option<String>,
     /// Whether it takes traffic.
@@ -50,8 +54,10 @@ pub struct Offer {
     pub upstream_model: String,
     /// Who serves it.
     pub provider: Rc<Provider>,
-    /// What it costs.
+    /// What it costs; nothing while nobody has said.
     pub price: Price,
+    /// Whether somebody has said what it costs.
+    pub is_priced: bool,
     /// Which version of the price.
     pub price_version: i64,
     /// Preference, 0 to 10.
@@ -77,8 +83,26 @@ pub struct Snapshot {
     version: i64,
     /// Every model, by id.
     pub offers: Vec<Rc<Offer>>,
-    /// How many providers take traffic.
+    /// Every provider that can be used, by id.
+    pub providers: Vec<Rc<Provider>>,
+    /// How many of them take traffic.
     pub adapters: usize,
+    /// Names that stand for models.
+    pub aliases: HashMap<String, Alias>,
+    /// What holds where a request does not say.
+    pub defaults: RoutingConfig,
+    arms: HashMap<(String, &'static str), Arm>,
+}
+
+impl Snapshot {
+    /// What a model earned with requests of this size.
+    #[must_use]
+    pub fn arm_of(&self, model: &ModelId, bucket: TokenBucket) -> Arm {
+        if self.arms.is_empty() {
+            return Arm::default();
+        }
+        self.arms.get(&(model.to_string(), bucket.as_str())).copied().unwrap_or_default()
+    }
 }
 
 /// The table of an isolate.
@@ -89,8 +113,10 @@ pub struct GatewayTable {
     checking: Cell<bool>,
     /// Raised by every change here: what was read before it is not kept after it.
     changes: Cell<u64>,
-    /// By provider id.
-    pub health: RefCell<HashMap<ProviderId, ProviderHealth>>,
+    /// How the providers are doing.
+    pub health: HealthBook,
+    /// Requests so far; aliases that take turns count by it.
+    turns: Cell<u64>,
 }
 
 impl GatewayTable {
@@ -98,6 +124,11 @@ impl GatewayTable {
     pub fn forget(&self) {
         self.changes.set(self.changes.get() + 1);
         *self.snapshot.borrow_mut() = None;
+    }
+
+    /// A number that no other request of this isolate has.
+    pub fn next_turn(&self) -> u64 {
+        self.turns.replace(self.turns.get().wrapping_add(1))
     }
 }
 
@@ -152,8 +183,17 @@ async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
 }
 
 async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
-    let (version, providers, models) =
-        run_three(&*ports.db, find_routing_version(), list_providers(ROWS_MAX, 0), list_models(ROWS_MAX, 0)).await?;
+    let (version, providers, models, aliases, defaults) = run_all(
+        &*ports.db,
+        (
+            find_routing_version(),
+            list_providers(ROWS_MAX, 0),
+            list_models(ROWS_MAX, 0),
+            list_aliases(ROWS_MAX),
+            find_routing_config(),
+        ),
+    )
+    .await?;
     let version = version.map_or(0, |v| v.version);
     let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, row)).collect();
     let offers = models.into_iter().filter_map(|row| {
@@ -162,7 +202,19 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     });
     let offers = offers.collect();
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
-    Ok(Snapshot { version, offers, adapters })
+    let aliases = aliases.into_iter().filter_map(|row| read_alias(ports, row)).collect();
+    let defaults = defaults.unwrap_or_default();
+    Ok(Snapshot { version, offers, providers, adapters, aliases, defaults, arms: HashMap::new() })
+}
+
+fn read_alias(ports: &Ports, row: AliasRow) -> Option<(String, Alias)> {
+    match row.to_alias() {
+        Ok(alias) => Some((row.name, alias)),
+        Err(error) => {
+            ports.background.log(&format!("alias {}: {error}", row.name));
+            None
+        }
+    }
 }
 
 /// A provider that cannot be used (its kind is refused here, its key does not open) is left out and logged.
@@ -181,6 +233,7 @@ fn open_provider(app: &App, ports: &Ports, row: ProviderRow) -> Option<Rc<Provid
     };
     Some(Rc::new(Provider {
         chat_url: format!("{}/v1/chat/completions", row.base_url),
+        models_url: (kind != ProviderKind::Sandbox).then(|| format!("{}/v1/models", row.base_url)),
         authorization: key.map(|key| format!("Bearer {key}")),
         id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
         kind,
@@ -203,6 +256,7 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
             cache_read,
             cache_write: None,
         },
+        is_priced,
         model_id: row.id.parse().ok()?,
         upstream_model: row.upstream_model,
         enabled: row.enabled && is_priced && provider.enabled,

@@ -41,6 +41,24 @@ pub struct RawJson<T> {
     shape: PhantomData<T>,
 }
 
+/// `If-None-Match`: which versions of the answer the client has.
+pub struct IfNoneMatch(String);
+
+impl IfNoneMatch {
+    /// Whether the client has this one; `etag` with its quotes.
+    #[must_use]
+    pub fn has(&self, etag: &str) -> bool {
+        let mut tags = self.0.split(',').map(str::trim);
+        tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    }
+}
+
+impl FromHead for IfNoneMatch {
+    fn from_head(request: &Request) -> Result<Self, ApiError> {
+        Ok(Self(request.head.if_none_match.clone()))
+    }
+}
+
 impl FromHead for Path {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
         let (_, value) = request.params.first().ok_or_else(|| ApiError::internal("the route has no parameter"))?;

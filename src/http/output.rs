@@ -1,5 +1,7 @@
 //! What a handler gives back.
 
+use std::marker::PhantomData;
+
 use serde::Serialize;
 
 use crate::ports::{StreamSource, StreamTap};
@@ -76,6 +78,18 @@ impl Output {
 /// A typed JSON answer: `OpenAPI` knows its shape.
 pub struct Reply<T>(pub T);
 
+/// An answer that is put together by hand; `T` is what the document says of it.
+pub struct RawReply<T> {
+    output: Output,
+    shape: PhantomData<T>,
+}
+
+impl<T> From<Output> for RawReply<T> {
+    fn from(output: Output) -> Self {
+        Self { output, shape: PhantomData }
+    }
+}
+
 /// What a handler may return.
 pub trait IntoOutput {
     /// Converts.
@@ -85,6 +99,12 @@ pub trait IntoOutput {
 impl IntoOutput for Output {
     fn into_output(self) -> Output {
         self
+    }
+}
+
+impl<T> IntoOutput for RawReply<T> {
+    fn into_output(self) -> Output {
+        self.output
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Head {
     pub origin: String,
     /// `accept`.
     pub accept: String,
+    /// `if-none-match`.
+    pub if_none_match: String,
     /// `access-control-request-method`.
     pub preflight_method: String,
     /// The caller's address as the network edge saw it; empty on a local run.

@@ -14,7 +14,7 @@ function settle(id, promise) {
 }
 
 const FIELDS = ["authorization", "x-api-key", "content-length", "idempotency-key", "origin", "accept",
-  "access-control-request-method", "cf-connecting-ip"];
+  "if-none-match", "access-control-request-method", "cf-connecting-ip"];
 
 export function read_head(request) {
   const headers = request.headers;

@@ -41,6 +41,7 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         idempotency_key: next(),
         origin: next(),
         accept: next(),
+        if_none_match: next(),
         preflight_method: next(),
         address: next(),
     };

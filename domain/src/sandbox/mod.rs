@@ -15,6 +15,9 @@ use crate::hex;
 use request::{Format, Prompt, ToolPlan};
 use wire::{Choice, Completion, ErrorBody, Identity, Message, ToolCall};
 
+/// The models that it lists; it answers to any name.
+pub const MODELS: [&str; 2] = ["sandbox-large", "sandbox-small"];
+
 /// How the text of every answer begins.
 pub const GREETING: &str = "I am the sandbox model.";
 

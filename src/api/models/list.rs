@@ -6,7 +6,8 @@ use serde::Serialize;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::gateway::table::read_snapshot;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Kind};
+use crate::http::input::Path;
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::routes;
@@ -17,6 +18,10 @@ routes! {
     ///
     /// The routing modes `auto`, `fast` and `max`, then the registered models. A `tok_` key sees the modes alone.
     Get "/v1/models" Access::Key(Scope::Own) => list_models;
+    /// Retrieve a model.
+    ///
+    /// One of those that the list has; the id may contain slashes.
+    Get "/v1/models/{*model}" Access::Key(Scope::Own) => retrieve_model;
 }
 
 /// The list, in `OpenAI`'s form.
@@ -46,13 +51,28 @@ impl ListedModel {
 }
 
 async fn list_models(cx: Cx, (): ()) -> Result<Reply<ModelList>, ApiError> {
-    let mut data: Vec<_> = ["auto", "fast", "max"].map(|mode| ListedModel::new(mode, "tokaroo", 0)).into();
+    Ok(Reply(ModelList { object: "list", data: read_models(&cx).await? }))
+}
+
+async fn retrieve_model(cx: Cx, Path(asked): Path) -> Result<Reply<ListedModel>, ApiError> {
+    let found = read_models(&cx).await?.into_iter().find(|model| model.id == asked);
+    found.map(Reply).ok_or_else(|| {
+        let mut error =
+            ApiError::new(Kind::NotFound, format!("Model not found: {asked}")).with("code", "model_not_found");
+        error.param = Some("model".to_owned());
+        error
+    })
+}
+
+/// What the caller may ask for.
+async fn read_models(cx: &Cx) -> Result<Vec<ListedModel>, ApiError> {
+    let mut models: Vec<_> = ["auto", "fast", "max"].map(|mode| ListedModel::new(mode, "tokaroo", 0)).into();
     if cx.caller.key()?.product != "tokaroo" {
         let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
         let offers = snapshot.offers.iter().filter(|offer| offer.enabled);
-        data.extend(offers.map(|offer| {
+        models.extend(offers.map(|offer| {
             ListedModel::new(offer.model_id.as_str(), offer.provider.id.as_str(), offer.max_context_tokens)
         }));
     }
-    Ok(Reply(ModelList { object: "list", data }))
+    Ok(models)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use super::page::{Page, PageQuery};
+use super::price::{AskedPrice, is_mode, new_model, set_price};
 use super::providers::Done;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
@@ -26,13 +27,15 @@ routes! {
     /// Create or update a model.
     ///
     /// It takes traffic as soon as the answer comes. Rates are US dollars per 1,000 tokens; an enabled model needs
-    /// both, 0 meaning free.
+    /// both, or `free`. When neither is said and the reference catalogue (`/v1/models/catalog`) has the upstream's name
+    /// under the provider's type, its price is taken, and the sizes that are unknown.
     Post "/admin/v1/models" Access::Admin => put_model;
     /// List models.
     Get "/admin/v1/models" Access::Admin => list_models;
     /// Change parts of a model.
     ///
-    /// The id may contain slashes.
+    /// The id may contain slashes. A price of the catalogue is looked up anew when the model gets another provider or
+    /// another name upstream; a manual price stays.
     Patch "/admin/v1/models/{*id}" Access::Admin => patch_model;
     /// Delete a model.
     Delete "/admin/v1/models/{*id}" Access::Admin => delete_model;
@@ -53,6 +56,8 @@ pub struct ModelFields {
     max_context_tokens: Option<i64>,
     /// Most output tokens of one answer; 0 (the default) means 4,096 when a call does not say.
     max_output_tokens: Option<i64>,
+    /// True: it costs nothing, both rates are 0.
+    free: Option<bool>,
     /// US dollars per 1,000 input tokens.
     #[schemars(with = "Option<f64>")]
     input_per_1k: Option<Number>,
@@ -82,6 +87,7 @@ pub struct Model {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_read_per_1k: Option<f64>,
     enabled: bool,
+    /// `manual`, or `catalog` when the price is the reference catalogue's.
     pricing_source: String,
     price_version: i64,
 }
@@ -102,13 +108,12 @@ async fn put_model(cx: Cx, Json(fields): Json<ModelFields>) -> Result<Reply<Done
         return Err(ApiError::invalid("provider_id", "provider_id required"));
     }
     let id: ModelId = id.parse().map_err(|e| ApiError::invalid("id", format!("id: {e}")))?;
-    if ["auto", "fast", "max", "*"].contains(&id.as_str()) {
+    if is_mode(id.as_str()) {
         return Err(ApiError::invalid("id", format!("{} is a routing mode, not a model's name", id.as_str())));
     }
     let known = find_model(id.as_str()).run(&*cx.ports.db).await?;
-    let mut row = known.unwrap_or_else(|| default_model(id.as_str()));
-    apply_fields(&mut row, fields)?;
-    store_model(&cx, &row).await?;
+    let mut row = known.unwrap_or_else(|| new_model(id.as_str(), ""));
+    change_model(&cx, &mut row, fields).await?;
     Ok(Reply(Done { ok: true }))
 }
 
@@ -118,8 +123,7 @@ async fn patch_model(
 ) -> Result<Reply<ModelChanged>, ApiError> {
     let known = find_model(&id).run(&*cx.ports.db).await?;
     let mut row = known.ok_or_else(|| ApiError::new(Kind::NotFound, "model not found"))?;
-    apply_fields(&mut row, fields)?;
-    store_model(&cx, &row).await?;
+    change_model(&cx, &mut row, fields).await?;
     let stored = find_model(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("model"))?;
     Ok(Reply(ModelChanged { ok: true, model: stored.try_into()? }))
 }
@@ -137,21 +141,27 @@ async fn delete_model(cx: Cx, Path(id): Path) -> Result<Reply<Done>, ApiError> {
     Ok(Reply(Done { ok: true }))
 }
 
-fn default_model(id: &str) -> ModelRow {
-    ModelRow {
-        id: id.to_owned(),
-        provider_id: String::new(),
-        upstream_model: id.to_owned(),
-        weight: 5,
-        max_context_tokens: 0,
-        max_output_tokens: 0,
-        input_rate: None,
-        output_rate: None,
-        cache_read_rate: None,
-        enabled: false,
-        pricing_source: "manual".to_owned(),
-        price_version: 1,
+/// Changes the row as asked, prices it and stores it.
+async fn change_model(cx: &Cx, row: &mut ModelRow, fields: ModelFields) -> Result<(), ApiError> {
+    let price = AskedPrice::read(
+        fields.free,
+        fields.input_per_1k.as_ref(),
+        fields.output_per_1k.as_ref(),
+        fields.cache_read_per_1k.as_ref(),
+    )?;
+    let before = (row.provider_id.clone(), row.upstream_model.clone());
+    apply_fields(row, fields)?;
+    let another = before != (row.provider_id.clone(), row.upstream_model.clone());
+    let provider = find_provider(&row.provider_id)
+        .run(&*cx.ports.db)
+        .await?
+        .ok_or_else(|| ApiError::invalid("provider_id", format!("provider {} does not exist", row.provider_id)))?;
+    set_price(row, &price, another, &provider.r#type);
+    if row.enabled && (row.input_rate.is_none() || row.output_rate.is_none()) {
+        let text = "an enabled model needs input_per_1k and output_per_1k, or \"free\": true";
+        return Err(ApiError::invalid("input_per_1k", text));
     }
+    store_model(cx, row).await
 }
 
 fn apply_fields(row: &mut ModelRow, fields: ModelFields) -> Result<(), ApiError> {
@@ -177,35 +187,11 @@ fn apply_fields(row: &mut ModelRow, fields: ModelFields) -> Result<(), ApiError>
         }
         *place = value;
     }
-    if let Some(rate) = fields.input_per_1k {
-        row.input_rate = Some(read_rate("input_per_1k", &rate)?);
-    }
-    if let Some(rate) = fields.output_per_1k {
-        row.output_rate = Some(read_rate("output_per_1k", &rate)?);
-    }
-    if let Some(rate) = fields.cache_read_per_1k {
-        row.cache_read_rate = Some(read_rate("cache_read_per_1k", &rate)?);
-    }
     row.enabled = fields.enabled.unwrap_or(row.enabled);
-    if row.enabled && (row.input_rate.is_none() || row.output_rate.is_none()) {
-        let text = "an enabled model needs input_per_1k and output_per_1k (0 means free)";
-        return Err(ApiError::invalid("input_per_1k", text));
-    }
     Ok(())
 }
 
-fn read_rate(field: &'static str, dollars: &Number) -> Result<i64, ApiError> {
-    if dollars.as_f64().is_some_and(|value| value < 0.0) {
-        return Err(ApiError::invalid(field, format!("{field} must be >= 0")));
-    }
-    let rate = Rate::from_usd_per_1k(dollars).map_err(|e| ApiError::invalid(field, format!("{field}: {e}")))?;
-    Ok(rate.pico_usd_per_token())
-}
-
 async fn store_model(cx: &Cx, row: &ModelRow) -> Result<(), ApiError> {
-    if find_provider(&row.provider_id).run(&*cx.ports.db).await?.is_none() {
-        return Err(ApiError::invalid("provider_id", format!("provider {} does not exist", row.provider_id)));
-    }
     put_model_row(
         &row.id,
         &row.provider_id,

@@ -1,5 +1,6 @@
 //! Providers: upstreams that serve models.
 
+use guildhall_domain::catalogue::{Capability, find_price};
 use guildhall_domain::ids::ProviderId;
 use guildhall_domain::outbound::{check_url, normalise_base_url};
 use guildhall_domain::seal::{NONCE_BYTES, seal};
@@ -7,13 +8,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::page::{Page, PageQuery};
+use super::price::{is_mode, new_model, take_entry};
 use crate::app::Cx;
+use crate::gateway::discovery::list_upstream_models;
 use crate::gateway::provider::{ProviderKind, key_context};
 use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::routes;
+use crate::store::models::models::{ModelRow, insert_models};
 use crate::store::models::providers::{
     ProviderRow, count_providers, delete_models_of, delete_provider as delete_provider_row, find_provider,
     list_providers as list_provider_rows, put_provider as put_provider_row,
@@ -52,6 +56,10 @@ pub struct ProviderFields {
     cred_store: Option<String>,
     /// The provider's key.
     api_key: Option<String>,
+    /// True: the provider is asked for its models before anything is stored, and those whose names are not taken are
+    /// registered with it, at weight 5. Models that the reference catalogue knows get its price, and chat models among
+    /// them take traffic at once; all others wait for an administrator.
+    autoload_models: Option<bool>,
 }
 
 /// A provider; never its key.
@@ -71,6 +79,9 @@ pub struct ProviderStored {
     ok: bool,
     /// `vault` when a key is sealed here, else `none`.
     cred_store: String,
+    /// The models that were registered; left out unless `autoload_models` was true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models_registered: Option<Vec<String>>,
 }
 
 /// A provider was changed.
@@ -78,6 +89,9 @@ pub struct ProviderStored {
 pub struct ProviderChanged {
     ok: bool,
     provider: Provider,
+    /// The models that were registered; left out unless `autoload_models` was true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models_registered: Option<Vec<String>>,
 }
 
 /// It is done.
@@ -98,16 +112,16 @@ const API_KEY_MAX_BYTES: usize = 4_096;
 async fn put_provider(cx: Cx, Json(fields): Json<ProviderFields>) -> Result<Reply<ProviderStored>, ApiError> {
     let id = fields.id.clone().filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ApiError::invalid("id", "provider id required"))?;
-    let row = store_provider(&cx, &id, fields).await?;
-    Ok(Reply(ProviderStored { ok: true, cred_store: row.cred_store }))
+    let (row, models_registered) = store_provider(&cx, &id, fields).await?;
+    Ok(Reply(ProviderStored { ok: true, cred_store: row.cred_store, models_registered }))
 }
 
 async fn patch_provider(
     cx: Cx,
     (Path(id), Json(fields)): (Path, Json<ProviderFields>),
 ) -> Result<Reply<ProviderChanged>, ApiError> {
-    let row = store_provider(&cx, &id, fields).await?;
-    Ok(Reply(ProviderChanged { ok: true, provider: row.into() }))
+    let (row, models_registered) = store_provider(&cx, &id, fields).await?;
+    Ok(Reply(ProviderChanged { ok: true, provider: row.into(), models_registered }))
 }
 
 async fn list_providers(cx: Cx, Query(page): Query<PageQuery>) -> Result<Reply<Page<Provider>>, ApiError> {
@@ -123,11 +137,17 @@ async fn delete_provider(cx: Cx, Path(id): Path) -> Result<Reply<Done>, ApiError
     Ok(Reply(Done { ok: true }))
 }
 
-async fn store_provider(cx: &Cx, id: &str, fields: ProviderFields) -> Result<ProviderRow, ApiError> {
+/// Stores the provider; with it, in one transaction, the models that it was asked for.
+async fn store_provider(
+    cx: &Cx,
+    id: &str,
+    fields: ProviderFields,
+) -> Result<(ProviderRow, Option<Vec<String>>), ApiError> {
     let id: ProviderId = id.parse().map_err(|e| ApiError::invalid("id", format!("id: {e}")))?;
     let known = find_provider(id.as_str()).run(&*cx.ports.db).await?;
+    let autoload = fields.autoload_models == Some(true);
     let row = apply_fields(cx, id.as_str(), known, fields)?;
-    put_provider_row(
+    let put = put_provider_row(
         &row.id,
         &row.r#type,
         &row.base_url,
@@ -135,11 +155,31 @@ async fn store_provider(cx: &Cx, id: &str, fields: ProviderFields) -> Result<Pro
         &row.cred_store,
         row.sealed_key.as_deref(),
         cx.started_ms,
-    )
-    .run(&*cx.ports.db)
-    .await?;
+    );
+    let registered = if autoload {
+        let models = serde_json::to_string(&load_models(cx, &row).await?).map_err(ApiError::internal)?;
+        let (_, names) = run_both(&*cx.ports.db, put, insert_models(&models, cx.started_ms)).await?;
+        Some(names.into_iter().map(|name| name.id).collect())
+    } else {
+        put.run(&*cx.ports.db).await?;
+        None
+    };
     cx.app.gateway.forget();
-    Ok(row)
+    Ok((row, registered))
+}
+
+/// The provider's models as they are registered: what has no price takes no traffic, nor what cannot chat.
+async fn load_models(cx: &Cx, provider: &ProviderRow) -> Result<Vec<ModelRow>, ApiError> {
+    let models = list_upstream_models(cx, provider).await?.into_iter();
+    let models = models.filter(|model| !is_mode(model.id.as_str())).map(|model| {
+        let mut row = new_model(model.id.as_str(), &provider.id);
+        if let Some(entry) = find_price(&provider.r#type, model.id.as_str()) {
+            take_entry(&mut row, &entry);
+            row.enabled = entry.can(Capability::Chat);
+        }
+        row
+    });
+    Ok(models.collect())
 }
 
 fn apply_fields(

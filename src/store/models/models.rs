@@ -1,12 +1,12 @@
 //! Models, their rates, and the routing table's version.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::queries;
 use crate::store::statement::{Changed, read_flag};
 
 /// A model as stored.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelRow {
     /// Its id.
     pub id: String,
@@ -29,10 +29,19 @@ pub struct ModelRow {
     /// Whether it takes traffic.
     #[serde(deserialize_with = "read_flag")]
     pub enabled: bool,
-    /// `manual`, later others.
+    /// `manual`, or `catalog` for the reference catalogue's.
     pub pricing_source: String,
     /// Raised with every change of a rate.
     pub price_version: i64,
+}
+
+/// What a model is called.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelName {
+    /// By clients.
+    pub id: String,
+    /// By its provider.
+    pub upstream_model: String,
 }
 
 /// The routing table's version.
@@ -65,6 +74,17 @@ queries! {
              OR cache_read_rate IS NOT excluded.cache_read_rate),
            input_rate = excluded.input_rate, output_rate = excluded.output_rate, cache_read_rate = excluded.cache_read_rate,
            enabled = excluded.enabled, pricing_source = excluded.pricing_source, updated_at_ms = excluded.updated_at_ms";
+    /// Creates those of the models (a JSON array of rows) whose ids are not taken; gives what it created.
+    global("models belong to the platform") fn insert_models(rows: &str, now_ms: i64) -> Vec<ModelName> =
+        "INSERT INTO models (id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
+           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms)
+         SELECT value ->> 'id', value ->> 'provider_id', value ->> 'upstream_model', value ->> 'weight', value ->> 'max_context_tokens',
+           value ->> 'max_output_tokens', value ->> 'input_rate', value ->> 'output_rate', value ->> 'cache_read_rate',
+           value ->> 'enabled', value ->> 'pricing_source', ?2, ?2
+         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING RETURNING id, upstream_model";
+    /// The names of a provider's models.
+    global("models belong to the platform") fn list_names_of(provider_id: &str) -> Vec<ModelName> =
+        "SELECT id, upstream_model FROM models WHERE provider_id = ?1 ORDER BY id LIMIT 10000";
     /// Deletes a model.
     global("models belong to the platform") fn delete_model(id: &str) -> Changed =
         "DELETE FROM models WHERE id = ?1";

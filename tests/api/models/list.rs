@@ -92,3 +92,31 @@ fn a_list_needs_a_key() {
         assert_eq!(answer["error"], "Invalid or expired credential");
     });
 }
+
+#[test]
+fn one_model_is_retrieved_by_its_name() {
+    run(async |app| {
+        app.add_provider("p1").await;
+        add_model(&app, "org/deep/name", "p1", json!({ "max_context_tokens": 128_000 })).await;
+        add_model(&app, "off", "p1", json!({ "enabled": false })).await;
+        let key = app.provision("0").await;
+        let get = async |path: &str| app.get(&format!("/v1/models/{path}")).bearer(&key.key).send().await;
+        let expected = json!({ "id": "org/deep/name", "object": "model", "created": 0, "owned_by": "p1",
+            "context_length": 128_000 });
+        for path in ["org/deep/name", "org%2Fdeep%2Fname"] {
+            assert_eq!(get(path).await.expect(200).json(), expected, "{path}");
+        }
+        // Whatever is listed can be retrieved.
+        for model in list(&app, &key).await {
+            assert_eq!(get(model["id"].as_str().unwrap()).await.expect(200).json(), model);
+        }
+        for path in ["nobody", "off", "org/deep", "ORG/deep/name"] {
+            let answer = get(path).await.expect(404).json();
+            let text = format!("Model not found: {path}");
+            let expected = json!({ "error": text, "message": text, "param": "model", "code": "model_not_found" });
+            assert_eq!(answer, expected);
+        }
+        app.get("/v1/models/auto").send().await.expect(401);
+        assert_eq!(get("catalog").await.expect(200).json()["object"], "list", "the catalogue's own path");
+    });
+}

@@ -1,7 +1,11 @@
 //! Model calls.
 
+mod aliases;
+mod catalog;
 mod chat;
+mod discover;
 mod endings;
+mod engine;
 mod fallback;
 mod forwarding;
 mod hostile;
@@ -11,9 +15,12 @@ mod kit;
 mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
+mod price;
 mod pricing;
 mod provider_health;
 mod providers;
+mod retries;
 mod routing;
+mod routing_admin;
 mod sandbox;
 mod streams;

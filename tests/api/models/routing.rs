@@ -121,7 +121,7 @@ fn a_registered_name_goes_to_that_model_and_no_other() {
         assert_eq!(called(&app, &key, &hello("worst-model")).await, ["worst"]);
         app.upstream.always_at("worst", Reply::error(500, "no"));
         chat(&app, &key, &hello("worst-model")).send().await.expect(502);
-        assert_eq!(app.upstream.take_called(), ["worst"], "nobody asked for another model");
+        assert_eq!(app.upstream.take_called(), ["worst"; 3], "nobody asked for another model");
     });
 }
 
@@ -137,5 +137,24 @@ fn two_models_of_one_provider_are_two_routes() {
         chat(&app, &key, &hello("max")).send().await.expect(200);
         let models: Vec<_> = app.upstream.bodies().into_iter().map(|body| body["model"].clone()).collect();
         assert_eq!(models, ["strong", "light"]);
+    });
+}
+
+#[test]
+fn a_providers_own_name_of_a_model_that_is_not_registered_means_auto() {
+    run(async |app| {
+        let key = with_models(&app, &[("dear", 5, 0.03), ("cheap", 5, 0.01)]).await;
+        for name in ["gpt-4o", "openai/gpt-4o"] {
+            let answer = chat(&app, &key, &hello(name)).send().await.expect(200).json();
+            assert_eq!(answer["model"], "auto", "which model serves is ours to know");
+            assert_eq!(app.upstream.take_called(), ["cheap"]);
+        }
+        // Registered, the name is that model's; and no chat model is no name for a chat.
+        add_model(&app, "gpt-4o", "dear", json!({})).await;
+        assert_eq!(chat(&app, &key, &hello("gpt-4o")).send().await.expect(200).json()["model"], "gpt-4o");
+        assert_eq!(app.upstream.take_called(), ["dear"]);
+        for name in ["text-embedding-3-small", "gpt-4o-of-mine"] {
+            chat(&app, &key, &hello(name)).send().await.expect(404);
+        }
     });
 }
