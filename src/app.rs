@@ -92,7 +92,7 @@ impl Cx {
     /// Keeps up what a long call holds: its place in the limits and its owner's money.
     pub fn keep_up(&self) {
         if let (Caller::Key(key), Some(admission)) = (&self.caller, &self.admission) {
-            money::keep_up(&self.app, &self.ports, &key.account_id, self.ports.clock.now_ms());
+            money::keep_up(&self.app, &self.ports, &key.payer, self.ports.clock.now_ms());
             admission.keep_up();
         }
     }

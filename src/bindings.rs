@@ -10,6 +10,8 @@ pub const MODE: &str = "MODE";
 pub const ALLOW_LOOPBACK: &str = "ALLOW_LOOPBACK";
 /// Variable: what a provisioned account starts with, in US dollars.
 pub const FREE_BALANCE_USD: &str = "FREE_BALANCE_USD";
+/// Variable: what the deployment's own account starts with, in US dollars.
+pub const HOUSE_CREDIT_USD: &str = "HOUSE_CREDIT_USD";
 /// Variable: keys one address may provision per hour.
 pub const PROVISIONS_PER_HOUR: &str = "PROVISIONS_PER_HOUR";
 /// Variable: longest wait for an upstream's first byte, in milliseconds.
@@ -32,6 +34,7 @@ pub const SETTINGS: &[&str] = &[
     MODE,
     ALLOW_LOOPBACK,
     FREE_BALANCE_USD,
+    HOUSE_CREDIT_USD,
     PROVISIONS_PER_HOUR,
     FIRST_BYTE_MS,
     STALL_MS,

@@ -1,6 +1,7 @@
 //! The settings of a deployment, read once per isolate.
 
 use durable_objects::vault::protocol::{PASSWORD_MAX_BYTES, PASSWORD_MIN_BYTES};
+use durable_objects::wallet::protocol::AMOUNT_MAX;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::outbound::OutboundPolicy;
 use guildhall_domain::password::KdfCost;
@@ -26,6 +27,8 @@ pub struct Config {
     pub outbound: OutboundPolicy,
     /// What a provisioned account starts with.
     pub free_balance: MicroUsd,
+    /// What the deployment's own account starts with: it pays for the keys that the administrator issues.
+    pub house_credit: MicroUsd,
     /// Keys one address may provision per hour.
     pub provisions_per_hour: u32,
     /// Longest wait for an upstream's first byte when streaming; eight times as long for a whole answer.
@@ -62,12 +65,17 @@ impl Config {
             Some(text) => text.parse().map_err(|_| format!("{name} must be a whole number, not {text:?}")),
         };
         let allow_loopback = mode == Mode::Sandbox && get(bindings::ALLOW_LOOPBACK).as_deref() == Some("true");
-        let free_balance = get(bindings::FREE_BALANCE_USD).unwrap_or_else(|| "0".into());
+        let dollars = |name: &str, default: &str| {
+            let text = get(name).unwrap_or_else(|| default.to_owned());
+            let amount = MicroUsd::from_usd_str(&text).map_err(|e| format!("{name}: {e}"))?;
+            let is_valid = !amount.is_negative() && amount <= AMOUNT_MAX;
+            if is_valid { Ok(amount) } else { Err(format!("{name} must be between 0 and {AMOUNT_MAX}, not {text}")) }
+        };
         Ok(Self {
             mode,
             outbound: OutboundPolicy { allow_loopback },
-            free_balance: MicroUsd::from_usd_str(&free_balance)
-                .map_err(|e| format!("{}: {e}", bindings::FREE_BALANCE_USD))?,
+            free_balance: dollars(bindings::FREE_BALANCE_USD, "0")?,
+            house_credit: dollars(bindings::HOUSE_CREDIT_USD, "1000000")?,
             provisions_per_hour: number(bindings::PROVISIONS_PER_HOUR, 20)?,
             first_byte_ms: number(bindings::FIRST_BYTE_MS, 30_000)?,
             stall_ms: number(bindings::STALL_MS, 60_000)?,
@@ -167,6 +175,8 @@ mod tests {
             ("FREE_BALANCE_USD", "1.1234567"),
             ("VAULT_PASSWORD", "seven b"),
             ("VAULT_KDF", "m=1,t=1,p=1"),
+            ("HOUSE_CREDIT_USD", "-1"),
+            ("HOUSE_CREDIT_USD", "1e12"),
         ] {
             let error = Config::read(setting(&[(name, value)])).err().unwrap();
             assert!(error.contains(name), "{error}");

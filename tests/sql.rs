@@ -12,6 +12,8 @@ const SCANS: &[(&str, &str)] = &[
     ("providers::count_providers", "counts a table of a few dozen rows"),
     ("models::list_models", "pages the whole table in the order of its key"),
     ("models::count_models", "counts a table of a few hundred rows"),
+    ("keys::list_keys", "pages the whole table in the order of its index"),
+    ("keys::count_keys", "counts the index of keys that are not revoked"),
     ("models::insert_models", "walks the list it is given (json_each)"),
     ("usage::list_totals", "one row per series, bounded by LIMIT"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),

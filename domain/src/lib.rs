@@ -9,6 +9,7 @@ mod hex;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;
+pub mod duration;
 pub mod ids;
 pub mod json;
 pub mod money;

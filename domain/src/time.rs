@@ -22,6 +22,14 @@ pub fn format_rfc3339(time_ms: i64) -> String {
     )
 }
 
+/// The UTC month of a time, such as `2026-11`: the period of monthly budgets.
+#[must_use]
+pub fn month_of(time_ms: i64) -> String {
+    let mut text = format_rfc3339(time_ms);
+    text.truncate("2026-11".len());
+    text
+}
+
 /// Reads an RFC 3339 time; `None` when it is none.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
@@ -42,5 +50,7 @@ mod tests {
         assert_eq!(format_rfc3339(i64::MAX), "1970-01-01T00:00:00.000Z");
         assert_eq!(parse_rfc3339("2026-11-22T16:40:26.123+02:00"), Some(1_795_358_426_123));
         assert_eq!(parse_rfc3339("yesterday"), None);
+        assert_eq!(month_of(1_796_083_199_999), "2026-11");
+        assert_eq!(month_of(1_796_083_200_000), "2026-12");
     }
 }

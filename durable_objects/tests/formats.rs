@@ -18,7 +18,7 @@ use durable_objects::rate_limiter::state::RateLimiterMachine;
 use durable_objects::store::Store;
 use durable_objects::vault::protocol as vault;
 use durable_objects::vault::state::VaultMachine;
-use durable_objects::wallet::protocol::{self as wallet, Capture, Lease};
+use durable_objects::wallet::protocol::{self as wallet, BudgetLine, Capture, Lease};
 use durable_objects::wallet::state::WalletMachine;
 use guildhall_domain::password::KdfCost;
 use guildhall_domain::secret::{SecretText, Seed};
@@ -61,7 +61,7 @@ fn bindings_are_unchanged() {
 fn lease() -> wallet::Command {
     let captures = vec![Capture { id: text("c"), amount: usd(3), record: Some(text("{}")) }];
     let (want, least) = (usd(50), usd(5));
-    wallet::Command::Lease(Lease { id: text("i"), captures, want, least, expires_at_ms: 2_000 })
+    wallet::Command::Lease(Lease { id: text("i"), captures, want, least, expires_at_ms: 2_000, budgets: vec![] })
 }
 
 fn transfer() -> wallet::Command {
@@ -73,12 +73,12 @@ fn used_wallet() -> Bench<WalletMachine, MemoryStore> {
     let mut bench: Bench<WalletMachine, _> = Bench::new("ann", MemoryStore::default());
     bench.ask(wallet::Command::Credit { id: text("d"), amount: usd(100), reason: text("r") }, 1);
     bench.ask(lease(), 2);
-    bench.ask(wallet::Command::Hold { id: text("h"), amount: usd(10), expires_at_ms: 9_000 }, 3);
+    bench.ask(wallet::Command::Hold { id: text("h"), amount: usd(10), expires_at_ms: 9_000, budgets: vec![] }, 3);
     bench.ask(transfer(), 4);
     let (id, from, reason) = (text("t"), text("eve"), text("r"));
     bench.ask(wallet::Command::Receive { id, from, amount: usd(1), reason }, 5);
     let capture = Capture { id: text("big"), amount: usd(60), record: None };
-    bench.ask(wallet::Command::Capture { hold_id: text("h"), capture, close: true }, 6);
+    bench.ask(wallet::Command::Capture { hold_id: text("h"), capture, close: true, budgets: vec![] }, 6);
     bench
 }
 
@@ -90,7 +90,7 @@ fn rows_of_a_wallet_are_unchanged() {
     assert_eq!(rows, expected);
     let mut bench: Bench<WalletMachine, _> = Bench::new("ann", MemoryStore::default());
     bench.ask(wallet::Command::Credit { id: text("d"), amount: usd(100), reason: text("r") }, 1);
-    bench.ask(wallet::Command::Hold { id: text("h"), amount: usd(10), expires_at_ms: 9_000 }, 3);
+    bench.ask(wallet::Command::Hold { id: text("h"), amount: usd(10), expires_at_ms: 9_000, budgets: vec![] }, 3);
     assert_eq!(self::rows(&bench)[0], pair("call:h", r#"{"amount":10,"expires_at_ms":9000}"#));
 }
 
@@ -165,18 +165,59 @@ fn messages_of_a_wallet_are_unchanged() {
     let (balance, available) = (usd(2), usd(1));
     let json = r#"{"reply":"moved","duplicate":true,"balance":2,"available":1}"#;
     assert_format(&Reply::Moved { duplicate: true, balance, available }, json);
-    let leased = Leased { held: usd(1), balance, available, others_held: usd(3), written_off: usd(0) };
+    let leased = Leased { held: usd(1), balance, available, others_held: usd(3), written_off: usd(0), budget: None };
     let json = r#"{"reply":"leased","held":1,"balance":2,"available":1,"others_held":3,"written_off":0}"#;
     assert_format(&Reply::Leased(leased), json);
     let json = r#"{"reply":"refused","code":"insufficient","message":"m","free":1}"#;
     let (code, message) = (RefusalCode::Insufficient, text("m"));
-    assert_format(&Reply::Refused { code, message, free: Some(usd(1)) }, json);
+    assert_format(&Reply::Refused { code, message, free: Some(usd(1)), budget: None }, json);
+}
+
+fn line() -> BudgetLine {
+    BudgetLine { id: text("key:k"), period: text("2026-11"), limit: usd(90), since_ms: 7 }
+}
+
+#[test]
+fn rows_and_messages_of_a_budget_are_unchanged() {
+    use wallet::{BudgetLeft, Command, Leased, RefusalCode, Reply};
+    let mut bench: Bench<WalletMachine, _> = Bench::new("ann", MemoryStore::default());
+    bench.ask(Command::Credit { id: text("d"), amount: usd(100), reason: text("r") }, 1);
+    let hold = Command::Hold { id: text("h"), amount: usd(10), expires_at_ms: 9_000, budgets: vec![line()] };
+    bench.ask(hold.clone(), 3);
+    let capture = Capture { id: text("c"), amount: usd(4), record: None };
+    let capture = Command::Capture { hold_id: text("h"), capture, close: false, budgets: vec![] };
+    bench.ask(capture.clone(), 3);
+    let line_json = r#"{"id":"key:k","period":"2026-11","limit":90,"since_ms":7}"#;
+    let expected = [
+        pair("budget:key:k", r#"{"period":"2026-11","since_ms":7,"spent":4}"#),
+        pair("call:h", &format!(r#"{{"amount":6,"expires_at_ms":9000,"budgets":[{line_json}]}}"#)),
+    ];
+    assert_eq!(rows(&bench)[..2], expected);
+    let json = format!(r#"{{"command":"hold","id":"h","amount":10,"expires_at_ms":9000,"budgets":[{line_json}]}}"#);
+    assert_format(&hold, &json);
+    let json = r#"{"command":"capture","hold_id":"h","capture":{"id":"c","amount":4,"record":null},"close":false}"#;
+    assert_format(&capture, json);
+    let json = format!(r#"{{"command":"budgets","lines":[{line_json}]}}"#);
+    assert_format(&Command::Budgets { lines: vec![line()] }, &json);
+    let left = BudgetLeft { line: 0, spent: usd(4), available: usd(80), others_held: usd(3) };
+    let left_json = r#"{"line":0,"spent":4,"available":80,"others_held":3}"#;
+    assert_format(&Reply::Budgets { lines: vec![left] }, &format!(r#"{{"reply":"budgets","lines":[{left_json}]}}"#));
+    let (balance, available, others_held) = (usd(2), usd(1), usd(3));
+    let leased = Leased { held: usd(1), balance, available, others_held, written_off: usd(0), budget: Some(left) };
+    let json = format!(
+        r#"{{"reply":"leased","held":1,"balance":2,"available":1,"others_held":3,"written_off":0,"budget":{left_json}}}"#
+    );
+    assert_format(&Reply::Leased(leased), &json);
+    let (code, message) = (RefusalCode::BudgetExceeded, text("m"));
+    let json =
+        format!(r#"{{"reply":"refused","code":"budget_exceeded","message":"m","free":null,"budget":{left_json}}}"#);
+    assert_format(&Reply::Refused { code, message, free: None, budget: Some(left) }, &json);
 }
 
 #[test]
 fn messages_of_a_rate_limiter_are_unchanged() {
     use limiter::{Command, Lease, Leased, Reply};
-    let limits = Limits { per_minute: 60, per_hour: 1_000, concurrent: 5 };
+    let limits = Limits { per_minute: 60, per_hour: 1_000, concurrent: 5, per_second: 0 };
     let (used, want_requests, want_slots) = (1, 2, 3);
     let lease = Lease { id: text("i"), limits, used, want_requests, want_slots, expires_at_ms: 9 };
     let json = concat!(
@@ -184,6 +225,8 @@ fn messages_of_a_rate_limiter_are_unchanged() {
         r#""used":1,"want_requests":2,"want_slots":3,"expires_at_ms":9}"#
     );
     assert_format(&Command::Lease(lease), json);
+    let json = r#"{"per_minute":60,"per_hour":1000,"concurrent":5,"per_second":2}"#;
+    assert_format(&Limits { per_second: 2, ..limits }, json);
     assert_format(&Command::Revoke, r#"{"command":"revoke"}"#);
     let (requests, slots, limit, remaining, reset_at_ms) = (2, 3, 60, 57, 60_009);
     let leased = Leased { requests, slots, limit, remaining, reset_at_ms, retry_after_ms: None, revoked: false };

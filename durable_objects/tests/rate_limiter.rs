@@ -18,7 +18,7 @@ use support::Bench;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
-const LIMITS: Limits = Limits { per_minute: 60, per_hour: 1_000, concurrent: 2 };
+const LIMITS: Limits = Limits { per_minute: 60, per_hour: 1_000, concurrent: 2, per_second: 0 };
 
 struct Limiter {
     objects: LocalObjects,
@@ -70,7 +70,7 @@ fn an_exact_caller_counts_down_and_is_told_when_to_come_back() {
 
 #[test]
 fn the_hour_blocks_when_it_is_tighter() {
-    let limiter = Limiter::new(Limits { per_minute: 10, per_hour: 15, concurrent: 1 });
+    let limiter = Limiter::new(Limits { per_minute: 10, per_hour: 15, concurrent: 1, per_second: 0 });
     assert_eq!(limiter.lease("a", 0, 10, 0, 0).requests, 10);
     assert_eq!(limiter.lease("a", 10, 10, 0, MINUTE_MS).requests, 5);
     let refused = limiter.lease("a", 5, 1, 0, 2 * MINUTE_MS);
@@ -162,7 +162,7 @@ fn counting_writes_nothing_and_a_revocation_writes_a_row() {
 
 #[test]
 fn leases_are_bounded_and_lapsed_ones_make_room() {
-    let limiter = Limiter::new(Limits { per_minute: 10_000, per_hour: 10_000, concurrent: 10_000 });
+    let limiter = Limiter::new(Limits { per_minute: 10_000, per_hour: 10_000, concurrent: 10_000, per_second: 0 });
     for number in 0..1_000 {
         assert_eq!(limiter.lease(&number.to_string(), 0, 1, 1, 0).slots, 1);
     }
@@ -170,6 +170,32 @@ fn leases_are_bounded_and_lapsed_ones_make_room() {
     assert_eq!((refused.requests, refused.slots, refused.retry_after_ms), (0, 0, Some(1_000)));
     assert_eq!(limiter.lease("one more", 0, 1, 1, 10_000).slots, 1);
     assert_eq!(limiter.status(10_000).leases, 1_000);
+}
+
+#[test]
+fn a_statement_that_was_overtaken_is_counted_and_leaves_the_lease() {
+    let limiter = Limiter::new(LIMITS);
+    assert_eq!(limiter.lease("a", 0, 10, 2, 1_000).requests, 10);
+    let late =
+        Lease { id: "a".to_owned(), limits: LIMITS, used: 3, want_requests: 40, want_slots: 1, expires_at_ms: 10_999 };
+    let Reply::Leased(leased) = limiter.ask(&Command::Lease(late), 1_500) else { panic!("refused") };
+    assert_eq!((leased.requests, leased.slots), (10, 2), "what the later statement holds");
+    assert_eq!(limiter.status(1_500).minute_count, 13, "and the 3 that it reports");
+    assert_eq!(limiter.lease("a", 10, 0, 0, 2_000).remaining, 60 - 13);
+}
+
+#[test]
+fn a_second_has_a_burst_of_two_and_then_one_after_the_other() {
+    let limiter = Limiter::new(Limits { per_minute: 1_000, per_hour: 10_000, concurrent: 9, per_second: 1 });
+    assert_eq!(limiter.lease("1", 0, 1, 1, 500).remaining, 1);
+    assert_eq!(limiter.lease("2", 0, 1, 1, 500).remaining, 0);
+    let refused = limiter.lease("3", 0, 1, 1, 500);
+    assert_eq!((refused.requests, refused.slots, refused.retry_after_ms), (0, 0, Some(1_000)));
+    assert_eq!((refused.limit, refused.remaining, refused.reset_at_ms), (2, 0, 2_500));
+    assert_eq!(limiter.lease("3", 0, 1, 1, 1_499).requests, 0);
+    assert_eq!(limiter.lease("3", 0, 1, 1, 1_500).requests, 1);
+    assert_eq!(limiter.lease("4", 0, 1, 1, 1_500).requests, 0);
+    assert_eq!(limiter.lease("3", 0, 0, 0, 1_500).remaining, 1, "what was not made comes back");
 }
 
 #[test]
@@ -231,7 +257,8 @@ fn check_limits(limits: Limits, limit: u32, turns: Vec<Turn>) {
         let used = turn.used.min(grant.requests);
         *made.entry(grant.closes_at_ms).or_default() += used;
         let Turn { want_requests, want_slots, .. } = turn;
-        let (id, expires_at_ms) = (turn.caller.to_string(), now_ms + turn.lasts_ms);
+        // A caller's statements expire one after the other.
+        let (id, expires_at_ms) = (turn.caller.to_string(), grant.expires_at_ms.max(now_ms + turn.lasts_ms));
         let lease = Lease { id, limits, used, want_requests, want_slots, expires_at_ms };
         let Reply::Leased(leased) = limiter.ask(&Command::Lease(lease), now_ms) else { panic!("refused") };
         assert!(leased.requests <= want_requests && leased.slots <= want_slots);
@@ -251,11 +278,11 @@ proptest! {
 
     #[test]
     fn no_minute_sees_more_than_its_limit(turns in prop::collection::vec(any_turn(), 1..80)) {
-        check_limits(Limits { per_minute: 20, per_hour: 1_000_000, concurrent: 6 }, 20, turns);
+        check_limits(Limits { per_minute: 20, per_hour: 1_000_000, concurrent: 6, per_second: 0 }, 20, turns);
     }
 
     #[test]
     fn no_hour_sees_more_than_its_limit(turns in prop::collection::vec(any_turn(), 1..80)) {
-        check_limits(Limits { per_minute: 1_000_000, per_hour: 50, concurrent: 6 }, 50, turns);
+        check_limits(Limits { per_minute: 1_000_000, per_hour: 50, concurrent: 6, per_second: 0 }, 50, turns);
     }
 }

@@ -53,7 +53,14 @@ fn any_capture() -> impl Strategy<Value = Capture> {
 fn any_lease() -> impl Strategy<Value = Command> {
     let captures = prop::collection::vec(any_capture(), 0..3);
     ("[a-c]", captures, 0..80_i64, 0..20_i64, 0..9_000_i64).prop_map(|(id, captures, want, least, expires_at_ms)| {
-        Command::Lease(Lease { id, captures, want: usd(want), least: usd(least.min(want)), expires_at_ms })
+        Command::Lease(Lease {
+            id,
+            captures,
+            want: usd(want),
+            least: usd(least.min(want)),
+            expires_at_ms,
+            budgets: vec![],
+        })
     })
 }
 
@@ -68,10 +75,10 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
         6 => any_lease(),
         2 => ("[a-c]", amount.clone(), 0..9_000_i64).prop_map(|(id, amount, expires_at_ms)| {
-            Command::Hold { id, amount: usd(amount), expires_at_ms }
+            Command::Hold { id, amount: usd(amount), expires_at_ms, budgets: vec![] }
         }),
         2 => ("[a-c]", any_capture(), any::<bool>()).prop_map(|(hold_id, capture, close)| {
-            Command::Capture { hold_id, capture, close }
+            Command::Capture { hold_id, capture, close, budgets: vec![] }
         }),
         1 => "[a-c]".prop_map(|hold_id| Command::Release { hold_id }),
         4 => ("[a-z]", 0..NAMES.len(), amount).prop_map(|(id, to, amount)| {
@@ -249,7 +256,7 @@ proptest! {
 fn a_record_is_sent_until_it_is_acknowledged() {
     let mut world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 0 };
     let capture = Capture { id: "c".to_owned(), amount: usd(0), record: Some("{}".to_owned()) };
-    world.ask("ann", &Command::Capture { hold_id: "h".to_owned(), capture, close: true });
+    world.ask("ann", &Command::Capture { hold_id: "h".to_owned(), capture, close: true, budgets: vec![] });
     assert_eq!(world.objects.drain_queue(), [r#"[{"wallet":"ann","id":"c","record":"{}"}]"#]);
     for delay_s in [60, 120, 240, 480, 960, 1_920, 3_600, 3_600] {
         let due_ms = world.now_ms + delay_s * 1_000;
@@ -288,7 +295,10 @@ fn a_full_batch_is_one_message() {
         Capture { id: number.to_string(), amount: usd(0), record }
     });
     let (id, captures) = ("lease".to_owned(), captures.collect());
-    world.ask("ann", &Command::Lease(Lease { id, captures, want: usd(0), least: usd(0), expires_at_ms: 0 }));
+    world.ask(
+        "ann",
+        &Command::Lease(Lease { id, captures, want: usd(0), least: usd(0), expires_at_ms: 0, budgets: vec![] }),
+    );
     let queue = world.objects.drain_queue();
     let records: Vec<QueuedRecord> = serde_json::from_str(&queue[0]).unwrap();
     assert_eq!((queue.len(), records.len()), (1, BATCH_MAX));

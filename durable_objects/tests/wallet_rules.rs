@@ -34,17 +34,17 @@ fn charge(id: &str, amount: i64) -> Capture {
 }
 
 fn hold(id: &str, amount: i64, expires_at_ms: i64) -> Command {
-    Command::Hold { id: id.to_owned(), amount: usd(amount), expires_at_ms }
+    Command::Hold { id: id.to_owned(), amount: usd(amount), expires_at_ms, budgets: vec![] }
 }
 
 fn capture(hold_id: &str, id: &str, amount: i64, close: bool) -> Command {
-    Command::Capture { hold_id: hold_id.to_owned(), capture: charge(id, amount), close }
+    Command::Capture { hold_id: hold_id.to_owned(), capture: charge(id, amount), close, budgets: vec![] }
 }
 
 /// A lease until 2,000.
 fn lease(wallet: &mut Wallet, id: &str, captures: Vec<Capture>, want: i64, least: i64, now_ms: i64) -> Leased {
     let (id, expires_at_ms) = (id.to_owned(), 2_000);
-    let lease = Lease { id, captures, want: usd(want), least: usd(least), expires_at_ms };
+    let lease = Lease { id, captures, want: usd(want), least: usd(least), expires_at_ms, budgets: vec![] };
     match wallet.ask(Command::Lease(lease), now_ms) {
         Reply::Leased(leased) => leased,
         other => panic!("{other:?}"),
@@ -94,7 +94,8 @@ fn amounts_and_texts_are_bounded() {
     assert_eq!(refusal(wallet.ask(credit("2", 1), 0)), RefusalCode::AmountInvalid);
     let record = Some("x".repeat(RECORD_MAX_BYTES + 1));
     let long = Capture { record, ..charge("c", 1) };
-    let reply = wallet.ask(Command::Capture { hold_id: "h".to_owned(), capture: long, close: true }, 0);
+    let reply =
+        wallet.ask(Command::Capture { hold_id: "h".to_owned(), capture: long, close: true, budgets: vec![] }, 0);
     assert_eq!(refusal(reply), RefusalCode::Invalid);
     assert_eq!(refusal(wallet.ask(hold("h", 1, 10), 10)), RefusalCode::Invalid, "expires at once");
 }
@@ -212,7 +213,7 @@ fn holds_lapse_by_alarm_or_without() {
 fn a_lease_cannot_hold_money_for_long() {
     let mut wallet = open(100);
     let (id, captures, expires_at_ms) = ("a".to_owned(), vec![], i64::MAX);
-    let lease = Lease { id, captures, want: usd(50), least: usd(1), expires_at_ms };
+    let lease = Lease { id, captures, want: usd(50), least: usd(1), expires_at_ms, budgets: vec![] };
     wallet.ask(Command::Lease(lease), 0);
     assert_eq!(balance(&mut wallet, LEASE_MAX_MS - 1).held_leases, usd(50));
     assert_eq!(balance(&mut wallet, LEASE_MAX_MS).held_leases, usd(0));
@@ -222,7 +223,7 @@ fn a_lease_cannot_hold_money_for_long() {
 fn a_lease_that_has_expired_on_arrival_still_charges() {
     let mut wallet = open(100);
     let (id, captures, expires_at_ms) = ("a".to_owned(), vec![], 1_500);
-    wallet.ask(Command::Lease(Lease { id, captures, want: usd(50), least: usd(1), expires_at_ms }), 0);
+    wallet.ask(Command::Lease(Lease { id, captures, want: usd(50), least: usd(1), expires_at_ms, budgets: vec![] }), 0);
     let late = lease(&mut wallet, "a", vec![charge("1", 5)], 40, 1, 2_000);
     assert_eq!((late.held, late.balance), (usd(0), usd(95)));
 }
@@ -231,7 +232,8 @@ fn a_lease_that_has_expired_on_arrival_still_charges() {
 fn a_statement_that_was_overtaken_charges_and_leaves_the_hold() {
     let mut wallet = open(100);
     let mut state = |captures, want, expires_at_ms| {
-        let lease = Lease { id: "a".to_owned(), captures, want: usd(want), least: usd(0), expires_at_ms };
+        let lease =
+            Lease { id: "a".to_owned(), captures, want: usd(want), least: usd(0), expires_at_ms, budgets: vec![] };
         match wallet.ask(Command::Lease(lease), 0) {
             Reply::Leased(leased) => leased,
             other => panic!("{other:?}"),

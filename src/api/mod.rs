@@ -11,6 +11,7 @@ use crate::http::route::Route;
 /// Every route of the platform. Dispatch, scope checks, the `OpenAPI` document and the coverage tests all read it.
 pub const ALL: &[&[Route]] = &[
     identity::accounts::ROUTES,
+    identity::apikeys::ROUTES,
     identity::provision::ROUTES,
     models::aliases::ROUTES,
     models::catalog::ROUTES,

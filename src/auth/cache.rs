@@ -2,22 +2,28 @@
 //!
 //! A revoked key is refused at once by its `RateLimiter` object, which every key passes; so an entry may be a
 //! little old. Up to [`FRESH_MS`] it is used as it is, up to [`STALE_MS`] it is used while it is read again in the
-//! background: a busy key never waits for the database.
+//! background: a busy key never waits for the database. Whether a key has expired is asked of the clock each time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+
+use guildhall_domain::money::MicroUsd;
 
 use super::{KeyCaller, Scopes};
 use crate::app::App;
 use crate::meter::limit::Limits;
+use crate::meter::payer::{Budget, Payer};
 use crate::ports::{PortError, Ports};
-use crate::store::identity::keys::{KeyRow, find_key_by_hash};
+use crate::store::identity::keys::{KeyRow, find_key_by_hash, note_use};
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 2_000;
-/// Above it the cache starts anew: an entry is about 300 bytes.
+/// Above it the cache starts anew: an entry is about 400 bytes.
 const MAX_ENTRIES: usize = 10_000;
+/// A key's last use is written down this often.
+const NOTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// The hash of a key under the pepper.
 type Digest = [u8; 32];
@@ -26,26 +32,32 @@ struct Entry {
     caller: Rc<KeyCaller>,
     read_ms: i64,
     refreshing: bool,
+    /// The last use that is written down.
+    noted_ms: i64,
 }
 
 /// The cache.
 #[derive(Default)]
 pub struct CredentialCache {
     entries: RefCell<HashMap<Digest, Entry>>,
+    /// Goes up whenever keys are forgotten: what was read before is then not kept.
+    changes: Cell<u64>,
 }
 
 impl CredentialCache {
     /// Forgets the keys of an account, after its limits or its keys changed.
     pub fn forget_account(&self, account_id: &str) {
+        self.changes.set(self.changes.get() + 1);
         self.entries.borrow_mut().retain(|_, entry| entry.caller.account_id != account_id);
     }
 
-    fn put(&self, hash: Digest, caller: Rc<KeyCaller>, now_ms: i64) {
+    fn put(&self, hash: Digest, caller: Rc<KeyCaller>, noted_ms: i64, now_ms: i64) {
         let mut entries = self.entries.borrow_mut();
         if entries.len() >= MAX_ENTRIES {
             entries.clear();
         }
-        entries.insert(hash, Entry { caller, read_ms: now_ms, refreshing: false });
+        let noted_ms = entries.get(&hash).map_or(noted_ms, |known| known.noted_ms.max(noted_ms));
+        entries.insert(hash, Entry { caller, read_ms: now_ms, refreshing: false, noted_ms });
     }
 }
 
@@ -53,14 +65,18 @@ impl CredentialCache {
 pub fn recall_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Option<Rc<KeyCaller>> {
     let now_ms = ports.clock.now_ms();
     let hash = app.hasher.digest(key);
-    let mut refresh = false;
+    let (mut refresh, mut note) = (false, false);
     let known = app.credentials.entries.borrow_mut().get_mut(&hash).and_then(|entry| {
         let age_ms = now_ms - entry.read_ms;
-        if age_ms > STALE_MS {
+        if age_ms > STALE_MS || now_ms >= entry.caller.usable_until_ms {
             return None;
         }
         refresh = age_ms > FRESH_MS && !entry.refreshing;
         entry.refreshing |= refresh;
+        note = now_ms - entry.noted_ms >= NOTE_MS;
+        if note {
+            entry.noted_ms = now_ms;
+        }
         Some(Rc::clone(&entry.caller))
     });
     if refresh {
@@ -71,39 +87,91 @@ pub fn recall_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Option<Rc<KeyC
             }
         }));
     }
+    if note && let Some(caller) = &known {
+        write_use(ports, Rc::clone(caller), now_ms);
+    }
     known
+}
+
+/// Writes a use down, in the background: a column of its own, so that no other change of the key is undone.
+fn write_use(ports: &Rc<Ports>, caller: Rc<KeyCaller>, now_ms: i64) {
+    let ports_then = Rc::clone(ports);
+    ports.background.spawn(Box::pin(async move {
+        let note = note_use(&caller.account_id, &caller.key_id, now_ms, now_ms - NOTE_MS);
+        if let Err(error) = note.run(&*ports_then.db).await {
+            ports_then.background.log(&format!("last use of {}: {error}", caller.key_id));
+        }
+    }));
 }
 
 /// A usable key, from the database.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find_key(app: &App, ports: &Ports, key: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
-    read_key(app, ports, app.hasher.digest(key), &app.hasher.hash(key)).await
+pub async fn find_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
+    let read = read_key(app, ports, app.hasher.digest(key), &app.hasher.hash(key)).await?;
+    // Recalling it notes the use.
+    Ok(read.map(|caller| recall_key(app, ports, key).unwrap_or(caller)))
 }
 
 async fn read_key(app: &App, ports: &Ports, hash: Digest, stored: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
+    let changes = app.credentials.changes.get();
     let row = find_key_by_hash(stored).run(&*ports.db).await?;
-    let Some(caller) = row.filter(|row| row.status == "active" && row.account_status == "active").map(to_caller) else {
+    let now_ms = ports.clock.now_ms();
+    let is_active = |row: &KeyRow| row.status == "active" && row.account_status == "active";
+    let noted_ms = row.as_ref().and_then(|row| row.last_used_at_ms).unwrap_or(0);
+    let caller = row.filter(is_active).map(to_caller).filter(|caller| now_ms < caller.usable_until_ms);
+    let Some(caller) = caller.map(Rc::new) else {
         app.credentials.entries.borrow_mut().remove(&hash);
         return Ok(None);
     };
-    let caller = Rc::new(caller);
-    app.credentials.put(hash, Rc::clone(&caller), ports.clock.now_ms());
+    if app.credentials.changes.get() == changes {
+        app.credentials.put(hash, Rc::clone(&caller), noted_ms, now_ms);
+    }
     Ok(Some(caller))
 }
 
 fn to_caller(row: KeyRow) -> KeyCaller {
-    let standard = Limits::STANDARD;
+    let limits = to_limits(&row);
+    let usable_until_ms = usable_until_ms(&row);
+    let budget = row
+        .monthly_budget_micros
+        .map(|micros| Budget::of_key(&row.id, MicroUsd(micros), row.budget_reset_at_ms.unwrap_or(0)));
     KeyCaller {
+        payer: Rc::new(Payer::with_budgets(&row.account_id, budget.into_iter().collect())),
         key_id: row.id,
         account_id: row.account_id,
         product: row.product,
         scopes: Scopes::read(&row.scopes),
-        limits: Limits {
+        limits,
+        usable_until_ms,
+    }
+}
+
+/// The key's own limits come first, then its rate a second stands for the account's, then the account's.
+fn to_limits(row: &KeyRow) -> Limits {
+    let standard = Limits::STANDARD;
+    let base = match row.rate_limit_rps {
+        0 => Limits {
             per_minute: row.requests_per_minute.unwrap_or(standard.per_minute),
             per_hour: row.requests_per_hour.unwrap_or(standard.per_hour),
             concurrent: row.concurrent.unwrap_or(standard.concurrent),
+            per_second: 0,
         },
+        rate if rate < 0 => Limits::UNLIMITED,
+        rate => Limits::a_second(u32::try_from(rate).unwrap_or(u32::MAX)),
+    };
+    Limits {
+        per_minute: row.key_requests_per_minute.unwrap_or(base.per_minute),
+        per_hour: row.key_requests_per_hour.unwrap_or(base.per_hour),
+        concurrent: row.key_concurrent.unwrap_or(base.concurrent),
+        ..base
     }
+}
+
+/// When a key ends by itself: it expires, or its rotation is overdue.
+fn usable_until_ms(row: &KeyRow) -> i64 {
+    let rotation_ms = row.rotated_at_ms.saturating_add(row.rotation_days.saturating_mul(DAY_MS));
+    let rotation_ms = if row.rotation_days > 0 { rotation_ms } else { i64::MAX };
+    row.expires_at_ms.unwrap_or(i64::MAX).min(rotation_ms)
 }

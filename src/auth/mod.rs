@@ -5,12 +5,13 @@ pub mod scope;
 
 use std::rc::Rc;
 
-use guildhall_domain::credential;
+use guildhall_domain::credential::{self, KeyPrefix};
 
 use crate::app::App;
 use crate::http::error::{ApiError, Kind};
 use crate::meter::address::check_address;
 use crate::meter::limit::Limits;
+use crate::meter::payer::Payer;
 use crate::ports::Ports;
 use scope::Scopes;
 
@@ -38,6 +39,10 @@ pub struct KeyCaller {
     pub scopes: Scopes,
     /// How much of it.
     pub limits: Limits,
+    /// Who pays for its calls, and within which budgets.
+    pub payer: Rc<Payer>,
+    /// When it ends by itself; milliseconds since 1970.
+    pub usable_until_ms: i64,
 }
 
 impl Caller {
@@ -67,6 +72,9 @@ pub async fn resolve_caller(app: &Rc<App>, ports: &Rc<Ports>, token: &str, addre
         return Ok(Caller::Admin);
     }
     let unknown = || ApiError::new(Kind::BadCredential, "Invalid or expired credential");
+    if !is_key && !KeyPrefix::ALL.iter().any(|prefix| token.starts_with(prefix.as_str())) {
+        return Err(ApiError::new(Kind::MalformedCredential, "Invalid or expired credential"));
+    }
     if !is_key {
         return Err(unknown());
     }

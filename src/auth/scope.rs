@@ -7,13 +7,24 @@ pub enum Scope {
     Own,
     /// Call models.
     Chat,
+    /// Have several models work on one request.
+    Plan,
+    /// Embed texts.
+    Embeddings,
 }
 
 impl Scope {
-    const fn name(self) -> &'static str {
+    /// Every permission that a key can be given.
+    pub const GRANTABLE: [Self; 3] = [Self::Chat, Self::Plan, Self::Embeddings];
+
+    /// As keys name it; empty for what every key may.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Own => "",
             Self::Chat => "chat",
+            Self::Plan => "plan",
+            Self::Embeddings => "embeddings",
         }
     }
 }

@@ -47,11 +47,13 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let choice = choose(&cx, &snapshot, &request, policy)?;
     let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
     let mut offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
-    let payer = cx.caller.key()?.account_id.clone();
+    let payer = Rc::clone(&cx.caller.key()?.payer);
     let bounds = Bounds { request: &request, max_cost: policy.limits.max_cost };
     let reservation = match reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await {
         // What costs nothing needs no money.
-        Err(Refusal::Insufficient { .. }) if offers.iter().any(|offer| offer.price.is_free()) => {
+        Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
+            if offers.iter().any(|offer| offer.price.is_free()) =>
+        {
             offers.retain(|offer| offer.price.is_free());
             reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await
         }
@@ -253,6 +255,7 @@ fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
                 .with("required_usd", required.to_usd())
                 .with("payment_url", format!("{}/billing", cx.origin))
         }
+        Refusal::Budget { budget, spent } => ApiError::budget_exceeded(budget, spent),
         Refusal::Failed(cause) => {
             ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)
         }

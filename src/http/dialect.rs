@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, Kind};
 use super::output::Output;
+use super::route::Access;
 
 /// In whose words a route's errors are said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +36,9 @@ impl Dialect {
         }
     }
 
-    /// Says the error.
+    /// Says the error of a route that is called with this access.
     #[must_use]
-    pub fn render(self, error: &ApiError, request_id: &str) -> Output {
+    pub fn render(self, access: Access, error: &ApiError, request_id: &str) -> Output {
         let status = match (self, error.kind) {
             (Self::FastApi, Kind::InvalidInput) => 422,
             (_, kind) => kind.status(),
@@ -47,7 +48,7 @@ impl Dialect {
             Self::ToolRouter => toolrouter(error),
             Self::Toku => json!({ "error": error.message }),
             Self::FastApi => fastapi(error),
-            Self::TokenHub => json!({ "error": tokenhub_text(error) }),
+            Self::TokenHub => json!({ "error": tokenhub_text(error, access) }),
         };
         if let Value::Object(fields) = &mut body {
             for (name, value) in &error.details {
@@ -63,12 +64,18 @@ impl Dialect {
     }
 }
 
+/// What a spent budget is called: `TokenHub`'s text, for `OpenAI`'s clients too, who may call either.
+const BUDGET_TEXT: &str = "monthly budget exceeded";
+
 fn tokaroo(error: &ApiError) -> Value {
     let code = match error.kind {
         Kind::MissingCredential => "Missing Authorization header",
-        Kind::BadCredential => "Invalid or expired credential",
+        Kind::BadCredential | Kind::MalformedCredential => "Invalid or expired credential",
         Kind::InsufficientFunds => "billing_required",
         Kind::RateLimited => "Rate limit exceeded",
+        Kind::BudgetExceeded => {
+            return json!({ "error": BUDGET_TEXT, "message": error.message, "code": "budget_exceeded" });
+        }
         _ => {
             return with_param(json!({ "error": error.message, "message": error.message }), error);
         }
@@ -96,12 +103,15 @@ fn toolrouter(error: &ApiError) -> Value {
         Kind::MissingCredential => {
             ("AUTH_REQUIRED", "auth", "Send Authorization: Bearer <key>; POST /v1/auth/provision gives a free key")
         }
-        Kind::BadCredential => ("AUTH_FAILED", "auth", "Check the key, or get one with POST /v1/auth/provision"),
         Kind::WrongPassword => ("WRONG_PASSWORD", "auth", "Check the password"),
+        Kind::BadCredential | Kind::MalformedCredential => {
+            ("AUTH_FAILED", "auth", "Check the key, or get one with POST /v1/auth/provision")
+        }
         Kind::Forbidden => ("FORBIDDEN", "auth", "Use a credential with the needed scope"),
         Kind::InsufficientFunds => ("INSUFFICIENT_CREDITS", "billing", "Add credits to the account"),
         Kind::NotFound => ("NOT_FOUND", "not_found", "Check the path and the id; GET /openapi.json lists every route"),
         Kind::RateLimited => ("RATE_LIMIT_EXCEEDED", "rate_limit", "Wait for the seconds of Retry-After"),
+        Kind::BudgetExceeded => ("BUDGET_EXCEEDED", "billing", "Raise or reset the budget, or wait for the next month"),
         Kind::UpstreamFailed => ("HANDLER_ERROR", "provider", "Try again later"),
         Kind::Unavailable => ("UNAVAILABLE", "provider", "Try again later"),
         Kind::Internal => ("INTERNAL", "provider", "Try again later; tell support the x-request-id"),
@@ -127,11 +137,82 @@ fn fastapi(error: &ApiError) -> Value {
     json!({ "detail": [{ "loc": location, "msg": error.message, "type": "value_error" }] })
 }
 
-fn tokenhub_text(error: &ApiError) -> String {
-    match error.kind {
-        Kind::MissingCredential => "missing admin token".to_owned(),
-        Kind::BadCredential => "invalid admin token".to_owned(),
-        Kind::RateLimited => "rate limit exceeded".to_owned(),
-        _ => error.message.clone(),
+/// `TokenHub` has other texts for keys than for the administrator.
+fn tokenhub_text(error: &ApiError, access: Access) -> String {
+    let of_key = matches!(access, Access::Key(_));
+    let text = match error.kind {
+        Kind::MissingCredential if of_key => "authorization required",
+        Kind::MalformedCredential if of_key => "invalid api key format",
+        Kind::BadCredential if of_key => "invalid api key",
+        Kind::MissingCredential => "missing admin token",
+        Kind::BadCredential | Kind::MalformedCredential => "invalid admin token",
+        Kind::RateLimited if of_key && error.standing.is_some() => "api key rate limit exceeded",
+        // An upstream's limit.
+        Kind::RateLimited if of_key => &error.message,
+        Kind::RateLimited => "rate limit exceeded",
+        Kind::BudgetExceeded => BUDGET_TEXT,
+        _ => &error.message,
+    };
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use guildhall_domain::money::MicroUsd;
+
+    use super::*;
+    use crate::auth::scope::Scope;
+    use crate::http::output::Body;
+    use crate::meter::limit::Standing;
+
+    fn say(dialect: Dialect, access: Access, error: &ApiError) -> (u16, Value) {
+        let output = dialect.render(access, error, "req_1");
+        let Body::Whole(body) = output.body else { panic!("no body") };
+        (output.status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn tokenhub_has_other_texts_for_keys_than_for_the_administrator() {
+        let refused = Standing { limit: 2, remaining: 0, reset_s: 1 };
+        for (error, of_key, of_admin) in [
+            (ApiError::new(Kind::MissingCredential, ""), "authorization required", "missing admin token"),
+            (ApiError::new(Kind::MalformedCredential, ""), "invalid api key format", "invalid admin token"),
+            (ApiError::new(Kind::BadCredential, ""), "invalid api key", "invalid admin token"),
+            (
+                ApiError::new(Kind::RateLimited, "").standing(refused),
+                "api key rate limit exceeded",
+                "rate limit exceeded",
+            ),
+            (ApiError::new(Kind::RateLimited, "an upstream's"), "an upstream's", "rate limit exceeded"),
+            (ApiError::new(Kind::Forbidden, "insufficient scope"), "insufficient scope", "insufficient scope"),
+        ] {
+            let status = error.kind.status();
+            for (access, text) in [(Access::Key(Scope::Chat), of_key), (Access::Admin, of_admin)] {
+                assert_eq!(say(Dialect::TokenHub, access, &error), (status, json!({ "error": text })), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spent_budget_is_its_own_error_in_every_dialect() {
+        let error = ApiError::budget_exceeded(MicroUsd(5_000_000), MicroUsd(4_999_999));
+        let text = "The monthly budget of $5 does not cover this request; $4.999999 is spent";
+        let numbers = [("budget_usd", json!(5.0)), ("spent_usd", json!(4.999_999))];
+        for (dialect, mut expected) in [
+            (Dialect::TokenHub, json!({ "error": "monthly budget exceeded" })),
+            (
+                Dialect::Tokaroo,
+                json!({ "error": "monthly budget exceeded", "message": text, "code": "budget_exceeded" }),
+            ),
+            (Dialect::Toku, json!({ "error": text })),
+            (Dialect::FastApi, json!({ "detail": text })),
+        ] {
+            for (name, value) in &numbers {
+                expected[*name] = value.clone();
+            }
+            assert_eq!(say(dialect, Access::Key(Scope::Chat), &error), (429, expected), "{dialect:?}");
+        }
+        let (_, body) = say(Dialect::ToolRouter, Access::Key(Scope::Chat), &error);
+        assert_eq!((&body["error"]["code"], &body["budget_usd"]), (&json!("BUDGET_EXCEEDED"), &json!(5.0)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use guildhall_domain::money::MicroUsd;
 use serde_json::Value;
 
 use crate::meter::limit::Standing;
@@ -17,6 +18,8 @@ pub enum Kind {
     BadCredential,
     /// 401: the caller is known, the password in the request is wrong.
     WrongPassword,
+    /// 401: a credential that does not even look like one.
+    MalformedCredential,
     /// 402: the balance does not cover the call.
     InsufficientFunds,
     /// 403: the credential may not do this.
@@ -33,6 +36,8 @@ pub enum Kind {
     IdempotencyMismatch,
     /// 429: a rate limit.
     RateLimited,
+    /// 429: a spending limit.
+    BudgetExceeded,
     /// A client error that the upstream found: its status and its message are passed on.
     Rejected(u16),
     /// 502: every upstream failed.
@@ -49,7 +54,7 @@ impl Kind {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidInput => 400,
-            Self::MissingCredential | Self::BadCredential | Self::WrongPassword => 401,
+            Self::MissingCredential | Self::BadCredential | Self::MalformedCredential | Self::WrongPassword => 401,
             Self::InsufficientFunds => 402,
             Self::Forbidden => 403,
             Self::NotFound => 404,
@@ -57,7 +62,7 @@ impl Kind {
             Self::Conflict => 409,
             Self::BodyTooLarge => 413,
             Self::IdempotencyMismatch => 422,
-            Self::RateLimited => 429,
+            Self::RateLimited | Self::BudgetExceeded => 429,
             Self::Rejected(status) => status,
             Self::UpstreamFailed => 502,
             Self::Unavailable => 503,
@@ -116,6 +121,17 @@ impl ApiError {
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(Kind::NotFound, format!("{what} not found"))
+    }
+
+    /// A spending limit is reached. Trying again helps only in another month, and clients are told so.
+    #[must_use]
+    pub fn budget_exceeded(budget: MicroUsd, spent: MicroUsd) -> Self {
+        let (budget_text, spent_text) = (budget.to_usd_string(), spent.to_usd_string());
+        let text = format!("The monthly budget of ${budget_text} does not cover this request; ${spent_text} is spent");
+        Self::new(Kind::BudgetExceeded, text)
+            .with("budget_usd", budget.to_usd())
+            .with("spent_usd", spent.to_usd())
+            .header("x-should-retry", "false".to_owned())
     }
 
     /// Our own fault; the cause is logged.

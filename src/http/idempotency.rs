@@ -11,7 +11,6 @@ use durable_objects::idempotency::protocol::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::dialect::Dialect;
 use super::error::{ApiError, Kind};
 use super::input::{FromRequest, Raw};
 use super::output::{Body, Output};
@@ -61,7 +60,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
             return Err(error);
         }
         Err(error) => {
-            let rendered = render(route.dialect, &error, &request_id);
+            let rendered = render(route, &error, &request_id);
             guard.close(Command::Finish { token, answer: rendered }).await;
             return Err(error);
         }
@@ -73,8 +72,8 @@ const fn may_run_again(status: u16) -> bool {
     status == 429 || status == 402 || status >= 500
 }
 
-fn render(dialect: Dialect, error: &ApiError, request_id: &str) -> Answer {
-    let output = dialect.render(error, request_id);
+fn render(route: &Route, error: &ApiError, request_id: &str) -> Answer {
+    let output = route.dialect.render(route.access, error, request_id);
     let Body::Whole(body) = output.body else {
         return Answer { status: output.status, headers: Vec::new(), body: StoredBody(Vec::new()) };
     };

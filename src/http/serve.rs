@@ -29,11 +29,11 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
         "GET".clone_into(&mut request.head.method);
     }
     let mut standing = None;
-    let (dialect, answer) = match find_route(&app, &mut request) {
-        Err(error) => (Dialect::of_path(&request.head.path), Err(error)),
+    let (dialect, access, answer) = match find_route(&app, &mut request) {
+        Err(error) => (Dialect::of_path(&request.head.path), Access::Public, Err(error)),
         Ok(route) => {
             let answer = enter(app, Rc::clone(&ports), route, request, &request_id, origin, &mut standing).await;
-            (route.dialect, answer)
+            (route.dialect, route.access, answer)
         }
     };
     let mut output = answer.unwrap_or_else(|error| {
@@ -41,7 +41,7 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
             ports.background.log(&format!("{request_id} {}: {cause}", error.kind.status()));
         }
         standing = error.standing.or(standing);
-        dialect.render(&error, &request_id)
+        dialect.render(access, &error, &request_id)
     });
     if is_head {
         output.body = Body::Empty;

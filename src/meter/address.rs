@@ -76,7 +76,7 @@ pub async fn count_for_address(
     let now_ms = ports.clock.now_ms();
     let lease = Lease {
         id: request_id.to_owned(),
-        limits: ObjectLimits { per_minute: per_hour, per_hour, concurrent: 0 },
+        limits: ObjectLimits { per_minute: per_hour, per_hour, concurrent: 0, per_second: 0 },
         used: 0,
         want_requests: 1,
         want_slots: 0,

@@ -131,7 +131,7 @@ impl LimitLease {
     fn standing(&self, now_ms: i64) -> Standing {
         Standing {
             limit: self.limit,
-            remaining: self.remaining + self.requests_left,
+            remaining: self.remaining.saturating_add(self.requests_left),
             reset_s: seconds_until(self.reset_at_ms, now_ms),
         }
     }

@@ -20,22 +20,39 @@ pub struct Limits {
     pub per_hour: u32,
     /// Calls at once.
     pub concurrent: u32,
+    /// Requests a second, in bursts of at most twice as many; 0 for no such limit.
+    pub per_second: u32,
 }
+
+/// Rates above it are counted by the minute, because then an isolate may lease a second's worth of them.
+const PER_SECOND_MAX: u32 = 500;
 
 impl Limits {
     /// What a key has unless somebody set it otherwise (`ToolRouter`'s and Tokaroo's documented defaults).
-    pub const STANDARD: Self = Self { per_minute: 60, per_hour: 1_000, concurrent: 5 };
+    pub const STANDARD: Self = Self { per_minute: 60, per_hour: 1_000, concurrent: 5, per_second: 0 };
+    /// What a key has that is not limited.
+    pub const UNLIMITED: Self = Self { per_minute: u32::MAX, per_hour: u32::MAX, concurrent: u32::MAX, per_second: 0 };
+
+    /// So many requests a second, and no other limit.
+    #[must_use]
+    pub const fn a_second(rate: u32) -> Self {
+        if rate > PER_SECOND_MAX {
+            return Self { per_minute: rate.saturating_mul(60), ..Self::UNLIMITED };
+        }
+        Self { per_second: rate, ..Self::UNLIMITED }
+    }
 
     /// Whether every request is checked by the object. A lease is worth it only where a second's worth of requests,
     /// held by an isolate that goes idle, is a small part of the limit.
     const fn are_exact(self) -> bool {
-        self.per_minute < 600 || self.per_hour < 6_000 || self.concurrent < 32
+        self.per_minute < 600 || self.per_hour < 6_000 || self.concurrent < 32 || self.per_second > 0
     }
 }
 
 impl From<Limits> for ObjectLimits {
     fn from(limits: Limits) -> Self {
-        Self { per_minute: limits.per_minute, per_hour: limits.per_hour, concurrent: limits.concurrent }
+        let Limits { per_minute, per_hour, concurrent, per_second } = limits;
+        Self { per_minute, per_hour, concurrent, per_second }
     }
 }
 

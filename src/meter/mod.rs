@@ -8,6 +8,7 @@ pub mod address;
 pub mod lease;
 pub mod limit;
 pub mod money;
+pub mod payer;
 pub mod purse;
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +20,7 @@ pub struct Meter {
     holder: String,
     limits: RefCell<HashMap<String, lease::LimitLease>>,
     anonymous: RefCell<HashMap<String, address::Window>>,
-    purses: RefCell<HashMap<String, purse::Purse>>,
+    purses: RefCell<HashMap<String, money::Slot>>,
     batches: Cell<u64>,
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use durable_objects::wallet::protocol::{self as wallet, Command, Leased, Reply, Wallet};
 use guildhall_domain::money::MicroUsd;
 
+use super::payer::Payer;
 pub use super::purse::Need;
 use super::purse::{Purse, Step, Wish};
 use crate::app::App;
@@ -26,6 +27,13 @@ pub enum Refusal {
         /// The least that was needed.
         required: MicroUsd,
     },
+    /// A budget does not leave the need.
+    Budget {
+        /// Its limit.
+        budget: MicroUsd,
+        /// What was spent of it.
+        spent: MicroUsd,
+    },
     /// The wallet did not answer.
     Failed(PortError),
 }
@@ -34,10 +42,17 @@ pub enum Refusal {
 pub struct Reservation {
     /// How much may be spent.
     pub amount: MicroUsd,
-    owner: String,
+    payer: Rc<Payer>,
     app: Rc<App>,
     ports: Rc<Ports>,
     is_settled: bool,
+}
+
+/// An isolate's lease of one wallet, for calls of one kind.
+pub struct Slot {
+    /// Whose wallet, and which budgets, as the newest call knows them.
+    payer: Rc<Payer>,
+    purse: Purse,
 }
 
 /// How long records may wait for each other before they go to the wallet.
@@ -52,69 +67,95 @@ const HEARTBEAT_MS: i64 = 1_000;
 /// Sets money aside for a call, waiting for what other calls hold when that is all that is missing.
 ///
 /// # Errors
-/// When the owner's money does not cover it, or the wallet does not answer.
-pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, need: Need) -> Result<Reservation, Refusal> {
+/// When the owner's money or a budget does not cover it, or the wallet does not answer.
+pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>, need: Need) -> Result<Reservation, Refusal> {
     let started_ms = ports.clock.now_ms();
     let mut pause_ms = 1;
+    if !payer.budgets().is_empty() {
+        notice_terms(app, payer);
+    }
     loop {
         let now_ms = ports.clock.now_ms();
-        match with_purse(app, owner, |purse| purse.step(need, now_ms)) {
+        match with_purse(app, payer, |purse| purse.step(need, now_ms)) {
             Step::Taken(amount) => {
-                keep_up(app, ports, owner, now_ms);
+                keep_up(app, ports, payer, now_ms);
                 let (app, ports) = (Rc::clone(app), Rc::clone(ports));
-                return Ok(Reservation { amount, owner: owner.to_owned(), app, ports, is_settled: false });
+                return Ok(Reservation { amount, payer: Rc::clone(payer), app, ports, is_settled: false });
             }
-            Step::Call(wish) => call(app, ports, owner, wish).await.map_err(Refusal::Failed)?,
-            Step::Wait if is_worth_waiting(app, owner, started_ms, now_ms) => {
-                pause_ms = (pause_ms * 2).min(join_queue(app, owner, need));
+            Step::Call(wish) => call(app, ports, payer, wish).await.map_err(Refusal::Failed)?,
+            Step::Wait if is_worth_waiting(app, payer, started_ms, now_ms) => {
+                pause_ms = (pause_ms * 2).min(join_queue(app, payer, need));
                 ports.clock.sleep_ms(pause_ms).await;
-                leave_queue(app, owner, need);
+                leave_queue(app, payer, need);
             }
-            Step::Wait | Step::Refuse => {
-                let balance = with_purse(app, owner, |purse| purse.balance());
-                return Err(Refusal::Insufficient { balance, required: need.least });
-            }
+            Step::Wait | Step::Refuse => return Err(with_purse(app, payer, |purse| refuse(purse, payer, need))),
         }
+    }
+}
+
+fn refuse(purse: &Purse, payer: &Payer, need: Need) -> Refusal {
+    match purse.tight_budget().and_then(|left| Some((left, payer.budgets().get(left.line)?))) {
+        Some((left, budget)) => Refusal::Budget { budget: budget.limit, spent: left.spent },
+        None => Refusal::Insufficient { balance: purse.balance(), required: need.least },
+    }
+}
+
+/// Takes over what a call knows of its budgets: they may have changed since the last one.
+fn notice_terms(app: &App, payer: &Rc<Payer>) {
+    if let Some(slot) = app.meter.purses.borrow_mut().get_mut(payer.purse())
+        && slot.payer != *payer
+    {
+        slot.payer = Rc::clone(payer);
+        slot.purse.notice_change();
     }
 }
 
 /// Counts one more who waits; gives the longest pause before looking again. A queue moves only when a call ends, and each
 /// look costs: with more in the queue each looks more rarely.
-fn join_queue(app: &App, owner: &str, need: Need) -> u32 {
-    with_purse(app, owner, |purse| {
+fn join_queue(app: &App, payer: &Rc<Payer>, need: Need) -> u32 {
+    with_purse(app, payer, |purse| {
         purse.waiting.0 = purse.waiting.0.saturating_add(need.most.0);
         purse.waiters += 1;
         (purse.waiters / 4).clamp(25, 500)
     })
 }
 
-fn leave_queue(app: &App, owner: &str, need: Need) {
-    with_purse(app, owner, |purse| {
+fn leave_queue(app: &App, payer: &Rc<Payer>, need: Need) {
+    with_purse(app, payer, |purse| {
         purse.waiting.0 = purse.waiting.0.saturating_sub(need.most.0);
         purse.waiters = purse.waiters.saturating_sub(1);
     });
 }
 
-fn is_worth_waiting(app: &App, owner: &str, started_ms: i64, now_ms: i64) -> bool {
-    let ended_ms = with_purse(app, owner, |purse| purse.ended_ms);
+fn is_worth_waiting(app: &App, payer: &Rc<Payer>, started_ms: i64, now_ms: i64) -> bool {
+    let ended_ms = with_purse(app, payer, |purse| purse.ended_ms);
     now_ms - started_ms.max(ended_ms) < WAIT_MAX_MS && now_ms - started_ms < WAIT_TOTAL_MAX_MS
 }
 
-fn with_purse<T>(app: &App, owner: &str, act: impl FnOnce(&mut Purse) -> T) -> T {
-    let mut purses = app.meter.purses.borrow_mut();
-    if let Some(purse) = purses.get_mut(owner) {
-        return act(purse);
-    }
-    act(purses.entry(owner.to_owned()).or_default())
+fn with_purse<T>(app: &App, payer: &Rc<Payer>, act: impl FnOnce(&mut Purse) -> T) -> T {
+    with_slot(app, payer, |slot| act(&mut slot.purse))
 }
 
-async fn call(app: &App, ports: &Ports, owner: &str, wish: Wish) -> Result<(), PortError> {
+fn with_slot<T>(app: &App, payer: &Rc<Payer>, act: impl FnOnce(&mut Slot) -> T) -> T {
+    let mut purses = app.meter.purses.borrow_mut();
+    if let Some(slot) = purses.get_mut(payer.purse()) {
+        return act(slot);
+    }
+    let slot = Slot { payer: Rc::clone(payer), purse: Purse::default() };
+    act(purses.entry(payer.purse().to_owned()).or_insert(slot))
+}
+
+async fn call(app: &App, ports: &Ports, payer: &Rc<Payer>, wish: Wish) -> Result<(), PortError> {
     let now_ms = ports.clock.now_ms();
-    let (call, lease) = with_purse(app, owner, |purse| purse.begin_call(wish, &app.meter.holder, now_ms));
+    let (call, lease) = with_slot(app, payer, |slot| {
+        // Whoever asks, the budgets are the newest call's.
+        let (holder, lines) = (slot.payer.holder(&app.meter.holder), slot.payer.lines(now_ms));
+        slot.purse.begin_call(wish, holder, lines, now_ms)
+    });
     let sent = lease.captures.len();
-    let answer = send(ports, owner, Command::Lease(lease)).await;
+    let answer = send(ports, payer.owner(), Command::Lease(lease)).await;
     let now_ms = ports.clock.now_ms();
-    with_purse(app, owner, |purse| purse.end_call(call, sent, answer.as_ref().ok().copied(), now_ms));
+    with_purse(app, payer, |purse| purse.end_call(call, sent, answer.as_ref().ok().copied(), now_ms));
     answer.map(drop)
 }
 
@@ -126,8 +167,8 @@ async fn send(ports: &Ports, owner: &str, command: Command) -> Result<Leased, Po
 }
 
 /// Sees to it that a background task renews the lease and brings the records to the wallet.
-pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, now_ms: i64) {
-    let is_needed = with_purse(app, owner, |purse| {
+pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>, now_ms: i64) {
+    let is_needed = with_purse(app, payer, |purse| {
         let is_needed = now_ms > purse.maintained_until_ms && !purse.is_idle();
         if is_needed {
             purse.maintained_until_ms = now_ms + HEARTBEAT_MS;
@@ -135,31 +176,31 @@ pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, owner: &str, now_ms: i64) {
         is_needed
     });
     if is_needed {
-        let (app, ports_then, owner) = (Rc::clone(app), Rc::clone(ports), owner.to_owned());
-        ports.background.spawn(Box::pin(async move { maintain(&app, &ports_then, &owner).await }));
+        let (app, ports_then, payer) = (Rc::clone(app), Rc::clone(ports), Rc::clone(payer));
+        ports.background.spawn(Box::pin(async move { maintain(&app, &ports_then, &payer).await }));
     }
 }
 
-async fn maintain(app: &App, ports: &Ports, owner: &str) {
+async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>) {
     loop {
         ports.clock.sleep_ms(FLUSH_MS).await;
         let now_ms = ports.clock.now_ms();
-        let is_calling = with_purse(app, owner, |purse| {
+        let is_calling = with_purse(app, payer, |purse| {
             purse.maintained_until_ms = now_ms + HEARTBEAT_MS;
             purse.is_calling(now_ms)
         });
         if is_calling {
             continue;
         }
-        if let Some(wish) = with_purse(app, owner, |purse| purse.plan(now_ms))
-            && let Err(error) = call(app, ports, owner, wish).await
+        if let Some(wish) = with_purse(app, payer, |purse| purse.plan(now_ms))
+            && let Err(error) = call(app, ports, payer, wish).await
         {
             ports.background.log(&format!("wallet lease: {error}"));
         }
         let mut purses = app.meter.purses.borrow_mut();
-        let Some(purse) = purses.get_mut(owner) else { return };
-        if purse.is_idle() && purse.is_empty() {
-            purses.remove(owner);
+        let Some(slot) = purses.get_mut(payer.purse()) else { return };
+        if slot.purse.is_idle() && slot.purse.is_empty() {
+            purses.remove(payer.purse());
             return;
         }
     }
@@ -167,8 +208,8 @@ async fn maintain(app: &App, ports: &Ports, owner: &str) {
 
 /// Tells this isolate that an owner's wallet was credited; others hear of it within a moment.
 pub fn notice_credit(app: &App, owner: &str) {
-    if let Some(purse) = app.meter.purses.borrow_mut().get_mut(owner) {
-        purse.notice_credit();
+    for slot in app.meter.purses.borrow_mut().values_mut().filter(|slot| slot.payer.owner() == owner) {
+        slot.purse.notice_change();
     }
 }
 
@@ -177,16 +218,26 @@ pub fn notice_credit(app: &App, owner: &str) {
 /// # Errors
 /// When the wallet does not answer.
 pub async fn flush(app: &App, ports: &Ports, owner: &str) -> Result<(), PortError> {
+    let of_owner = |slot: &&Slot| slot.payer.owner() == owner;
+    let payers: Vec<_> =
+        app.meter.purses.borrow().values().filter(of_owner).map(|slot| Rc::clone(&slot.payer)).collect();
+    for payer in payers {
+        flush_purse(app, ports, &payer).await?;
+    }
+    Ok(())
+}
+
+async fn flush_purse(app: &App, ports: &Ports, payer: &Rc<Payer>) -> Result<(), PortError> {
     for _ in 0..1_000 {
         let now_ms = ports.clock.now_ms();
-        let (is_calling, plan) = match app.meter.purses.borrow().get(owner) {
+        let (is_calling, plan) = match app.meter.purses.borrow().get(payer.purse()) {
             None => return Ok(()),
-            Some(purse) => (purse.is_calling(now_ms), purse.plan_flush()),
+            Some(slot) => (slot.purse.is_calling(now_ms), slot.purse.plan_flush()),
         };
         match plan {
             _ if is_calling => ports.clock.sleep_ms(2).await,
             None => return Ok(()),
-            Some(wish) => call(app, ports, owner, wish).await?,
+            Some(wish) => call(app, ports, payer, wish).await?,
         }
     }
     Err(PortError("the wallet's lease is busy".into()))
@@ -199,7 +250,7 @@ impl Reservation {
         self.is_settled = true;
         let meter = &self.app.meter;
         let now_ms = self.ports.clock.now_ms();
-        let charged = with_purse(&self.app, &self.owner, |purse| {
+        let charged = with_purse(&self.app, &self.payer, |purse| {
             purse.ended_ms = now_ms;
             let charged = purse.spend(self.amount, cost);
             record.charged_micros = charged.0;
@@ -209,7 +260,7 @@ impl Reservation {
             }
             charged
         });
-        keep_up(&self.app, &self.ports, &self.owner, now_ms);
+        keep_up(&self.app, &self.ports, &self.payer, now_ms);
         charged
     }
 }
@@ -217,7 +268,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.is_settled {
-            with_purse(&self.app, &self.owner, |purse| purse.release(self.amount));
+            with_purse(&self.app, &self.payer, |purse| purse.release(self.amount));
         }
     }
 }

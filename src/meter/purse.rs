@@ -1,6 +1,6 @@
 //! An isolate's lease of one wallet, as pure state: what may be spent, what was spent, what to ask for next.
 
-use durable_objects::wallet::protocol::{self as wallet, Capture, Lease, Leased};
+use durable_objects::wallet::protocol::{self as wallet, BudgetLeft, BudgetLine, Capture, Lease, Leased};
 use guildhall_domain::money::MicroUsd;
 
 /// What a call wants to reserve.
@@ -53,7 +53,7 @@ pub struct Purse {
     pub waiting: MicroUsd,
     /// How many wait.
     pub waiters: u32,
-    /// The wallet's last answer, and when it came.
+    /// The wallet's last answer in terms of what limits this lease, and when it came.
     answer: Option<(Leased, i64)>,
     expires_at_ms: i64,
     /// The call to the wallet that is under way, and when it began.
@@ -93,6 +93,16 @@ fn plus(a: MicroUsd, b: MicroUsd) -> MicroUsd {
 
 fn minus(a: MicroUsd, b: MicroUsd) -> MicroUsd {
     MicroUsd(a.0.saturating_sub(b.0))
+}
+
+/// An answer in terms of what limits the lease most: where that is a budget, what it leaves takes the place of what the
+/// wallet has; else there is no budget to speak of.
+fn bind(leased: Leased) -> Leased {
+    let of_wallet = (minus(leased.available, leased.others_held).0, leased.available);
+    match leased.budget.filter(|budget| (budget.without_others(), budget.available) < of_wallet) {
+        Some(budget) => Leased { available: budget.available, others_held: budget.others_held, ..leased },
+        None => Leased { budget: None, ..leased },
+    }
 }
 
 impl Purse {
@@ -157,8 +167,13 @@ impl Purse {
         self.answer.map_or(ZERO, |(answer, _)| answer.balance)
     }
 
-    /// Money came in: what the wallet last said is no longer believed.
-    pub fn notice_credit(&mut self) {
+    /// The budget that limits this lease, when it is not the balance.
+    pub fn tight_budget(&self) -> Option<BudgetLeft> {
+        self.answer.and_then(|(answer, _)| answer.budget)
+    }
+
+    /// Money came in or a budget changed: what the wallet last said is no longer believed.
+    pub fn notice_change(&mut self) {
         self.answer = None;
     }
 
@@ -194,7 +209,7 @@ impl Purse {
 
     /// Begins a call. A lost answer needs no special case: the lease is a statement, the batches stay until an answer
     /// says that they arrived, and until then only what both the old and the new hold cover is spent from.
-    pub fn begin_call(&mut self, wish: Wish, holder: &str, now_ms: i64) -> (u64, Lease) {
+    pub fn begin_call(&mut self, wish: Wish, id: String, budgets: Vec<BudgetLine>, now_ms: i64) -> (u64, Lease) {
         self.calls += 1;
         self.calling = Some((self.calls, now_ms));
         let captures = self.batches.iter_mut().take(wallet::BATCH_MAX).map(|batch| {
@@ -207,7 +222,7 @@ impl Purse {
         let (want, least) = (want.min(wallet::AMOUNT_MAX), least.min(wallet::AMOUNT_MAX));
         self.held = self.held.min(plus(want, self.unreported));
         let expires_at_ms = now_ms + LEASE_MS;
-        (self.calls, Lease { id: holder.to_owned(), captures, want, least, expires_at_ms })
+        (self.calls, Lease { id, captures, want, least, expires_at_ms, budgets })
     }
 
     /// Takes the answer to a call; the answer to one that was given up is ignored.
@@ -221,7 +236,7 @@ impl Purse {
             self.unreported = minus(self.unreported, batch.amount);
         }
         self.held = leased.held;
-        self.answer = Some((leased, now_ms));
+        self.answer = Some((bind(leased), now_ms));
         self.expires_at_ms = now_ms + LEASE_MS;
     }
 
@@ -259,7 +274,7 @@ mod tests {
 
     fn answer(held: i64, available: i64, others: i64) -> Option<Leased> {
         let [held, available, others_held] = [held, available, others].map(MicroUsd);
-        Some(Leased { held, balance: available, available, others_held, written_off: ZERO })
+        Some(Leased { held, balance: available, available, others_held, written_off: ZERO, budget: None })
     }
 
     fn need(most: i64, least: i64) -> Need {
@@ -267,7 +282,7 @@ mod tests {
     }
 
     fn called(purse: &mut Purse, wish: Wish, answer: Option<Leased>, now_ms: i64) {
-        let (call, lease) = purse.begin_call(wish, "iso", now_ms);
+        let (call, lease) = purse.begin_call(wish, "iso".into(), vec![], now_ms);
         purse.end_call(call, lease.captures.len(), answer, now_ms);
     }
 
@@ -305,11 +320,31 @@ mod tests {
         assert_eq!(purse.step(need(100, 30), 4), Step::Wait);
     }
 
+    /// An answer with a budget that leaves so much, of which others hold some.
+    fn within(answer: Option<Leased>, available: i64, others: i64) -> Option<Leased> {
+        let [spent, available, others_held] = [7, available, others].map(MicroUsd);
+        answer.map(|leased| Leased { budget: Some(BudgetLeft { line: 0, spent, available, others_held }), ..leased })
+    }
+
+    #[test]
+    fn a_budget_is_to_a_call_what_the_balance_is() {
+        let mut purse = Purse::default();
+        called(&mut purse, wish(100), within(answer(0, 1_000, 900), 20, 0), 1);
+        assert_eq!(purse.step(need(100, 30), 2), Step::Refuse, "whatever the rest of the account holds");
+        assert_eq!(purse.tight_budget().map(|left| left.spent), Some(MicroUsd(7)));
+        called(&mut purse, wish(100), within(answer(0, 1_000, 0), 20, 10), 3);
+        assert_eq!(purse.step(need(100, 30), 4), Step::Wait, "another isolate may give some back");
+        called(&mut purse, wish(100), within(answer(40, 1_000, 500), 40, 0), 5);
+        assert_eq!(purse.step(need(100, 30), 6), Step::Taken(MicroUsd(40)), "the last call runs on what is left");
+        called(&mut purse, wish(100), within(answer(0, 20, 0), 30, 0), 7);
+        assert_eq!(purse.tight_budget(), None, "the balance is tighter");
+    }
+
     #[test]
     fn while_a_call_is_under_way_only_the_smaller_hold_is_spent_from() {
         let mut purse = Purse::default();
         called(&mut purse, wish(100), answer(100, 1_000, 0), 1);
-        _ = purse.begin_call(wish(20), "iso", 2);
+        _ = purse.begin_call(wish(20), "iso".into(), vec![], 2);
         assert_eq!(purse.step(need(30, 1), 2), Step::Wait);
         assert_eq!(purse.step(need(20, 1), 2), Step::Taken(MicroUsd(20)));
     }
@@ -321,10 +356,10 @@ mod tests {
         _ = purse.step(need(50, 1), 1);
         let charged = purse.spend(MicroUsd(50), MicroUsd(40));
         purse.file(charged, "{}", || "b1".into());
-        let (first, lease) = purse.begin_call(wish(0), "iso", 2);
+        let (first, lease) = purse.begin_call(wish(0), "iso".into(), vec![], 2);
         purse.file(ZERO, "{}", || "b2".into());
         purse.end_call(first, lease.captures.len(), None, 3);
-        let (second, again) = purse.begin_call(wish(0), "iso", 4);
+        let (second, again) = purse.begin_call(wish(0), "iso".into(), vec![], 4);
         assert_eq!(again.captures[0], lease.captures[0], "fixed once sent");
         assert_eq!(again.captures.len(), 2, "what came since has a batch of its own");
         purse.end_call(first, 2, answer(0, 1, 0), 5);

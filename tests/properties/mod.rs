@@ -1,4 +1,5 @@
 //! What holds whatever happens, in whatever order.
 
 mod books;
+mod budgets;
 mod last_dollar;

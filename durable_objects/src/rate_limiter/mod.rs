@@ -1,5 +1,6 @@
-//! Requests per minute and hour, and concurrency, per key or address.
+//! Requests per second, minute and hour, and concurrency, per key or address.
 
+mod bucket;
 #[cfg(target_arch = "wasm32")]
 mod object;
 pub mod protocol;

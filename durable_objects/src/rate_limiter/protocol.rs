@@ -35,6 +35,14 @@ pub struct Limits {
     pub per_hour: u32,
     /// Requests running at the same time; 0 allows none.
     pub concurrent: u32,
+    /// Requests a second, in bursts of at most twice as many; 0 for no such limit.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub per_second: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_none(per_second: &u32) -> bool {
+    *per_second == 0
 }
 
 /// What a caller may ask of a rate limiter.
@@ -56,6 +64,9 @@ pub enum Command {
 ///
 /// An exact check is the special case `used` 0, `want_requests` 1, `want_slots` 1 before the request, and `used` 1,
 /// `want_requests` 0, `want_slots` 0 after it, under an id of its own.
+///
+/// A statement that expires before the lease that it would change was overtaken on its way: what it reports is counted,
+/// the lease stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Names the holder: an isolate, or one request when the check is exact. At most 128 bytes.
@@ -94,12 +105,12 @@ pub struct Leased {
     pub requests: u32,
     /// Concurrency slots that it holds.
     pub slots: u32,
-    /// The limit of the window that is reported: of minute and hour the one with fewer requests remaining.
+    /// The limit that is reported: of minute, hour and burst the one with fewer requests remaining.
     pub limit: u32,
     /// That limit less everything made or held by anybody, this grant included. A single exact caller under 60 a minute
     /// sees 59, 58 …; a caller that spends from its lease adds what it has not spent.
     pub remaining: u32,
-    /// When that window closes; milliseconds since 1970.
+    /// When that window closes, or the whole burst is there again; milliseconds since 1970.
     pub reset_at_ms: i64,
     /// How long to wait, in milliseconds, when requests or slots were wanted and none was granted; never with a
     /// revocation.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bucket::Bucket;
 use super::protocol::{Command, Lease, Leased, Limits, RateLimiter, Reply, Status};
 use super::window::{Counted, Window};
 use crate::machine::{Facts, Machine, MachineError, Outcome, Row, Step, Write};
@@ -24,6 +25,7 @@ const REVOKED_KEY: &str = "revoked";
 #[derive(Debug, PartialEq, Eq)]
 pub struct RateLimiterMachine {
     revoked: bool,
+    second: Bucket,
     minute: Window,
     hour: Window,
     leases: BTreeMap<String, Holding>,
@@ -47,6 +49,7 @@ impl Machine for RateLimiterMachine {
     fn load(_name: &str, rows: Vec<Row>) -> Result<Self, MachineError> {
         Ok(Self {
             revoked: rows.iter().any(|row| row.key == REVOKED_KEY),
+            second: Bucket::default(),
             minute: Window::new(MINUTE_MS),
             hour: Window::new(HOUR_MS),
             leases: BTreeMap::new(),
@@ -109,11 +112,20 @@ impl RateLimiterMachine {
         if lease.id.is_empty() || lease.id.len() > ID_MAX_BYTES {
             return Reply::Refused { message: format!("a lease id has 1 to {ID_MAX_BYTES} bytes") };
         }
+        self.second.roll(lease.limits.per_second, now_ms);
+        if let Some(latest) = self.leases.get(&lease.id).copied()
+            && lease.expires_at_ms < latest.expires_at_ms
+        {
+            // Each statement of a holder expires later than the one before it: this one was overtaken on its way.
+            self.report(None, lease.used, now_ms);
+            return Reply::Leased(self.leased(lease, latest.reserved, latest.slots, now_ms));
+        }
         let previous = self.leases.remove(&lease.id);
         self.report(previous, lease.used, now_ms);
         let previous_slots = previous.map_or(0, |holding| holding.slots);
         let (requests, slots) = self.grant(lease, previous_slots, now_ms);
         if requests > 0 || slots > 0 {
+            self.second.add(requests);
             let holding = Holding {
                 reserved: requests,
                 minute: self.minute.add(requests, now_ms),
@@ -133,8 +145,10 @@ impl RateLimiterMachine {
             let unused = reserved.saturating_sub(used);
             self.minute.take_back(unused, holding.minute);
             self.hour.take_back(unused, holding.hour);
+            self.second.take_back(unused);
         }
         let beyond = used.saturating_sub(reserved);
+        self.second.add(beyond);
         self.minute.add(beyond, now_ms);
         self.hour.add(beyond, now_ms);
     }
@@ -145,12 +159,13 @@ impl RateLimiterMachine {
         if self.revoked || lease.expires_at_ms <= now_ms || !self.has_room() {
             return (0, 0);
         }
-        let Limits { per_minute, per_hour, concurrent } = lease.limits;
+        let Limits { per_minute, per_hour, concurrent, per_second } = lease.limits;
         let slots = lease.want_slots.min(concurrent.saturating_sub(self.slots()));
         if lease.want_slots > 0 && slots == 0 {
             return (0, 0);
         }
         let requests = lease.want_requests.min(self.minute.remaining(per_minute)).min(self.hour.remaining(per_hour));
+        let requests = requests.min(self.second.remaining(per_second));
         if requests == 0 && lease.want_requests > 0 { (0, slots.min(previous_slots)) } else { (requests, slots) }
     }
 
@@ -169,19 +184,47 @@ impl RateLimiterMachine {
     }
 
     fn leased(&self, lease: &Lease, requests: u32, slots: u32, now_ms: i64) -> Leased {
-        let Limits { per_minute, per_hour, .. } = lease.limits;
-        let minute = (self.minute.remaining(per_minute), per_minute, self.minute.reset_at_ms(now_ms));
-        let hour = (self.hour.remaining(per_hour), per_hour, self.hour.reset_at_ms(now_ms));
-        // With both exhausted, the one that closes last: what is said must not be sooner than `retry_after_ms`.
-        let is_hour_tighter = hour.0 < minute.0 || (hour.0 == 0 && minute.0 == 0 && hour.2 > minute.2);
-        let (remaining, limit, reset_at_ms) = if is_hour_tighter { hour } else { minute };
+        let Limits { per_minute, per_hour, per_second, .. } = lease.limits;
+        let closes_ms = [self.minute.reset_at_ms(now_ms), self.hour.reset_at_ms(now_ms)];
+        let minute = Gauge::new(self.minute.remaining(per_minute), per_minute, closes_ms[0], closes_ms[0]);
+        let hour = Gauge::new(self.hour.remaining(per_hour), per_hour, closes_ms[1], closes_ms[1]);
+        let second = Gauge::new(
+            self.second.remaining(per_second),
+            if per_second == 0 { u32::MAX } else { Bucket::burst(per_second) },
+            self.second.empty_at_ms(per_second),
+            self.second.next_at_ms(per_second),
+        );
+        let Gauge { remaining, limit, reset_at_ms, .. } = minute.or_tighter(hour).or_tighter(second);
         let lacks_slots = lease.want_slots > 0 && slots == 0;
         let lacks_requests = lease.want_requests > 0 && requests == 0;
-        // The windows that are exhausted, the one that closes last first: before that nothing can be granted.
-        let blocked =
-            [minute, hour].into_iter().filter(|(remaining, ..)| *remaining == 0).map(|(.., reset)| reset).max();
-        let wait_ms = blocked.filter(|_| lacks_requests).map_or(SLOT_RETRY_MS, |reset| reset.saturating_sub(now_ms));
+        // Of what is exhausted, the one that opens last: before that nothing can be granted.
+        let exhausted = [minute, hour, second].into_iter().filter(|gauge| gauge.remaining == 0);
+        let blocked = exhausted.map(|gauge| gauge.next_at_ms).max();
+        let wait_ms = blocked.filter(|_| lacks_requests).map_or(SLOT_RETRY_MS, |next| next.saturating_sub(now_ms));
         let retry_after_ms = (!self.revoked && (lacks_slots || lacks_requests)).then_some(wait_ms);
         Leased { requests, slots, limit, remaining, reset_at_ms, retry_after_ms, revoked: self.revoked }
+    }
+}
+
+/// How one limit stands.
+#[derive(Clone, Copy, Debug)]
+struct Gauge {
+    remaining: u32,
+    limit: u32,
+    reset_at_ms: i64,
+    /// When it takes one more request.
+    next_at_ms: i64,
+}
+
+impl Gauge {
+    const fn new(remaining: u32, limit: u32, reset_at_ms: i64, next_at_ms: i64) -> Self {
+        Self { remaining, limit, reset_at_ms, next_at_ms }
+    }
+
+    /// The one that leaves fewer requests; with both exhausted the one that opens last: what is said must not be sooner
+    /// than `retry_after_ms`.
+    const fn or_tighter(self, other: Self) -> Self {
+        let is_later = other.remaining == 0 && self.remaining == 0 && other.reset_at_ms > self.reset_at_ms;
+        if other.remaining < self.remaining || is_later { other } else { self }
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use guildhall_domain::money::MicroUsd;
 
+use super::budgets::are_same;
 use super::draft::Draft;
 use super::holds::{Hold, Key};
 use super::ledger::{Movement, less, plus};
-use super::protocol::{Capture, LEASE_MAX_MS, Lease, Leased, Note, QueuedRecord, RefusalCode, Reply};
+use super::protocol::{BudgetLine, Capture, LEASE_MAX_MS, Lease, Leased, Note, QueuedRecord, RefusalCode, Reply};
 use super::refusal::{Stop, check_lease, refuse};
 use super::state::WalletMachine;
 use crate::machine::{Effect, Enlisted, Facts, MachineError, Write};
@@ -30,14 +31,18 @@ impl WalletMachine {
     /// See [`Lease`].
     pub(super) fn lease(&mut self, lease: Lease, facts: &Facts, draft: &mut Draft) -> Result<Reply, Stop> {
         check_lease(&lease)?;
-        let Lease { id, captures, want, least, expires_at_ms } = lease;
+        let Lease { id, captures, want, least, expires_at_ms, budgets } = lease;
         let key = Key::Lease(id);
+        if self.holds.budgets_of(&key).is_some_and(|open| !are_same(open, &budgets)) {
+            return Err(refuse(RefusalCode::Invalid, "a lease keeps its budgets while it is open"));
+        }
+        self.holds.budgets.open(&budgets, draft)?;
         let mut written_off = MicroUsd::ZERO;
         let mut seen = BTreeSet::new();
         for capture in captures {
             let is_known = facts.known.contains_key(&Movement::Capture.entry_id(&capture.id));
             if !is_known && seen.insert(capture.id.clone()) {
-                written_off = plus(written_off, self.charge(&key, capture, draft)?.written_off)?;
+                written_off = plus(written_off, self.charge(&key, &budgets, capture, draft)?.written_off)?;
             }
         }
         let expires_at_ms = expires_at_ms.min(draft.now_ms.saturating_add(LEASE_MAX_MS));
@@ -45,22 +50,25 @@ impl WalletMachine {
         // Each statement of a holder expires later than the one before it: this one was overtaken on its way.
         let is_overtaken = self.holds.expires_at_ms(&key).is_some_and(|latest_ms| expires_at_ms < latest_ms);
         if !is_overtaken {
-            self.set_lease(&key, Hold { amount: want, expires_at_ms }, least, draft)?;
+            let want = Hold { amount: want, expires_at_ms, budgets: budgets.clone() };
+            self.set_lease(&key, want, least, draft)?;
         }
         let held = self.holds.amount(&key);
+        let budget = self.holds.budgets.left(&budgets, held);
         Ok(Reply::Leased(Leased {
             held,
             balance: self.sums.balance,
             available: self.available()?,
             others_held: less(self.holds.leases_total(), held)?,
             written_off,
+            budget,
         }))
     }
 
-    /// Brings a lease to what is wanted, or as near as there is money, or leaves it when that is less than `least`.
+    /// Brings a lease to what is wanted, or as near as money and budgets reach, or leaves it when that is less than `least`.
     fn set_lease(&mut self, key: &Key, want: Hold, least: MicroUsd, draft: &mut Draft) -> Result<(), MachineError> {
         let current = self.holds.amount(key);
-        let within_reach = plus(current, self.free()?)?;
+        let within_reach = plus(current, self.free_within(&want.budgets)?)?;
         let amount = want.amount.min(within_reach);
         let has_place = self.holds.contains(key) || self.holds.has_room(key);
         if want.amount <= current || (amount >= least && has_place) {
@@ -75,12 +83,17 @@ impl WalletMachine {
         key: &Key,
         capture: Capture,
         close: bool,
+        budgets: Vec<BudgetLine>,
         facts: &Facts,
         draft: &mut Draft,
     ) -> Result<Reply, Stop> {
+        let budgets = self.holds.budgets_of(key).map_or(budgets, <[BudgetLine]>::to_vec);
         let charge = match charged_before(&capture, facts)? {
             Some(charge) => charge,
-            None => self.charge(key, capture, draft)?,
+            None => {
+                self.holds.budgets.open(&budgets, draft)?;
+                self.charge(key, &budgets, capture, draft)?
+            }
         };
         if close {
             self.holds.close(key, draft)?;
@@ -90,16 +103,23 @@ impl WalletMachine {
         Ok(Reply::Captured { charged, written_off, held: self.holds.amount(key), balance, available })
     }
 
-    /// Takes a charge from its hold, then from free money, and writes off the rest: what was used is owed, but a
-    /// prepaid wallet never owes.
-    fn charge(&mut self, key: &Key, capture: Capture, draft: &mut Draft) -> Result<Charge, MachineError> {
+    /// Takes a charge from its hold, then from free money within its budgets, and writes off the rest: what was used is
+    /// owed, but a prepaid wallet never owes, and a budget is never overstepped.
+    fn charge(
+        &mut self,
+        key: &Key,
+        budgets: &[BudgetLine],
+        capture: Capture,
+        draft: &mut Draft,
+    ) -> Result<Charge, MachineError> {
         let Capture { id, amount, record } = capture;
         let from_hold = amount.min(self.holds.amount(key));
-        let from_free = less(amount, from_hold)?.min(self.free()?);
+        let from_free = less(amount, from_hold)?.min(self.free_within(budgets)?);
         let charged = plus(from_hold, from_free)?;
         let written_off = less(amount, charged)?;
         let note = Note { hold: Some(key.id().to_owned()), ..Note::default() };
         self.holds.take(key, from_hold, draft)?;
+        self.holds.budgets.spend(budgets, charged, draft)?;
         self.sums.post(Movement::Capture, &id, charged, &note, draft)?;
         if written_off > MicroUsd::ZERO {
             self.sums.post(Movement::WriteOff, &id, written_off, &note, draft)?;

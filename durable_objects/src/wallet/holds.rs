@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
+use super::budgets::Budgets;
 use super::draft::Draft;
 use super::ledger::{less, plus};
+use super::protocol::BudgetLine;
 use crate::machine::{MachineError, Row};
 
-/// Leases open at the same time; more isolates than any account keeps busy.
-const LEASES_MAX: usize = 1_000;
+/// Leases open at the same time, one for each isolate and each of its keys with a budget; more than any account keeps
+/// busy.
+const LEASES_MAX: usize = 10_000;
 /// Holds of calls open at the same time.
 const CALLS_MAX: usize = 10_000;
 
@@ -47,10 +50,13 @@ impl Key {
 }
 
 /// A reservation; never of nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub amount: MicroUsd,
     pub expires_at_ms: i64,
+    /// What it counts against beside the balance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetLine>,
 }
 
 /// All reservations, their sums, and which expires next.
@@ -60,6 +66,8 @@ pub struct Holds {
     by_expiry: BTreeSet<(i64, Key)>,
     leases: Group,
     calls: Group,
+    /// What they hold of each budget, and what was spent of it.
+    pub budgets: Budgets,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,10 +82,15 @@ impl Holds {
         self.holds.get(key).map(|hold| hold.expires_at_ms)
     }
 
-    /// Takes a stored row in. Answers whether it was a hold.
+    /// The budgets that an open hold counts against.
+    pub fn budgets_of(&self, key: &Key) -> Option<&[BudgetLine]> {
+        self.holds.get(key).map(|hold| hold.budgets.as_slice())
+    }
+
+    /// Takes a stored row in. Answers whether it was a hold or a budget.
     pub fn load(&mut self, row: &Row) -> Result<bool, MachineError> {
         let Some(key) = Key::parse(&row.key) else {
-            return Ok(false);
+            return self.budgets.load(row);
         };
         let hold = serde_json::from_str(&row.value).map_err(|error| MachineError::unreadable(&row.key, &error))?;
         self.replace(&key, Some(hold))?;
@@ -125,14 +138,14 @@ impl Holds {
 
     /// Closes a hold, if it is open.
     pub fn close(&mut self, key: &Key, draft: &mut Draft) -> Result<(), MachineError> {
-        self.set(key, Hold { amount: MicroUsd::ZERO, expires_at_ms: 0 }, draft)
+        self.set(key, Hold { amount: MicroUsd::ZERO, expires_at_ms: 0, budgets: Vec::new() }, draft)
     }
 
     /// Takes money out of a hold, which stays open as long as anything is left.
     pub fn take(&mut self, key: &Key, amount: MicroUsd, draft: &mut Draft) -> Result<(), MachineError> {
         match self.holds.get(key) {
             Some(hold) if amount > MicroUsd::ZERO => {
-                let hold = Hold { amount: less(hold.amount, amount)?, ..*hold };
+                let hold = Hold { amount: less(hold.amount, amount)?, ..hold.clone() };
                 self.set(key, hold, draft)
             }
             _ => Ok(()),
@@ -155,18 +168,18 @@ impl Holds {
     }
 
     fn replace(&mut self, key: &Key, hold: Option<Hold>) -> Result<(), MachineError> {
-        let group = match key {
-            Key::Lease(_) => &mut self.leases,
-            Key::Call(_) => &mut self.calls,
-        };
+        let of_lease = matches!(key, Key::Lease(_));
+        let group = if of_lease { &mut self.leases } else { &mut self.calls };
         if let Some(before) = self.holds.remove(key) {
             group.open = group.open.saturating_sub(1);
             group.total = less(group.total, before.amount)?;
+            self.budgets.drop_held(&before.budgets, of_lease, before.amount)?;
             self.by_expiry.remove(&(before.expires_at_ms, key.clone()));
         }
         if let Some(hold) = hold {
             group.open += 1;
             group.total = plus(group.total, hold.amount)?;
+            self.budgets.add_held(&hold.budgets, of_lease, hold.amount)?;
             self.by_expiry.insert((hold.expires_at_ms, key.clone()));
             self.holds.insert(key.clone(), hold);
         }

@@ -1,5 +1,6 @@
 //! Money: balances, holds, charges, transfers.
 
+mod budgets;
 mod charge;
 mod draft;
 mod holds;

@@ -6,6 +6,7 @@
 use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
+pub use super::budgets::{BudgetLeft, BudgetLine};
 use crate::protocol::Protocol;
 
 /// The largest amount in a command, and the largest balance: a thousand million dollars. Far inside what JSON numbers
@@ -19,6 +20,8 @@ pub const RECORD_MAX_BYTES: usize = 72 * 1024;
 pub const BATCH_MAX: usize = 256;
 /// Entries in one page of [`Command::Journal`] and [`Command::PendingRecords`].
 pub const PAGE_MAX: u32 = 1_000;
+/// Budget lines of one hold.
+pub const BUDGETS_MAX: usize = 8;
 /// The longest that a lease may hold money, in milliseconds; a later expiry is brought forward.
 pub const LEASE_MAX_MS: i64 = 10 * 60 * 1_000;
 
@@ -73,6 +76,10 @@ pub enum Command {
         amount: MicroUsd,
         /// When the hold is released by itself; milliseconds since 1970.
         expires_at_ms: i64,
+        /// Budgets that it counts against, at most [`BUDGETS_MAX`]; it is refused as [`RefusalCode::BudgetExceeded`]
+        /// when one of them does not leave `amount`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        budgets: Vec<BudgetLine>,
     },
     /// Charges a call's hold, by the rule of [`Lease::captures`]. Answer: [`Reply::Captured`].
     Capture {
@@ -82,6 +89,9 @@ pub enum Command {
         capture: Capture,
         /// Whether to release the rest of the hold in the same step.
         close: bool,
+        /// The hold's budgets, for when it has lapsed; while it is open, its own count.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        budgets: Vec<BudgetLine>,
     },
     /// Gives a call's hold back; without effect when there is none. Answer: [`Reply::Held`] with nothing held.
     Release {
@@ -113,6 +123,11 @@ pub enum Command {
     },
     /// Reads what there is. Answer: [`Reply::Balance`].
     Balance,
+    /// Reads how budgets stand. Answer: [`Reply::Budgets`].
+    Budgets {
+        /// At most [`BATCH_MAX`].
+        lines: Vec<BudgetLine>,
+    },
     /// Recomputes everything from the journal; reads all of it. Answer: [`Reply::Audit`].
     Audit,
     /// Says that usage records arrived, so that they are sent no more. Answer: [`Reply::Acknowledged`].
@@ -155,6 +170,11 @@ pub struct Lease {
     pub least: MicroUsd,
     /// When the hold is released by itself; milliseconds since 1970, at most [`LEASE_MAX_MS`] ahead.
     pub expires_at_ms: i64,
+    /// Budgets that the hold and the captures count against, at most [`BUDGETS_MAX`], the same lines as long as the hold
+    /// is open. No more is held than each of them leaves; of a capture, what neither the hold nor every budget covers is
+    /// written off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetLine>,
 }
 
 /// A charge.
@@ -231,6 +251,11 @@ pub enum Reply {
     Audit(Audit),
     /// To [`Command::AckRecords`].
     Acknowledged,
+    /// To [`Command::Budgets`].
+    Budgets {
+        /// In the order of the command; `others_held` is what all leases hold.
+        lines: Vec<BudgetLeft>,
+    },
     /// To [`Command::PendingRecords`].
     Records {
         /// Newest first.
@@ -251,6 +276,9 @@ pub enum Reply {
         message: String,
         /// What was free to move or hold, when that was too little; for a "payment required" answer.
         free: Option<MicroUsd>,
+        /// The budget that left too little.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<BudgetLeft>,
     },
 }
 
@@ -267,6 +295,9 @@ pub struct Leased {
     pub others_held: MicroUsd,
     /// What this command's captures were short of.
     pub written_off: MicroUsd,
+    /// Of the lease's budgets, the one that leaves the least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetLeft>,
 }
 
 /// What there is.
@@ -349,6 +380,8 @@ pub struct Note {
 pub enum RefusalCode {
     /// There is less free money than asked.
     Insufficient,
+    /// A budget leaves less than asked.
+    BudgetExceeded,
     /// The id was used with another amount, kind or wallet.
     IdReused,
     /// An amount is negative or above [`AMOUNT_MAX`], or would lift the balance above it.

@@ -1,9 +1,16 @@
 //! What a wallet refuses, before it changes anything.
 
+use std::collections::BTreeSet;
+
 use guildhall_domain::money::MicroUsd;
 
-use super::protocol::{AMOUNT_MAX, BATCH_MAX, Capture, Lease, RECORD_MAX_BYTES, RefusalCode, Reply, TEXT_MAX_BYTES};
+use super::protocol::{
+    AMOUNT_MAX, BATCH_MAX, BUDGETS_MAX, BudgetLeft, BudgetLine, Capture, Lease, RECORD_MAX_BYTES, RefusalCode, Reply,
+    TEXT_MAX_BYTES,
+};
 use crate::machine::MachineError;
+
+const PERIOD_MAX_BYTES: usize = 16;
 
 /// Why a command goes no further.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +27,7 @@ pub struct Refusal {
     code: RefusalCode,
     message: String,
     free: Option<MicroUsd>,
+    budget: Option<BudgetLeft>,
 }
 
 impl From<MachineError> for Stop {
@@ -30,20 +38,26 @@ impl From<MachineError> for Stop {
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { code, message, free } = refusal;
-        Self::Refused { code, message, free }
+        let Refusal { code, message, free, budget } = refusal;
+        Self::Refused { code, message, free, budget }
     }
 }
 
 /// A refusal with its reason.
 pub fn refuse(code: RefusalCode, message: impl Into<String>) -> Stop {
-    Stop::Refused(Refusal { code, message: message.into(), free: None })
+    Stop::Refused(Refusal { code, message: message.into(), free: None, budget: None })
 }
 
 /// There is only so much.
 pub fn refuse_insufficient(wanted: MicroUsd, free: MicroUsd) -> Stop {
     let message = format!("{wanted} is wanted and {free} is free");
-    Stop::Refused(Refusal { code: RefusalCode::Insufficient, message, free: Some(free) })
+    Stop::Refused(Refusal { code: RefusalCode::Insufficient, message, free: Some(free), budget: None })
+}
+
+/// A budget leaves only so much.
+pub fn refuse_budget(wanted: MicroUsd, room: MicroUsd, budget: Option<BudgetLeft>) -> Stop {
+    let message = format!("{wanted} is wanted and a budget leaves {room}");
+    Stop::Refused(Refusal { code: RefusalCode::BudgetExceeded, message, free: None, budget })
 }
 
 /// An id or a name.
@@ -85,6 +99,30 @@ pub fn check_capture(capture: &Capture) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The budgets of a hold.
+pub fn check_budgets(lines: &[BudgetLine]) -> Result<(), Stop> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    if lines.len() > BUDGETS_MAX {
+        return Err(refuse(RefusalCode::Invalid, format!("a hold has at most {BUDGETS_MAX} budgets")));
+    }
+    if lines.iter().map(|line| &line.id).collect::<BTreeSet<_>>().len() < lines.len() {
+        return Err(refuse(RefusalCode::Invalid, "a hold names each budget once"));
+    }
+    lines.iter().try_for_each(check_line)
+}
+
+/// One budget.
+pub fn check_line(line: &BudgetLine) -> Result<(), Stop> {
+    check_id("a budget's id", &line.id)?;
+    check_amount(line.limit)?;
+    if line.period.len() > PERIOD_MAX_BYTES {
+        return Err(refuse(RefusalCode::Invalid, format!("a period has at most {PERIOD_MAX_BYTES} bytes")));
+    }
+    Ok(())
+}
+
 pub fn check_lease(lease: &Lease) -> Result<(), Stop> {
     check_id("a lease's id", &lease.id)?;
     check_amount(lease.want)?;
@@ -93,5 +131,6 @@ pub fn check_lease(lease: &Lease) -> Result<(), Stop> {
         return Err(refuse(RefusalCode::Invalid, "the least is at most what is wanted"));
     }
     check_batch(lease.captures.len())?;
+    check_budgets(&lease.budgets)?;
     lease.captures.iter().try_for_each(check_capture)
 }

@@ -8,18 +8,20 @@ use super::draft::Draft;
 use super::holds::{Hold, Holds, Key};
 use super::ledger::{self, Movement, SUMS_KEY, Sums, less, plus};
 use super::protocol::{
-    AMOUNT_MAX, BATCH_MAX, Balance, Capture, Command, Note, PAGE_MAX, QueuedRecord, RefusalCode, Reply, Wallet,
+    AMOUNT_MAX, BATCH_MAX, Balance, BudgetLine, Capture, Command, Note, PAGE_MAX, QueuedRecord, RefusalCode, Reply,
+    Wallet,
 };
 use super::refusal::{
-    Stop, check_amount, check_batch, check_capture, check_id, check_reason, refuse, refuse_insufficient,
+    Stop, check_amount, check_batch, check_budgets, check_capture, check_id, check_line, check_reason, refuse,
+    refuse_budget, refuse_insufficient,
 };
 use super::{charge, transfer};
 use crate::machine::{Enlisted, Facts, Machine, MachineError, Needs, Outcome, Page, Row, Step, Write};
 
 /// One owner's money.
 ///
-/// At all times: the stored sums are what the journal adds up to, none is negative, and no more is held than the
-/// balance.
+/// At all times: the stored sums are what the journal adds up to, none is negative, no more is held than the balance,
+/// and a budget has not spent and held more than its limit when its last hold grew.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WalletMachine {
     pub(super) name: String,
@@ -64,9 +66,11 @@ impl Machine for WalletMachine {
                 Needs { newest_items: Some((*limit).min(PAGE_MAX)), ..Needs::default() }
             }
             Command::Audit => Needs { totals: true, ..Needs::default() },
-            Command::Hold { .. } | Command::Release { .. } | Command::Balance | Command::AckRecords { .. } => {
-                Needs::default()
-            }
+            Command::Hold { .. }
+            | Command::Release { .. }
+            | Command::Balance
+            | Command::Budgets { .. }
+            | Command::AckRecords { .. } => Needs::default(),
         }
     }
 
@@ -108,6 +112,12 @@ impl WalletMachine {
         less(self.sums.balance, self.held()?)
     }
 
+    /// Money that nothing holds and that all of these budgets leave.
+    pub(super) fn free_within(&self, budgets: &[BudgetLine]) -> Result<MicroUsd, MachineError> {
+        let free = self.free()?;
+        Ok(self.holds.budgets.room(budgets).map_or(free, |room| room.min(free)))
+    }
+
     fn held(&self) -> Result<MicroUsd, MachineError> {
         plus(self.holds.leases_total(), self.holds.calls_total())
     }
@@ -123,13 +133,14 @@ impl WalletMachine {
             Command::Credit { id, amount, reason } => self.credit(&id, amount, reason, &facts, draft),
             Command::Debit { id, amount, reason } => self.debit(&id, amount, reason, &facts, draft),
             Command::Lease(lease) => self.lease(lease, &facts, draft),
-            Command::Hold { id, amount, expires_at_ms } => {
-                self.hold(&Key::Call(id), Hold { amount, expires_at_ms }, draft)
+            Command::Hold { id, amount, expires_at_ms, budgets } => {
+                self.hold(&Key::Call(id), Hold { amount, expires_at_ms, budgets }, draft)
             }
-            Command::Capture { hold_id, capture, close } => {
+            Command::Capture { hold_id, capture, close, budgets } => {
                 check_id("a hold's id", &hold_id)?;
                 check_capture(&capture)?;
-                self.capture(&Key::Call(hold_id), capture, close, &facts, draft)
+                check_budgets(&budgets)?;
+                self.capture(&Key::Call(hold_id), capture, close, budgets, &facts, draft)
             }
             Command::Release { hold_id } => {
                 self.holds.close(&Key::Call(hold_id), draft)?;
@@ -138,6 +149,11 @@ impl WalletMachine {
             Command::Transfer { id, to, amount, reason } => self.transfer(id, to, amount, reason, &facts, draft),
             Command::Receive { id, from, amount, reason } => self.receive(&id, from, amount, reason, &facts, draft),
             Command::Balance => Ok(Reply::Balance(self.balance()?)),
+            Command::Budgets { lines } => {
+                check_batch(lines.len())?;
+                lines.iter().try_for_each(check_line)?;
+                Ok(Reply::Budgets { lines: self.holds.budgets.read(&lines) })
+            }
             Command::Audit => Ok(Reply::Audit(self.sums.audit(&facts.totals, self.held()?)?)),
             Command::AckRecords { ids } => {
                 check_batch(ids.len())?;
@@ -203,6 +219,7 @@ impl WalletMachine {
     fn hold(&mut self, key: &Key, hold: Hold, draft: &mut Draft) -> Result<Reply, Stop> {
         check_id("a hold's id", key.id())?;
         check_amount(hold.amount)?;
+        check_budgets(&hold.budgets)?;
         if hold.expires_at_ms <= draft.now_ms {
             return Err(refuse(RefusalCode::Invalid, "a hold expires in the future"));
         }
@@ -210,10 +227,22 @@ impl WalletMachine {
             if !self.holds.has_room(key) {
                 return Err(refuse(RefusalCode::TooManyHolds, "too many holds are open"));
             }
+            self.check_budgets_leave(&hold)?;
             self.check_free(hold.amount)?;
+            self.holds.budgets.open(&hold.budgets, draft)?;
             self.holds.set(key, hold, draft)?;
         }
         self.held_reply(self.holds.amount(key))
+    }
+
+    fn check_budgets_leave(&self, hold: &Hold) -> Result<(), Stop> {
+        let budgets = &self.holds.budgets;
+        match budgets.room(&hold.budgets) {
+            Some(room) if hold.amount > room => {
+                Err(refuse_budget(hold.amount, room, budgets.left(&hold.budgets, MicroUsd::ZERO)))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn check_free(&self, amount: MicroUsd) -> Result<(), Stop> {

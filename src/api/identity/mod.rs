@@ -1,4 +1,6 @@
 //! Accounts and keys.
 
 pub mod accounts;
+pub mod apikeys;
+mod key_fields;
 pub mod provision;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::queries;
+use crate::store::Total;
 use crate::store::statement::Changed;
 
 /// What a request needs to know of its key.
@@ -12,11 +13,11 @@ pub struct KeyRow {
     pub id: String,
     /// Its owner.
     pub account_id: String,
-    /// The product that issued it: `toolrouter`, later others.
+    /// The product that issued it: `toolrouter`, `tokenhub`, later others.
     pub product: String,
     /// JSON array of scopes; empty means all.
     pub scopes: String,
-    /// `active` or `revoked`.
+    /// `active`, `disabled` or `revoked`.
     pub status: String,
     /// The account's `active` or `closed`.
     pub account_status: String,
@@ -26,15 +27,113 @@ pub struct KeyRow {
     pub requests_per_hour: Option<u32>,
     /// The account's limit; `None` means the default.
     pub concurrent: Option<u32>,
+    /// The key's own limit, which comes before the account's.
+    pub key_requests_per_minute: Option<u32>,
+    /// The key's own limit, which comes before the account's.
+    pub key_requests_per_hour: Option<u32>,
+    /// The key's own limit, which comes before the account's.
+    pub key_concurrent: Option<u32>,
+    /// Requests a second; 0 for the account's limits, -1 for none.
+    pub rate_limit_rps: i64,
+    /// What it may spend in a month, in micro-dollars.
+    pub monthly_budget_micros: Option<i64>,
+    /// When its budget was last reset.
+    pub budget_reset_at_ms: Option<i64>,
+    /// When it expires.
+    pub expires_at_ms: Option<i64>,
+    /// Days for which it lives after its last rotation; 0 for ever.
+    pub rotation_days: i64,
+    /// Its last rotation, else its creation.
+    pub rotated_at_ms: i64,
+    /// When it was last used, give or take a minute.
+    pub last_used_at_ms: Option<i64>,
+}
+
+/// A key as the administrator sees it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct KeyRecord {
+    /// The key's id.
+    pub id: String,
+    /// Its owner.
+    pub account_id: String,
+    /// What is shown of the key.
+    pub masked: String,
+    /// Its name.
+    pub name: String,
+    /// JSON array of scopes; empty means all.
+    pub scopes: String,
+    /// `active` or `disabled`.
+    pub status: String,
+    /// When it was issued.
+    pub created_at_ms: i64,
+    /// When it last got another secret.
+    pub rotated_at_ms: Option<i64>,
+    /// When it was last used, give or take a minute.
+    pub last_used_at_ms: Option<i64>,
+    /// When it expires.
+    pub expires_at_ms: Option<i64>,
+    /// Days for which it lives after its last rotation; 0 for ever.
+    pub rotation_days: i64,
+    /// What it may spend in a month, in micro-dollars.
+    pub monthly_budget_micros: Option<i64>,
+    /// When its budget was last reset.
+    pub budget_reset_at_ms: Option<i64>,
+    /// Requests a second; 0 for the account's limits, -1 for none.
+    pub rate_limit_rps: i64,
+    /// The key's own limit.
+    pub requests_per_minute: Option<u32>,
+    /// The key's own limit.
+    pub requests_per_hour: Option<u32>,
+    /// The key's own limit.
+    pub concurrent: Option<u32>,
 }
 
 queries! {
     /// Stores a key.
     tenant("account_id") fn insert_key(account_id: &str, id: &str, hash: &str, product: &str, masked: &str, name: &str, created_at_ms: i64) -> Changed =
         "INSERT INTO api_keys (account_id, id, hash, product, masked, name, created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    /// Sets what a key may do; NULL leaves a column as it is, 0 empties one that may be empty. Each column by itself, so
+    /// that two changes at once do not undo each other.
+    tenant("account_id") fn update_key(account_id: &str, id: &str, name: Option<&str>, scopes: Option<&str>, status: Option<&str>,
+        expires_at_ms: Option<i64>, rotation_days: Option<i64>, monthly_budget_micros: Option<i64>, rate_limit_rps: Option<i64>,
+        requests_per_minute: Option<i64>, requests_per_hour: Option<i64>, concurrent: Option<i64>) -> Changed =
+        "UPDATE api_keys SET name = COALESCE(?3, name), scopes = COALESCE(?4, scopes), status = COALESCE(?5, status),
+           expires_at_ms = NULLIF(COALESCE(?6, expires_at_ms), 0), rotation_days = COALESCE(?7, rotation_days),
+           monthly_budget_micros = NULLIF(COALESCE(?8, monthly_budget_micros), 0), rate_limit_rps = COALESCE(?9, rate_limit_rps),
+           requests_per_minute = NULLIF(COALESCE(?10, requests_per_minute), 0),
+           requests_per_hour = NULLIF(COALESCE(?11, requests_per_hour), 0), concurrent = NULLIF(COALESCE(?12, concurrent), 0)
+         WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
+    /// Gives a key another secret.
+    tenant("account_id") fn rotate_key(account_id: &str, id: &str, hash: &str, masked: &str, rotated_at_ms: i64) -> Changed =
+        "UPDATE api_keys SET hash = ?3, masked = ?4, rotated_at_ms = ?5 WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
+    /// Has a key's budget begin anew.
+    tenant("account_id") fn reset_budget(account_id: &str, id: &str, reset_at_ms: i64) -> Changed =
+        "UPDATE api_keys SET budget_reset_at_ms = MAX(COALESCE(budget_reset_at_ms, 0), ?3) WHERE account_id = ?1 AND id = ?2";
+    /// Revokes a key for good.
+    tenant("account_id") fn revoke_key(account_id: &str, id: &str) -> Changed =
+        "UPDATE api_keys SET status = 'revoked' WHERE account_id = ?1 AND id = ?2";
+    /// Notes a use; of several isolates' notes within a minute only the first writes.
+    tenant("account_id") fn note_use(account_id: &str, id: &str, used_at_ms: i64, unless_after_ms: i64) -> Changed =
+        "UPDATE api_keys SET last_used_at_ms = ?3 WHERE account_id = ?1 AND id = ?2 AND COALESCE(last_used_at_ms, 0) <= ?4";
     /// Finds a key by the hash of what the caller sent.
     global("the tenant is known only once its key is found") fn find_key_by_hash(hash: &str) -> Option<KeyRow> =
         "SELECT k.id, k.account_id, k.product, k.scopes, k.status, a.status AS account_status,
-           a.requests_per_minute, a.requests_per_hour, a.concurrent
+           a.requests_per_minute, a.requests_per_hour, a.concurrent, k.requests_per_minute AS key_requests_per_minute,
+           k.requests_per_hour AS key_requests_per_hour, k.concurrent AS key_concurrent, k.rate_limit_rps,
+           k.monthly_budget_micros, k.budget_reset_at_ms, k.expires_at_ms, k.rotation_days,
+           COALESCE(k.rotated_at_ms, k.created_at_ms) AS rotated_at_ms, k.last_used_at_ms
          FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.hash = ?1";
+    /// Finds a key for the administrator.
+    global("an administrator names a key by its id alone") fn find_key(id: &str) -> Option<KeyRecord> =
+        "SELECT id, account_id, masked, name, scopes, status, created_at_ms, rotated_at_ms, last_used_at_ms, expires_at_ms, rotation_days,
+           monthly_budget_micros, budget_reset_at_ms, rate_limit_rps, requests_per_minute, requests_per_hour, concurrent
+         FROM api_keys WHERE id = ?1 AND status <> 'revoked'";
+    /// A page of all keys, newest first.
+    global("an administrator sees the keys of every account") fn list_keys(limit: i64, offset: i64) -> Vec<KeyRecord> =
+        "SELECT id, account_id, masked, name, scopes, status, created_at_ms, rotated_at_ms, last_used_at_ms, expires_at_ms, rotation_days,
+           monthly_budget_micros, budget_reset_at_ms, rate_limit_rps, requests_per_minute, requests_per_hour, concurrent
+         FROM api_keys WHERE status <> 'revoked' ORDER BY created_at_ms DESC, id DESC LIMIT ?1 OFFSET ?2";
+    /// How many there are.
+    global("an administrator sees the keys of every account") fn count_keys() -> Option<Total> =
+        "SELECT COUNT(*) AS total FROM api_keys WHERE status <> 'revoked'";
 }

@@ -1,4 +1,5 @@
 //! Accounts and keys.
 
 mod accounts;
+mod apikeys;
 mod provision;

@@ -76,8 +76,12 @@ fn another_isolate_sees_it_within_the_flush() {
 fn what_long_running_work_holds_is_not_available_but_still_there() {
     run(async |app| {
         let key = app.provision("10").await;
-        let hold =
-            Command::Hold { id: "job".into(), amount: MicroUsd(2_500_000), expires_at_ms: app.now_ms() + 60_000 };
+        let hold = Command::Hold {
+            id: "job".into(),
+            amount: MicroUsd(2_500_000),
+            expires_at_ms: app.now_ms() + 60_000,
+            budgets: vec![],
+        };
         app.ask::<Wallet>(&key.account_id, &hold);
         let balance = app.get("/v1/billing/balance").bearer(&key.key).send().await.expect(200).json();
         assert_eq!(balance, json!({ "balance_usd": 10.0, "available_usd": 7.5, "currency": "usd" }));

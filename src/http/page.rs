@@ -30,6 +30,12 @@ pub struct Page<T> {
 const LIMIT_MAX: i64 = 1_000;
 
 impl PageQuery {
+    /// Of parameters that were read elsewhere.
+    #[must_use]
+    pub fn read(limit: Option<&str>, offset: Option<&str>) -> Self {
+        Self { limit: limit.map_or(0, to_number), offset: offset.map_or(0, to_number) }
+    }
+
     /// The limit that holds.
     #[must_use]
     pub fn limit(&self) -> i64 {
@@ -45,5 +51,9 @@ impl PageQuery {
 
 /// `TokenHub`'s clients are used to nonsense being ignored here.
 fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    String::deserialize(deserializer).map(|text| text.parse().unwrap_or(0))
+    String::deserialize(deserializer).map(|text| to_number(&text))
+}
+
+fn to_number(text: &str) -> i64 {
+    text.parse().unwrap_or(0)
 }

@@ -1,0 +1,222 @@
+//! Budgets: how much of the balance may be spent for one purpose. They are limits on holds, so nothing that was never
+//! held can overstep them.
+//!
+//! `spent` is what was captured since the period, or the last reset within it, began. Holds that are open at that moment
+//! count on, and so do their captures: of any two ways to count, this one never lets more through.
+
+use std::collections::BTreeMap;
+
+use guildhall_domain::money::MicroUsd;
+use serde::{Deserialize, Serialize};
+
+use super::draft::Draft;
+use super::ledger::{less, plus};
+use super::protocol::RefusalCode;
+use super::refusal::{Stop, refuse};
+use crate::machine::{MachineError, Row};
+
+/// Lines that a wallet keeps; the ones of past periods make way for new ones.
+const LINES_MAX: usize = 10_000;
+const ROW_PREFIX: &str = "budget:";
+
+/// A budget that a hold counts against. All but the id may differ from one command to the next; what the latest says
+/// holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetLine {
+    /// Names the line within the wallet, such as `key:ID` or `workspace:ID`.
+    pub id: String,
+    /// What is counted together: a UTC month such as `2026-11`; empty for all time. A period before the newest that the
+    /// wallet has heard of counts as the newest: the clocks of isolates differ a little.
+    pub period: String,
+    /// The most that may be spent and held together.
+    pub limit: MicroUsd,
+    /// The last reset; milliseconds since 1970, 0 when there was none. A later one than the wallet has heard of sets
+    /// `spent` to nothing.
+    #[serde(default)]
+    pub since_ms: i64,
+}
+
+/// How a budget stands: of several, the one that leaves the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetLeft {
+    /// Its place among the lines of the command, from 0.
+    pub line: usize,
+    /// What was captured in the period, or since the reset.
+    pub spent: MicroUsd,
+    /// The limit less `spent` and less holds of calls; nothing when they are above it.
+    pub available: MicroUsd,
+    /// What other leases hold of it.
+    pub others_held: MicroUsd,
+}
+
+impl BudgetLeft {
+    /// What is left when the other leases keep what they hold.
+    #[must_use]
+    pub const fn without_others(&self) -> i64 {
+        self.available.0.saturating_sub(self.others_held.0)
+    }
+}
+
+/// All lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    lines: BTreeMap<String, Line>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Line {
+    spending: Spending,
+    leases: MicroUsd,
+    calls: MicroUsd,
+}
+
+/// What is stored of a line.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Spending {
+    period: String,
+    since_ms: i64,
+    spent: MicroUsd,
+}
+
+impl Spending {
+    fn ends_before(&self, line: &BudgetLine) -> bool {
+        self.period < line.period || self.since_ms < line.since_ms
+    }
+}
+
+impl Budgets {
+    /// Takes a stored row in. Answers whether it was a line.
+    pub fn load(&mut self, row: &Row) -> Result<bool, MachineError> {
+        let Some(id) = row.key.strip_prefix(ROW_PREFIX) else {
+            return Ok(false);
+        };
+        let spending = serde_json::from_str(&row.value).map_err(|error| MachineError::unreadable(&row.key, &error))?;
+        self.lines.entry(id.to_owned()).or_default().spending = spending;
+        Ok(true)
+    }
+
+    /// Makes the lines known, and begins what is new for them: a period, or counting after a reset.
+    pub fn open(&mut self, lines: &[BudgetLine], draft: &mut Draft) -> Result<(), Stop> {
+        for line in lines {
+            if !self.lines.contains_key(&line.id) {
+                self.make_room(line, draft)?;
+            }
+            let known = self.lines.get(&line.id);
+            if known.is_some_and(|known| !known.spending.ends_before(line)) {
+                continue;
+            }
+            let spending = &mut self.lines.entry(line.id.clone()).or_default().spending;
+            if spending.period < line.period {
+                spending.period.clone_from(&line.period);
+            }
+            spending.since_ms = spending.since_ms.max(line.since_ms);
+            spending.spent = MicroUsd::ZERO;
+            draft.put(row_key(&line.id), spending)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets lines of past periods when there is no place for one more.
+    fn make_room(&mut self, line: &BudgetLine, draft: &mut Draft) -> Result<(), Stop> {
+        if self.lines.len() < LINES_MAX {
+            return Ok(());
+        }
+        self.lines.retain(|id, known| {
+            let period = &known.spending.period;
+            let is_past = !period.is_empty() && *period < line.period;
+            let is_idle = known.leases == MicroUsd::ZERO && known.calls == MicroUsd::ZERO;
+            if is_past && is_idle {
+                draft.delete(row_key(id));
+            }
+            !(is_past && is_idle)
+        });
+        if self.lines.len() < LINES_MAX {
+            return Ok(());
+        }
+        Err(refuse(RefusalCode::TooManyHolds, "too many budgets are in use"))
+    }
+
+    /// What may be held more under all of these lines; `None` when there are none.
+    pub fn room(&self, lines: &[BudgetLine]) -> Option<MicroUsd> {
+        lines
+            .iter()
+            .map(|line| {
+                let (spent, leases, calls) = self.sums(line);
+                let used = spent.0.saturating_add(leases.0).saturating_add(calls.0);
+                MicroUsd(line.limit.0.saturating_sub(used).max(0))
+            })
+            .min()
+    }
+
+    /// How the line with the least left stands, seen by a lease that holds `own`.
+    pub fn left(&self, lines: &[BudgetLine], own: MicroUsd) -> Option<BudgetLeft> {
+        let all = (0..).zip(lines).map(|(at, line)| self.left_of(at, line, own));
+        all.min_by_key(|left| (left.without_others(), left.available))
+    }
+
+    /// How each of the lines stands, seen by somebody who holds nothing.
+    pub fn read(&self, lines: &[BudgetLine]) -> Vec<BudgetLeft> {
+        (0..).zip(lines).map(|(at, line)| self.left_of(at, line, MicroUsd::ZERO)).collect()
+    }
+
+    fn left_of(&self, at: usize, line: &BudgetLine, own: MicroUsd) -> BudgetLeft {
+        let (spent, leases, calls) = self.sums(line);
+        let available = MicroUsd(line.limit.0.saturating_sub(spent.0.saturating_add(calls.0)).max(0));
+        let others_held = MicroUsd(leases.0.saturating_sub(own.0).max(0));
+        BudgetLeft { line: at, spent, available, others_held }
+    }
+
+    /// Spent, held by leases, held by calls; as the line would have it, opened or not.
+    fn sums(&self, line: &BudgetLine) -> (MicroUsd, MicroUsd, MicroUsd) {
+        let Some(known) = self.lines.get(&line.id) else {
+            return (MicroUsd::ZERO, MicroUsd::ZERO, MicroUsd::ZERO);
+        };
+        let spent = if known.spending.ends_before(line) { MicroUsd::ZERO } else { known.spending.spent };
+        (spent, known.leases, known.calls)
+    }
+
+    /// Counts a capture.
+    pub fn spend(&mut self, lines: &[BudgetLine], amount: MicroUsd, draft: &mut Draft) -> Result<(), MachineError> {
+        if amount == MicroUsd::ZERO {
+            return Ok(());
+        }
+        for line in lines {
+            let spending = &mut self.lines.entry(line.id.clone()).or_default().spending;
+            spending.spent = plus(spending.spent, amount)?;
+            draft.put(row_key(&line.id), spending)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a hold that was opened.
+    pub fn add_held(&mut self, lines: &[BudgetLine], of_lease: bool, amount: MicroUsd) -> Result<(), MachineError> {
+        for line in lines {
+            let held = self.held_mut(&line.id, of_lease);
+            *held = plus(*held, amount)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a hold that was closed.
+    pub fn drop_held(&mut self, lines: &[BudgetLine], of_lease: bool, amount: MicroUsd) -> Result<(), MachineError> {
+        for line in lines {
+            let held = self.held_mut(&line.id, of_lease);
+            *held = less(*held, amount)?;
+        }
+        Ok(())
+    }
+
+    fn held_mut(&mut self, id: &str, of_lease: bool) -> &mut MicroUsd {
+        let line = self.lines.entry(id.to_owned()).or_default();
+        if of_lease { &mut line.leases } else { &mut line.calls }
+    }
+}
+
+fn row_key(id: &str) -> String {
+    format!("{ROW_PREFIX}{id}")
+}
+
+/// Whether both name the same lines, in the same order.
+pub fn are_same(some: &[BudgetLine], others: &[BudgetLine]) -> bool {
+    some.iter().map(|line| &line.id).eq(others.iter().map(|line| &line.id))
+}

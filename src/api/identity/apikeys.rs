@@ -1,0 +1,340 @@
+//! The keys that the administrator issues and looks after.
+
+use std::collections::BTreeMap;
+
+use durable_objects::rate_limiter::protocol::{Command as LimitCommand, RateLimiter, name_of_key};
+use durable_objects::wallet::protocol::{BATCH_MAX, Command, RefusalCode, Reply as WalletReply, Wallet, name};
+use guildhall_domain::credential::{KEY_RANDOM_BYTES, KeyPrefix, issue};
+use guildhall_domain::ids::KeyId;
+use guildhall_domain::money::MicroUsd;
+use guildhall_domain::time::format_rfc3339;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::key_fields::{KeyFields, KeyPatch};
+use crate::app::Cx;
+use crate::http::error::ApiError;
+use crate::http::input::{Json, Path, Query};
+use crate::http::output::Reply;
+use crate::http::page::PageQuery;
+use crate::http::route::Access;
+use crate::meter::money::flush;
+use crate::meter::payer::Budget;
+use crate::ports::{PortError, ask};
+use crate::routes;
+use crate::store::identity::accounts::{ensure_account, find_account};
+use crate::store::identity::keys::{
+    KeyRecord, count_keys, find_key, insert_key, list_keys, reset_budget, revoke_key as revoke_key_row,
+    rotate_key as rotate_key_row,
+};
+use crate::store::statement::run_both;
+
+routes! {
+    tag "Keys", dialect TokenHub;
+    /// Create an API key.
+    ///
+    /// The key is shown this once. Without `account_id` the deployment's own account pays for its calls.
+    Post "/admin/v1/apikeys" Access::Admin => create_key;
+    /// List API keys, newest first.
+    ///
+    /// An array; with `limit`, `offset` or `envelope=1` in the query an object with `keys`, `total`, `limit` and `offset`.
+    Get "/admin/v1/apikeys" Access::Admin => list_api_keys;
+    /// Change parts of an API key.
+    ///
+    /// What is left out stays. A key that is disabled is refused at once where it was, within two seconds everywhere.
+    Patch "/admin/v1/apikeys/{id}" Access::Admin => patch_key;
+    /// Revoke an API key.
+    ///
+    /// For good: a key that is to come back is disabled instead.
+    Delete "/admin/v1/apikeys/{id}" Access::Admin => delete_key;
+    /// Rotate an API key.
+    ///
+    /// The id and everything else stay; the old key is dead, and `rotation_days` count from now.
+    Post "/admin/v1/apikeys/{id}/rotate" Access::Admin => rotate_key;
+    /// Reset an API key's budget.
+    ///
+    /// What was spent so far this month no longer counts.
+    Post "/admin/v1/apikeys/{id}/paid" Access::Admin => reset_key_budget;
+}
+
+/// A new key.
+#[derive(Serialize, JsonSchema)]
+pub struct NewApiKey {
+    ok: bool,
+    /// The key; shown this once.
+    key: String,
+    id: String,
+    /// How it begins.
+    prefix: String,
+    name: String,
+    /// A JSON array as text.
+    scopes: String,
+    /// Who pays for its calls.
+    account_id: String,
+    warning: &'static str,
+}
+
+/// A key with another secret.
+#[derive(Serialize, JsonSchema)]
+pub struct RotatedApiKey {
+    ok: bool,
+    /// The new key; shown this once.
+    key: String,
+    /// How it begins.
+    prefix: String,
+    warning: &'static str,
+}
+
+/// It is done.
+#[derive(Serialize, JsonSchema)]
+pub struct KeyDone {
+    /// Always true.
+    ok: bool,
+}
+
+/// Which keys, and in which shape.
+#[derive(Deserialize, JsonSchema)]
+pub struct KeyQuery {
+    /// Items at most: 1 to 1,000; anything else counts as 1,000.
+    limit: Option<String>,
+    /// Items to skip; anything but a number counts as 0.
+    offset: Option<String>,
+    /// `1` for the object even without paging.
+    envelope: Option<String>,
+}
+
+/// The keys: an array, or a page.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum KeyList {
+    /// All of them, up to 1,000.
+    Plain(Vec<ApiKey>),
+    /// A page.
+    Page {
+        /// The keys.
+        keys: Vec<ApiKey>,
+        /// How many there are in all.
+        total: i64,
+        /// As asked.
+        limit: i64,
+        /// As asked.
+        offset: i64,
+    },
+}
+
+/// A key; never its secret.
+#[derive(Serialize, JsonSchema)]
+pub struct ApiKey {
+    id: String,
+    key_prefix: String,
+    name: String,
+    /// A JSON array as text; `[]` means every scope.
+    scopes: String,
+    /// Who pays for its calls.
+    account_id: String,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotated_at: Option<String>,
+    /// Give or take a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    rotation_days: i64,
+    /// US dollars in a UTC month; 0 for no budget.
+    monthly_budget_usd: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget_reset_at: Option<String>,
+    /// Spent of the budget, by the wallet's books; only with a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_spend_usd: Option<f64>,
+    /// Requests a second: 0 for the account's limits, -1 for none.
+    rate_limit_rps: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_minute: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concurrent: Option<u32>,
+    enabled: bool,
+}
+
+const WARNING: &str = "Store this key now: it is not shown again.";
+/// What is shown of a key: `tokenhub_` and eight digits.
+const PREFIX_CHARS: usize = 17;
+/// The account that pays where none is named.
+const HOUSE_ACCOUNT: &str = "acc_house";
+/// Its limits for each key, until somebody sets others: sixty requests a second.
+const HOUSE_LIMITS: [i64; 3] = [3_600, 216_000, 120];
+
+async fn create_key(cx: Cx, Json(fields): Json<KeyFields>) -> Result<Reply<NewApiKey>, ApiError> {
+    if fields.is_nameless() {
+        return Err(ApiError::invalid("name", "name required"));
+    }
+    let mut patch = KeyPatch::read(&fields, cx.started_ms)?;
+    let account_id = match fields.account_id.filter(|id| !id.is_empty()) {
+        Some(id) => find_account(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("account"))?.id,
+        None => open_house(&cx).await?,
+    };
+    let mut random = [0; 16];
+    cx.ports.random.fill(&mut random);
+    let id = KeyId::from_random(random).as_str().to_owned();
+    let (key, prefix) = draw_key(&cx);
+    let scopes = patch.new_scopes().to_owned();
+    let name = patch.name().to_owned();
+    let hash = cx.app.hasher.hash(&key);
+    let insert = insert_key(&account_id, &id, &hash, "tokenhub", &prefix, &name, cx.started_ms);
+    cx.ports.db.run(vec![insert.statement, patch.write(&account_id, &id).statement]).await?;
+    if patch.enabled() == Some(false) {
+        close_gate(&cx, &id).await;
+    }
+    Ok(Reply(NewApiKey { ok: true, key, id, prefix, name, scopes, account_id, warning: WARNING }))
+}
+
+async fn list_api_keys(cx: Cx, Query(query): Query<KeyQuery>) -> Result<Reply<KeyList>, ApiError> {
+    let is_page = query.limit.is_some() || query.offset.is_some() || query.envelope.as_deref() == Some("1");
+    let page = PageQuery::read(query.limit.as_deref(), query.offset.as_deref());
+    let (limit, offset) = (page.limit(), page.offset());
+    let (records, total) = run_both(&*cx.ports.db, list_keys(limit, offset), count_keys()).await?;
+    let spent = read_spending(&cx, &records).await?;
+    let keys = records.into_iter().map(|record| to_api_key(record, &spent)).collect();
+    if !is_page {
+        return Ok(Reply(KeyList::Plain(keys)));
+    }
+    Ok(Reply(KeyList::Page { keys, total: total.map_or(0, |t| t.total), limit, offset }))
+}
+
+async fn patch_key(cx: Cx, (Path(id), Json(fields)): (Path, Json<KeyFields>)) -> Result<Reply<KeyDone>, ApiError> {
+    let patch = KeyPatch::read(&fields, cx.started_ms)?;
+    let record = require_key(&cx, &id).await?;
+    if patch.enabled() == Some(true) && record.status != "active" {
+        // First, so that a key which is called enabled is not refused for ever.
+        set_gate(&cx, &id, &LimitCommand::Restore).await?;
+    }
+    patch.write(&record.account_id, &id).run(&*cx.ports.db).await?;
+    cx.app.credentials.forget_account(&record.account_id);
+    if patch.enabled() == Some(false) {
+        close_gate(&cx, &id).await;
+    }
+    Ok(Reply(KeyDone { ok: true }))
+}
+
+async fn delete_key(cx: Cx, Path(id): Path) -> Result<Reply<KeyDone>, ApiError> {
+    if let Some(record) = find_key(&id).run(&*cx.ports.db).await? {
+        revoke_key_row(&record.account_id, &id).run(&*cx.ports.db).await?;
+        cx.app.credentials.forget_account(&record.account_id);
+        close_gate(&cx, &id).await;
+    }
+    Ok(Reply(KeyDone { ok: true }))
+}
+
+async fn rotate_key(cx: Cx, Path(id): Path) -> Result<Reply<RotatedApiKey>, ApiError> {
+    let record = require_key(&cx, &id).await?;
+    let (key, prefix) = draw_key(&cx);
+    let hash = cx.app.hasher.hash(&key);
+    rotate_key_row(&record.account_id, &id, &hash, &prefix, cx.started_ms).run(&*cx.ports.db).await?;
+    cx.app.credentials.forget_account(&record.account_id);
+    Ok(Reply(RotatedApiKey { ok: true, key, prefix, warning: WARNING }))
+}
+
+async fn reset_key_budget(cx: Cx, Path(id): Path) -> Result<Reply<KeyDone>, ApiError> {
+    let record = require_key(&cx, &id).await?;
+    // What this isolate has not reported yet was spent before.
+    flush(&cx.app, &cx.ports, &record.account_id).await?;
+    reset_budget(&record.account_id, &id, cx.ports.clock.now_ms()).run(&*cx.ports.db).await?;
+    cx.app.credentials.forget_account(&record.account_id);
+    Ok(Reply(KeyDone { ok: true }))
+}
+
+async fn require_key(cx: &Cx, id: &str) -> Result<KeyRecord, ApiError> {
+    find_key(id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("api key"))
+}
+
+/// A new secret, and what is shown of it later.
+fn draw_key(cx: &Cx) -> (String, String) {
+    let mut random = [0; KEY_RANDOM_BYTES];
+    cx.ports.random.fill(&mut random);
+    let key = issue(KeyPrefix::TokenHub, random);
+    let prefix = key.chars().take(PREFIX_CHARS).collect();
+    (key, prefix)
+}
+
+/// Opens the deployment's own account unless it is open; a retry gives nothing twice.
+async fn open_house(cx: &Cx) -> Result<String, ApiError> {
+    let [per_minute, per_hour, concurrent] = HOUSE_LIMITS;
+    ensure_account(HOUSE_ACCOUNT, cx.started_ms, per_minute, per_hour, concurrent).run(&*cx.ports.db).await?;
+    let amount = cx.app.config.house_credit;
+    if amount > MicroUsd::ZERO {
+        let reason = "credit of the deployment's own account".to_owned();
+        let credit = Command::Credit { id: "house_credit".to_owned(), amount, reason };
+        match ask::<Wallet>(&*cx.ports.objects, &name(HOUSE_ACCOUNT), &credit).await? {
+            // It was given before, perhaps when the setting was another.
+            WalletReply::Moved { .. } | WalletReply::Refused { code: RefusalCode::IdReused, .. } => {}
+            other => return Err(ApiError::internal(format!("house credit: {other:?}"))),
+        }
+    }
+    Ok(HOUSE_ACCOUNT.to_owned())
+}
+
+/// Has the key's limiter refuse it everywhere at once. Where that fails, isolates learn of it from the database.
+async fn close_gate(cx: &Cx, key_id: &str) {
+    if let Err(error) = set_gate(cx, key_id, &LimitCommand::Revoke).await {
+        cx.ports.background.log(&format!("revocation of {key_id}: {error}"));
+    }
+}
+
+async fn set_gate(cx: &Cx, key_id: &str, command: &LimitCommand) -> Result<(), PortError> {
+    ask::<RateLimiter>(&*cx.ports.objects, &name_of_key(key_id), command).await.map(drop)
+}
+
+fn budget_of(record: &KeyRecord) -> Option<Budget> {
+    let limit = MicroUsd(record.monthly_budget_micros?);
+    Some(Budget::of_key(&record.id, limit, record.budget_reset_at_ms.unwrap_or(0)))
+}
+
+/// What the keys with a budget have spent of it, by key, as their wallets say.
+async fn read_spending(cx: &Cx, records: &[KeyRecord]) -> Result<BTreeMap<String, MicroUsd>, ApiError> {
+    let mut by_account: BTreeMap<&str, Vec<(&KeyRecord, Budget)>> = BTreeMap::new();
+    for record in records {
+        if let Some(budget) = budget_of(record) {
+            by_account.entry(&record.account_id).or_default().push((record, budget));
+        }
+    }
+    let mut spent = BTreeMap::new();
+    for (account_id, keys) in by_account {
+        flush(&cx.app, &cx.ports, account_id).await?;
+        for keys in keys.chunks(BATCH_MAX) {
+            let lines = keys.iter().map(|(_, budget)| budget.line(cx.started_ms)).collect();
+            match ask::<Wallet>(&*cx.ports.objects, &name(account_id), &Command::Budgets { lines }).await? {
+                WalletReply::Budgets { lines } => {
+                    spent.extend(keys.iter().zip(lines).map(|((key, _), left)| (key.id.clone(), left.spent)));
+                }
+                other => return Err(ApiError::internal(format!("budgets: {other:?}"))),
+            }
+        }
+    }
+    Ok(spent)
+}
+
+fn to_api_key(record: KeyRecord, spent: &BTreeMap<String, MicroUsd>) -> ApiKey {
+    ApiKey {
+        current_spend_usd: spent.get(&record.id).map(|spent| spent.to_usd()),
+        id: record.id,
+        key_prefix: record.masked,
+        name: record.name,
+        scopes: record.scopes,
+        account_id: record.account_id,
+        created_at: format_rfc3339(record.created_at_ms),
+        rotated_at: record.rotated_at_ms.map(format_rfc3339),
+        last_used_at: record.last_used_at_ms.map(format_rfc3339),
+        expires_at: record.expires_at_ms.map(format_rfc3339),
+        rotation_days: record.rotation_days,
+        monthly_budget_usd: record.monthly_budget_micros.map_or(0.0, |micros| MicroUsd(micros).to_usd()),
+        budget_reset_at: record.budget_reset_at_ms.map(format_rfc3339),
+        rate_limit_rps: record.rate_limit_rps,
+        requests_per_minute: record.requests_per_minute,
+        requests_per_hour: record.requests_per_hour,
+        concurrent: record.concurrent,
+        enabled: record.status == "active",
+    }
+}

@@ -1,0 +1,85 @@
+//! Who pays for a call, and within which budgets.
+
+use durable_objects::wallet::protocol::BudgetLine;
+use guildhall_domain::money::MicroUsd;
+use guildhall_domain::time::month_of;
+
+/// A monthly limit on spending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// Its line in the wallet.
+    pub id: String,
+    /// The most that may be spent in a UTC month.
+    pub limit: MicroUsd,
+    /// When it was last reset; milliseconds since 1970, 0 when never.
+    pub since_ms: i64,
+}
+
+impl Budget {
+    /// The budget of a key.
+    #[must_use]
+    pub fn of_key(key_id: &str, limit: MicroUsd, since_ms: i64) -> Self {
+        Self { id: format!("key:{key_id}"), limit, since_ms }
+    }
+
+    /// As the wallet is told of it now.
+    #[must_use]
+    pub fn line(&self, now_ms: i64) -> BudgetLine {
+        BudgetLine { id: self.id.clone(), period: month_of(now_ms), limit: self.limit, since_ms: self.since_ms }
+    }
+}
+
+/// Who pays: the owner of a wallet, and the budgets that the call counts against. Calls with budgets spend from a lease
+/// of their own, so that both kinds stay off the wallet's doorstep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payer {
+    owner: String,
+    budgets: Vec<Budget>,
+    /// Names the isolate's lease.
+    purse: String,
+}
+
+impl Payer {
+    /// An owner without budgets.
+    #[must_use]
+    pub fn new(owner: &str) -> Self {
+        Self::with_budgets(owner, Vec::new())
+    }
+
+    /// An owner whose call counts against these budgets.
+    #[must_use]
+    pub fn with_budgets(owner: &str, budgets: Vec<Budget>) -> Self {
+        let purse = budgets.iter().fold(owner.to_owned(), |purse, budget| purse + " " + &budget.id);
+        Self { owner: owner.to_owned(), budgets, purse }
+    }
+
+    /// The owner of the wallet.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The budgets.
+    #[must_use]
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
+    }
+
+    /// The name of the isolate's lease for calls like this.
+    #[must_use]
+    pub fn purse(&self) -> &str {
+        &self.purse
+    }
+
+    /// The name under which the wallet holds that lease for an isolate.
+    #[must_use]
+    pub fn holder(&self, isolate: &str) -> String {
+        self.budgets.iter().fold(isolate.to_owned(), |holder, budget| holder + " " + &budget.id)
+    }
+
+    /// The budgets as the wallet is told of them.
+    #[must_use]
+    pub fn lines(&self, now_ms: i64) -> Vec<BudgetLine> {
+        self.budgets.iter().map(|budget| budget.line(now_ms)).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! Keys with budgets on several isolates, with failures, slow wallets and crashes: no budget is ever overstepped by a
+//! micro-dollar, and what the wallet says was spent is what the usage says was charged.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use durable_objects::local::FaultPoint;
+use durable_objects::wallet::protocol::{BudgetLine, Command, Reply as WalletReply, Wallet};
+use guildhall::app::App;
+use guildhall_domain::money::MicroUsd;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use serde_json::json;
+
+use crate::support::{Fault, Key, Reply, TestApp, run};
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A call of one of the keys whose upstream answers with so many tokens after so long.
+    Call {
+        isolate: usize,
+        key: usize,
+        input: u64,
+        output: u64,
+        max_tokens: Option<u64>,
+        takes_ms: u64,
+    },
+    /// The wallet's port fails soon.
+    PortFault {
+        passing: usize,
+        is_after: bool,
+    },
+    /// The wallet fails at its next step.
+    ObjectFault {
+        point: u8,
+    },
+    /// The wallets answer slowly from now on, or quickly again: statements overtake each other.
+    Slow {
+        ms: u64,
+    },
+    Restart,
+    Crash {
+        isolate: usize,
+    },
+    Pass {
+        ms: u64,
+    },
+    /// Long enough for leases to lapse.
+    Lapse,
+}
+
+const ISOLATES: usize = 3;
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let max_tokens = prop_oneof![Just(None), (1..200_u64).prop_map(Some)];
+    prop_oneof![
+        10 => (0..ISOLATES, 0..3_usize, 0..100_u64, 0..300_u64, max_tokens, 0..90_u64).prop_map(
+            |(isolate, key, input, output, max_tokens, takes_ms)| {
+                Event::Call { isolate, key, input, output, max_tokens, takes_ms }
+            }
+        ),
+        2 => (0..6_usize, any::<bool>()).prop_map(|(passing, is_after)| Event::PortFault { passing, is_after }),
+        1 => (0..3_u8).prop_map(|point| Event::ObjectFault { point }),
+        1 => prop::sample::select(vec![0, 3, 700, 6_000]).prop_map(|ms| Event::Slow { ms }),
+        1 => Just(Event::Restart),
+        1 => (0..ISOLATES).prop_map(|isolate| Event::Crash { isolate }),
+        5 => (1..120_u64).prop_map(|ms| Event::Pass { ms }),
+        1 => Just(Event::Lapse),
+    ]
+}
+
+struct World {
+    app: Rc<TestApp>,
+    owner: Key,
+    /// Keys, their ids, and their budgets in micro-dollars; the last one has none.
+    keys: Vec<(Key, String, Option<i64>)>,
+    isolates: Vec<Rc<App>>,
+    running: Vec<tokio::task::JoinHandle<u16>>,
+}
+
+impl World {
+    async fn begin(app: TestApp, budgets: [i64; 2], credit_micros: i64) -> Self {
+        app.with_model().await;
+        let owner = app.provision("0").await;
+        app.credit(&owner, &format!("{credit_micros}e-6")).await;
+        let mut keys = Vec::new();
+        for budget in [Some(budgets[0]), Some(budgets[1]), None] {
+            let usd = MicroUsd(budget.unwrap_or(0)).to_usd();
+            let body =
+                json!({ "name": "k", "account_id": owner.account_id, "monthly_budget_usd": usd, "rate_limit_rps": -1 });
+            let answer = app.admin("POST", "/admin/v1/apikeys").json(&body).send().await.expect(200).json();
+            let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+            let key = Key { key: text("key"), account_id: owner.account_id.clone() };
+            keys.push((key, text("id"), budget));
+        }
+        let isolates = (0..ISOLATES).map(|at| if at == 0 { app.isolate() } else { app.new_isolate() }).collect();
+        Self { app: Rc::new(app), owner, keys, isolates, running: Vec::new() }
+    }
+
+    async fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Call { isolate, key, input, output, max_tokens, takes_ms } => {
+                self.app.upstream.latency_ms.set(takes_ms);
+                self.app.upstream.always(Reply::chat("x", input, output));
+                let mut body = json!({ "model": "m1", "messages": [{ "role": "user", "content": "hello" }] });
+                if let Some(tokens) = max_tokens {
+                    body["max_tokens"] = tokens.into();
+                }
+                let (app, isolate) = (Rc::clone(&self.app), Rc::clone(&self.isolates[isolate]));
+                let key = self.keys[key].0.key.clone();
+                self.running.push(tokio::task::spawn_local(async move {
+                    app.post("/v1/chat/completions").bearer(&key).to(&isolate).json(&body).send().await.status
+                }));
+            }
+            Event::PortFault { passing, is_after } => {
+                let fault = if is_after { Fault::After } else { Fault::Before };
+                self.app.faults.fail_object_after("WALLET", passing, fault);
+            }
+            Event::ObjectFault { point } => {
+                let points = [FaultPoint::BeforePersist, FaultPoint::AfterPersist, FaultPoint::Effect];
+                self.app.objects.fail_next("WALLET", points[usize::from(point)]);
+            }
+            Event::Slow { ms } => self.app.faults.slow_object("WALLET", ms),
+            Event::Restart => self.app.objects.restart(),
+            Event::Crash { isolate } => {
+                let dead = std::mem::replace(&mut self.isolates[isolate], self.app.new_isolate());
+                self.app.crash(&dead);
+            }
+            Event::Pass { ms } => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                self.app.deliver().await;
+            }
+            Event::Lapse => tokio::time::sleep(Duration::from_secs(16)).await,
+        }
+        self.check();
+    }
+
+    /// No budget has spent and held more than its limit.
+    fn check(&self) {
+        for (_, id, budget) in &self.keys {
+            if let Some(limit) = budget {
+                assert!(self.spent_and_held(id) <= *limit, "{id}");
+            }
+        }
+    }
+
+    fn spent_and_held(&self, id: &str) -> i64 {
+        let huge = 1_000_000_000;
+        let line = BudgetLine { id: format!("key:{id}"), period: String::new(), limit: MicroUsd(huge), since_ms: 0 };
+        match self.app.ask::<Wallet>(&self.owner.account_id, &Command::Budgets { lines: vec![line] }) {
+            WalletReply::Budgets { lines } => huge - lines[0].available.0 + lines[0].others_held.0,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn check(events: &[Event], budgets: [i64; 2], credit_micros: i64) {
+    run(async |app| {
+        let mut world = World::begin(app, budgets, credit_micros).await;
+        for event in events {
+            world.happen(event).await;
+        }
+        for call in std::mem::take(&mut world.running) {
+            let status = call.await.unwrap();
+            assert!([0, 200, 402, 429, 503].contains(&status), "{status}");
+        }
+        world.app.faults.clear();
+        world.app.pass_ms(250_000).await;
+        world.check();
+        for (_, id, budget) in &world.keys {
+            let sql = format!("SELECT COALESCE(SUM(charged_micros), 0) FROM usage WHERE api_key_id = '{id}'");
+            let charged = world.app.database.number(&sql);
+            if budget.is_some() {
+                assert_eq!(world.spent_and_held(id), charged, "nothing is held any more, and all was counted");
+            }
+        }
+        let books = world.app.books(&world.owner);
+        assert_eq!((books.held, books.credited), (0, books.balance + books.charged), "{books:?}");
+    });
+}
+
+fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(2_026) } else { given.rng_seed };
+    ProptestConfig { cases: 40, failure_persistence: None, rng_seed, ..given }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_budget_is_overstepped(
+        events in prop::collection::vec(any_event(), 1..60),
+        budgets in [1..30_000_i64, 1..60_000_i64],
+        credit_micros in 1..90_000_i64,
+    ) {
+        check(&events, budgets, credit_micros);
+    }
+}
