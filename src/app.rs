@@ -13,6 +13,7 @@ use crate::http::route::Route;
 use crate::http::table::RouteTable;
 use crate::meter::limit::Admission;
 use crate::meter::{Meter, money};
+use crate::observe::audit::Trail;
 use crate::ports::Ports;
 
 /// One isolate: settings, the route table, and caches. No handle of the platform is kept here.
@@ -82,9 +83,25 @@ pub struct Cx {
     pub origin: Rc<str>,
     /// The caller's address.
     pub address: Rc<str>,
+    /// What the audit log will say of this request; `None` on routes that are not audited.
+    pub trail: Option<Rc<Trail>>,
 }
 
 impl Cx {
+    /// Says what an audited change is about, where the path does not: before the change is written.
+    pub fn audit_resource(&self, id: &str) {
+        if let Some(trail) = &self.trail {
+            trail.set_resource(id);
+        }
+    }
+
+    /// Says more of an audited change; never a secret.
+    pub fn audit_detail(&self, detail: impl std::fmt::Display) {
+        if let Some(trail) = &self.trail {
+            trail.set_detail(&detail.to_string());
+        }
+    }
+
     /// Keeps up what a long call holds: its place in the limits and its owner's money.
     pub fn keep_up(&self) {
         if let (Caller::Key(key), Some(admission)) = (&self.caller, &self.admission) {

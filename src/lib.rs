@@ -10,6 +10,7 @@
 //! | [`api`] | the handlers, one file per resource, each with its `routes!` list |
 //! | [`gateway`] | what model endpoints share: the routing table, attempts, streams, settlement |
 //! | [`meter`] | leases: how an isolate spends limits and money without a hop per request |
+//! | [`observe`] | what is kept of calls and changes: filing, audit, events, retention |
 //! | [`store`] | SQL, one `queries!` list per table family |
 //! | [`jobs`] | queue consumers |
 //! | [`ports`] | what all of them need from outside, as traits |
@@ -25,6 +26,7 @@ pub mod gateway;
 pub mod http;
 pub mod jobs;
 pub mod meter;
+pub mod observe;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod openapi;
 #[cfg(target_arch = "wasm32")]

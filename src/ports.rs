@@ -192,19 +192,20 @@ pub trait StreamTap {
 }
 
 /// The ports of one request.
+#[derive(Clone)]
 pub struct Ports {
     /// The relational database.
-    pub db: Box<dyn Db>,
+    pub db: Rc<dyn Db>,
     /// The Durable Objects.
-    pub objects: Box<dyn Objects>,
+    pub objects: Rc<dyn Objects>,
     /// HTTP to the outside.
-    pub fetch: Box<dyn Fetch>,
+    pub fetch: Rc<dyn Fetch>,
     /// Time.
-    pub clock: Box<dyn Clock>,
+    pub clock: Rc<dyn Clock>,
     /// Randomness.
-    pub random: Box<dyn Random>,
+    pub random: Rc<dyn Random>,
     /// Work after the response, and the log.
-    pub background: Box<dyn Background>,
+    pub background: Rc<dyn Background>,
 }
 
 /// Sends one typed command to an object.

@@ -12,6 +12,7 @@ const SCANS: &[(&str, &str)] = &[
     ("models::list_models", "pages the whole table in the order of its key"),
     ("models::count_models", "counts a table of a few hundred rows"),
     ("usage::list_totals", "one row per series, bounded by LIMIT"),
+    ("audit::list_audit", "pages the table from its newest row on"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),
     ("usage::find_usage_ids", "walks the list it is given (json_each)"),
 ];
@@ -45,7 +46,8 @@ fn no_query_scans_a_table() {
             .map(Result::unwrap)
             .collect();
         for step in plan {
-            assert!(!step.starts_with("SCAN"), "{}: {step}", query.name);
+            let is_scan = step.starts_with("SCAN") && step != "SCAN CONSTANT ROW";
+            assert!(!is_scan, "{}: {step}", query.name);
         }
     }
 }

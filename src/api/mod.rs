@@ -17,6 +17,7 @@ pub const ALL: &[&[Route]] = &[
     models::providers::ROUTES,
     money::balance::ROUTES,
     money::usage::ROUTES,
+    ops::audit::ROUTES,
     ops::docs::ROUTES,
     ops::health::ROUTES,
     ops::metrics::ROUTES,

@@ -5,6 +5,7 @@ pub mod error;
 pub mod idempotency;
 pub mod input;
 pub mod output;
+pub mod page;
 pub mod request;
 pub mod route;
 pub mod serve;

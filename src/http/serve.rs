@@ -110,13 +110,14 @@ async fn enter(
         started_ms: now_ms,
         origin: origin.into(),
         address,
+        trail: None,
     };
     // Without a caller there is nobody to whom a stored answer, which may hold a fresh key, could safely be given again.
     let is_known = !matches!(cx.caller, Caller::Nobody);
     if route.method == Method::Post && is_known && !request.head.idempotency_key.is_empty() {
         return idempotency::run_once(cx, route, request).await;
     }
-    (route.handler)(cx, request).await
+    route.run(cx, request).await
 }
 
 fn check_body_length(request: &Request) -> Result<(), ApiError> {

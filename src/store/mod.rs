@@ -3,6 +3,7 @@
 pub mod identity;
 pub mod models;
 pub mod money;
+pub mod ops;
 pub mod statement;
 
 use statement::QueryInfo;
@@ -14,6 +15,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::providers::QUERIES,
     models::models::QUERIES,
     money::usage::QUERIES,
+    ops::audit::QUERIES,
 ];
 
 /// A count.

@@ -27,6 +27,14 @@ pub struct Statement {
     pub params: Vec<Value>,
 }
 
+impl Statement {
+    /// Whether it changes anything.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        !self.sql.starts_with("SELECT")
+    }
+}
+
 /// Whose rows a query may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -92,6 +100,19 @@ pub async fn run_three<A: FromRows, B: FromRows, C: FromRows>(
     let mut sets = db.run(vec![a.statement, b.statement, c.statement]).await?.into_iter();
     let mut next = || sets.next().ok_or_else(|| PortError("the database left out a row set".into()));
     Ok((A::from_rows(next()?)?, B::from_rows(next()?)?, C::from_rows(next()?)?))
+}
+
+/// Runs reads of one kind in one round trip, on one state of the database.
+///
+/// # Errors
+/// As [`Query::run`].
+pub async fn run_all<T: FromRows>(db: &dyn Db, queries: Vec<Query<T>>) -> Result<Vec<T>, PortError> {
+    let wanted = queries.len();
+    let sets = db.run(queries.into_iter().map(|query| query.statement).collect()).await?;
+    if sets.len() != wanted {
+        return Err(PortError("the database left out a row set".into()));
+    }
+    sets.into_iter().map(T::from_rows).collect()
 }
 
 /// What can be read from a statement's rows.

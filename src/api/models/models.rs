@@ -27,15 +27,15 @@ routes! {
     ///
     /// It takes traffic as soon as the answer comes. Rates are US dollars per 1,000 tokens; an enabled model needs
     /// both, 0 meaning free.
-    Post "/admin/v1/models" Access::Admin => put_model;
+    Post "/admin/v1/models" Access::Admin, audit = "model.upsert" => put_model;
     /// List models.
     Get "/admin/v1/models" Access::Admin => list_models;
     /// Change parts of a model.
     ///
     /// The id may contain slashes.
-    Patch "/admin/v1/models/{*id}" Access::Admin => patch_model;
+    Patch "/admin/v1/models/{*id}" Access::Admin, audit = "model.patch" => patch_model;
     /// Delete a model.
-    Delete "/admin/v1/models/{*id}" Access::Admin => delete_model;
+    Delete "/admin/v1/models/{*id}" Access::Admin, audit = "model.delete" => delete_model;
 }
 
 /// A model, or parts of one; what is left out stays, or takes its default in a new one.
@@ -105,6 +105,7 @@ async fn put_model(cx: Cx, Json(fields): Json<ModelFields>) -> Result<Reply<Done
     if ["auto", "fast", "max", "*"].contains(&id.as_str()) {
         return Err(ApiError::invalid("id", format!("{} is a routing mode, not a model's name", id.as_str())));
     }
+    cx.audit_resource(id.as_str());
     let known = find_model(id.as_str()).run(&*cx.ports.db).await?;
     let mut row = known.unwrap_or_else(|| default_model(id.as_str()));
     apply_fields(&mut row, fields)?;

@@ -25,15 +25,15 @@ routes! {
     /// Create or update a provider.
     ///
     /// The key is sealed at rest and never returned. Left out on an update, it stays.
-    Post "/admin/v1/providers" Access::Admin => put_provider;
+    Post "/admin/v1/providers" Access::Admin, audit = "provider.upsert" => put_provider;
     /// List providers.
     Get "/admin/v1/providers" Access::Admin => list_providers;
     /// Change parts of a provider.
     ///
     /// A provider that does not exist yet is created.
-    Patch "/admin/v1/providers/{id}" Access::Admin => patch_provider;
+    Patch "/admin/v1/providers/{id}" Access::Admin, audit = "provider.patch" => patch_provider;
     /// Delete a provider and its models.
-    Delete "/admin/v1/providers/{id}" Access::Admin => delete_provider;
+    Delete "/admin/v1/providers/{id}" Access::Admin, audit = "provider.delete" => delete_provider;
 }
 
 /// A provider, or parts of one; what is left out stays, or takes its default in a new one.
@@ -98,6 +98,7 @@ const API_KEY_MAX_BYTES: usize = 4_096;
 async fn put_provider(cx: Cx, Json(fields): Json<ProviderFields>) -> Result<Reply<ProviderStored>, ApiError> {
     let id = fields.id.clone().filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ApiError::invalid("id", "provider id required"))?;
+    cx.audit_resource(&id);
     let row = store_provider(&cx, &id, fields).await?;
     Ok(Reply(ProviderStored { ok: true, cred_store: row.cred_store }))
 }

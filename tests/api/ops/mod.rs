@@ -1,5 +1,6 @@
 //! Health, metrics, documents.
 
+mod audit;
 mod docs;
 mod health;
 mod metrics;

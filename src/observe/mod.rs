@@ -1,0 +1,3 @@
+//! What is kept of calls and of changes, for those who operate the platform: above `store`, below everything that serves.
+
+pub mod audit;
