@@ -53,6 +53,15 @@ fn the_database_and_the_queue_are_bound() {
 }
 
 #[test]
+fn the_hourly_jobs_have_their_hour() {
+    let config = wrangler();
+    let crons = config["triggers"]["crons"].as_array().unwrap();
+    assert!(crons.iter().any(|cron| cron.as_str().is_some_and(|cron| cron.ends_with(" * * * *"))), "{crons:?}");
+    let shim = include_str!("../src/platform/shim.js");
+    assert!(shim.contains("scheduled("), "nobody would hear of it");
+}
+
+#[test]
 fn every_variable_is_read_by_the_code() {
     let config = wrangler();
     for name in config["vars"].as_table().unwrap().keys() {

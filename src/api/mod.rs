@@ -20,5 +20,9 @@ pub const ALL: &[&[Route]] = &[
     ops::audit::ROUTES,
     ops::docs::ROUTES,
     ops::health::ROUTES,
+    ops::logs::ROUTES,
     ops::metrics::ROUTES,
+    ops::rewards::ROUTES,
+    ops::stats::ROUTES,
+    ops::tsdb::ROUTES,
 ];

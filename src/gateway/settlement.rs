@@ -9,7 +9,7 @@ use serde_json::json;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::meter::money::Reservation;
-use crate::store::money::usage::UsageRow;
+use crate::store::money::usage::{AttemptRecord, UsageRow};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,22 @@ impl Outcome {
             Self::StreamBroken => "stream_broken",
             Self::ClientGone => "client_gone",
         }
+    }
+
+    /// As logs class it; empty when nothing went wrong.
+    const fn error_class(self) -> &'static str {
+        match self {
+            Self::Completed => "",
+            Self::Rejected => "client_error",
+            Self::UpstreamFailed => "routing_failure",
+            Self::StreamBroken => "stream_error",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// Whether it says anything about the model and its provider.
+    const fn is_evidence(self) -> bool {
+        matches!(self, Self::Completed | Self::UpstreamFailed | Self::StreamBroken)
     }
 }
 
@@ -115,6 +131,17 @@ impl RunningCall {
             // Only keys reach a route that spends.
             Err(_) => (String::new(), String::new()),
         };
+        let latency_ms = self.cx.ports.clock.now_ms() - self.cx.started_ms;
+        let attempt = self.offer.as_ref().filter(|_| outcome.is_evidence()).map(|offer| AttemptRecord {
+            model_id: offer.model_id.to_string(),
+            provider_id: offer.provider.id.to_string(),
+            latency_ms,
+            cost_micros: cost.0,
+            success: outcome == Outcome::Completed,
+            error_class: outcome.error_class().to_owned(),
+            estimated_tokens: self.input_tokens_estimate,
+            latency_budget_ms: 0,
+        });
         UsageRow {
             id: self.cx.request_id.to_string(),
             account_id,
@@ -131,8 +158,12 @@ impl RunningCall {
             output_tokens: usage.output,
             cost_micros: cost.0,
             charged_micros: 0,
-            latency_ms: self.cx.ports.clock.now_ms() - self.cx.started_ms,
+            latency_ms,
             receipt,
+            alias_from: String::new(),
+            error_class: outcome.error_class().to_owned(),
+            routing_reason: String::new(),
+            attempts: attempt.into_iter().collect(),
         }
     }
 }

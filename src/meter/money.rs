@@ -199,6 +199,7 @@ impl Reservation {
         self.is_settled = true;
         let meter = &self.app.meter;
         let now_ms = self.ports.clock.now_ms();
+        meter.note_settled(&self.owner, now_ms);
         let charged = with_purse(&self.app, &self.owner, |purse| {
             purse.ended_ms = now_ms;
             let charged = purse.spend(self.amount, cost);

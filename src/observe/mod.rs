@@ -1,3 +1,5 @@
 //! What is kept of calls and of changes, for those who operate the platform: above `store`, below everything that serves.
 
 pub mod audit;
+pub mod filing;
+pub mod retention;

@@ -1,4 +1,4 @@
-// The Worker's entry module: what workerd calls, forwarded to the Rust exports `fetch` and `queue` and to the Durable
+// The Worker's entry module: what workerd calls, forwarded to the Rust exports `fetch`, `queue` and `scheduled` and to the Durable
 // Object classes. It does one thing more than forwarding: it keeps a trap (a Rust panic, a stack overflow) the matter
 // of the one call that trapped.
 //
@@ -96,6 +96,9 @@ export default {
     return new Promise((resolve, reject) => {
       current().queue(batch, env, ctx, (error) => (error === undefined ? resolve() : reject(new Error(error))));
     });
+  },
+  scheduled(_event, env, ctx) {
+    return new Promise((resolve) => current().scheduled(env, ctx, resolve));
   },
 };
 

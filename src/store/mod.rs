@@ -16,6 +16,10 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::models::QUERIES,
     money::usage::QUERIES,
     ops::audit::QUERIES,
+    ops::logs::QUERIES,
+    ops::retention::QUERIES,
+    ops::rewards::QUERIES,
+    ops::rollups::QUERIES,
 ];
 
 /// A count.

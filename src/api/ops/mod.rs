@@ -3,4 +3,8 @@
 pub mod audit;
 pub mod docs;
 pub mod health;
+pub mod logs;
 pub mod metrics;
+pub mod rewards;
+pub mod stats;
+pub mod tsdb;

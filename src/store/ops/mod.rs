@@ -1,3 +1,7 @@
 //! What operators look at.
 
 pub mod audit;
+pub mod logs;
+pub mod retention;
+pub mod rewards;
+pub mod rollups;
