@@ -191,6 +191,12 @@ pub trait StreamTap {
     fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>);
 }
 
+/// A stream that the house writes itself, for as long as the client listens.
+pub trait LiveStream {
+    /// Waits for what goes out next; `None` ends the stream.
+    fn next(&mut self) -> Pending<'_, Option<Vec<u8>>>;
+}
+
 /// The ports of one request.
 #[derive(Clone)]
 pub struct Ports {

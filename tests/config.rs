@@ -1,5 +1,6 @@
 //! `wrangler.toml` and the code name the same things.
 
+use durable_objects::events::protocol::Events;
 use durable_objects::idempotency::protocol::Idempotency;
 use durable_objects::protocol::Protocol;
 use durable_objects::rate_limiter::protocol::RateLimiter;
@@ -22,7 +23,7 @@ fn names<'v>(list: &'v Value, field: &str) -> Vec<&'v str> {
 fn the_objects_are_bound() {
     let config = wrangler();
     let bound = &config["durable_objects"]["bindings"];
-    let mut expected = [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING];
+    let mut expected = [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING, Events::BINDING];
     expected.sort_unstable();
     assert_eq!(names(bound, "name"), expected);
     let classes = names(bound, "class_name");

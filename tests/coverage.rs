@@ -87,7 +87,7 @@ fn no_key_enters_an_admin_route() {
 }
 
 /// Changes by administrators that no audit row tells of, with the reason.
-const UNAUDITED: &[(&str, &str)] = &[];
+const UNAUDITED: &[(&str, &str)] = &[("/admin/v1/session", "coming and going changes nothing")];
 
 #[test]
 fn every_change_by_an_administrator_is_audited() {

@@ -13,6 +13,7 @@ const SCANS: &[(&str, &str)] = &[
     ("models::count_models", "counts a table of a few hundred rows"),
     ("usage::list_totals", "one row per series, bounded by LIMIT"),
     ("audit::list_audit", "pages the table from its newest row on"),
+    ("logs::list_key_names", "walks the list it is given (json_each)"),
     ("logs::list_logs", "pages the table from its newest row on"),
     ("rewards::list_rewards", "pages the table from its newest row on"),
     ("rewards::list_provider_attempts", "one row per provider, bounded by LIMIT"),

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
+use crate::events::protocol::Events;
+use crate::events::state::EventsMachine;
 use crate::host::{Host, HostError, Job, Turn};
 use crate::idempotency::protocol::Idempotency;
 use crate::idempotency::state::IdempotencyMachine;
@@ -284,6 +286,7 @@ fn open(address: &Address) -> Result<Box<dyn AnyHost>, LocalError> {
     match binding.as_str() {
         RateLimiter::BINDING => Ok(Box::new(Host::<RateLimiterMachine, _>::new(name, store))),
         Wallet::BINDING => Ok(Box::new(Host::<WalletMachine, _>::new(name, store))),
+        Events::BINDING => Ok(Box::new(Host::<EventsMachine, _>::new(name, store))),
         Idempotency::BINDING => Ok(Box::new(Host::<IdempotencyMachine, _>::new(name, store))),
         _ => Err(LocalError::UnknownBinding(binding.clone())),
     }

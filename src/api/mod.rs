@@ -19,10 +19,12 @@ pub const ALL: &[&[Route]] = &[
     money::usage::ROUTES,
     ops::audit::ROUTES,
     ops::docs::ROUTES,
+    ops::events::ROUTES,
     ops::health::ROUTES,
     ops::logs::ROUTES,
     ops::metrics::ROUTES,
     ops::rewards::ROUTES,
+    ops::session::ROUTES,
     ops::stats::ROUTES,
     ops::tsdb::ROUTES,
 ];

@@ -94,6 +94,11 @@ async fn keep(guard: Guard, token: String, output: Output) -> Output {
             guard.close(Command::Finish { token, answer }).await;
             Output { status, headers, body: Body::Whole(bytes) }
         }
+        // A live feed has no end that could be kept.
+        Body::Live(_) => {
+            guard.close(Command::Abandon { token }).await;
+            Output { status, headers, body }
+        }
         Body::Empty => {
             let answer = Answer { status, headers: stored, body: StoredBody(Vec::new()) };
             guard.close(Command::Finish { token, answer }).await;

@@ -12,6 +12,7 @@ use super::request::Request;
 use super::route::{Access, Method, Route};
 use super::table::Found;
 use crate::app::{App, Cx};
+use crate::auth::session::check_session;
 use crate::auth::{Caller, resolve_caller};
 use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
 use crate::meter::limit::{Admission, Standing, admit_key};
@@ -87,16 +88,13 @@ async fn enter(
     check_body_length(&request)?;
     let now_ms = ports.clock.now_ms();
     let address: Rc<str> = request.head.address.as_str().into();
-    let caller = match (route.access, request.credential()) {
-        (Access::Public, _) => Caller::Nobody,
-        (_, token) => match resolve_caller(&app, &ports, token, &address).await {
-            Ok(caller) => caller,
-            Err(error) => {
-                // A guesser of keys uses up its address's allowance.
-                *standing = Some(admit_address(&app, &address, now_ms)?);
-                return Err(error);
-            }
-        },
+    let caller = match identify(&app, &ports, route, &request, origin).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            // A guesser of keys uses up its address's allowance.
+            *standing = Some(admit_address(&app, &address, now_ms)?);
+            return Err(error);
+        }
     };
     check_access(route.access, &caller)?;
     let admission = admit(&app, &ports, &caller, &address, request_id, standing).await?;
@@ -118,6 +116,32 @@ async fn enter(
         return idempotency::run_once(cx, route, request).await;
     }
     route.run(cx, request).await
+}
+
+/// Who calls. Browsers may come to the admin routes with a session's cookie, and read with `?token=`, because their
+/// `EventSource` sends no headers.
+async fn identify(
+    app: &Rc<App>,
+    ports: &Rc<Ports>,
+    route: &Route,
+    request: &Request,
+    origin: &str,
+) -> Result<Caller, ApiError> {
+    let (head, token) = (&request.head, request.credential());
+    if route.access == Access::Public {
+        return Ok(Caller::Nobody);
+    }
+    if route.access == Access::Admin && token.is_empty() {
+        let mut query = form_urlencoded::parse(head.query.as_bytes());
+        let in_query = query.find(|(name, _)| name == "token").filter(|_| route.method == Method::Get);
+        if let Some((_, token)) = in_query {
+            return resolve_caller(app, ports, &token, &head.address).await;
+        }
+        if check_session(app, ports, head, origin, &head.address).await? {
+            return Ok(Caller::Admin);
+        }
+    }
+    resolve_caller(app, ports, token, &head.address).await
 }
 
 fn check_body_length(request: &Request) -> Result<(), ApiError> {

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::app::Cx;
+use crate::observe::events::{Event, publish};
 use crate::ports::{Clock, Db, Pending, PortError, Ports, RowSet};
 use crate::store::ops::audit::insert_audit;
 use crate::store::statement::Statement;
@@ -68,6 +69,10 @@ impl Trail {
 impl OpenTrail {
     /// The change is made: sees to it that the log has it.
     pub async fn end(self) {
+        let (action, resource) = (self.trail.action, self.trail.resource.borrow().clone());
+        let happened = Event::of_change(action, &resource, &self.trail.request_id, self.ports.clock.now_ms());
+        let ports = Rc::clone(&self.ports);
+        self.ports.background.spawn(Box::pin(async move { publish(&ports, vec![happened]).await }));
         if self.trail.is_written.get() {
             return;
         }

@@ -12,10 +12,13 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::meter::money::flush;
+use crate::observe::events::{Event, publish};
 use crate::ports::{PortError, Ports, ask};
-use crate::store::money::usage::{UsageRow, insert_usage, write_off};
+use crate::store::money::usage::{UsageId, UsageRow, insert_usage, write_off};
+use crate::store::ops::logs::{KeyName, list_key_names};
 use crate::store::ops::rewards::{file_arms, file_provider_attempts, insert_rewards};
 use crate::store::ops::rollups::{file_call_rollups, file_key_rollups};
+use crate::store::statement::FromRows as _;
 
 /// Records of one transaction, in bytes: a bound text may have 2 MB.
 const CHUNK_MAX_BYTES: usize = 512 << 10;
@@ -96,9 +99,19 @@ async fn file_rows(ports: &Ports, mut rows: Vec<UsageRow>) -> Result<(), PortErr
             insert_rewards(&tries).statement,
         ]);
     }
+    let keys: HashSet<_> = rows.iter().map(|row| row.api_key_id.as_str()).collect();
+    statements.push(list_key_names(&to_json(&keys)?).statement);
     // Last: the others ask whether it is there.
     statements.push(insert_usage(&to_json(&rows)?).statement);
-    ports.db.run(statements).await.map(drop)
+    let mut sets = ports.db.run(statements).await?;
+    let filed: Vec<UsageId> = Vec::from_rows(sets.pop().unwrap_or_default())?;
+    let names: Vec<KeyName> = Vec::from_rows(sets.pop().unwrap_or_default())?;
+    let filed: HashSet<_> = filed.into_iter().map(|row| row.id).collect();
+    rows.retain(|row| filed.contains(&row.id));
+    let name_of = |id: &str| names.iter().find(|key| key.id == id).map_or("", |key| key.name.as_str());
+    let happened = rows.iter().map(|row| Event::of_call(row, name_of(&row.api_key_id))).collect();
+    publish(ports, happened).await;
+    Ok(())
 }
 
 fn to_json(list: &impl Serialize) -> Result<String, PortError> {

@@ -1,5 +1,6 @@
 //! What is kept of calls and of changes, for those who operate the platform: above `store`, below everything that serves.
 
 pub mod audit;
+pub mod events;
 pub mod filing;
 pub mod retention;

@@ -42,6 +42,8 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         origin: next(),
         accept: next(),
         preflight_method: next(),
+        cookie: next(),
+        last_event_id: next(),
         address: next(),
     };
     (Request::new(head, Some(Box::new(LazyBody { request }))), origin)

@@ -148,6 +148,7 @@ function durableObject(name) {
   };
 }
 
+export const Events = durableObject("Events");
 export const Idempotency = durableObject("Idempotency");
 export const RateLimiter = durableObject("RateLimiter");
 export const Wallet = durableObject("Wallet");

@@ -20,6 +20,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     ops::retention::QUERIES,
     ops::rewards::QUERIES,
     ops::rollups::QUERIES,
+    ops::sessions::QUERIES,
 ];
 
 /// A count.

@@ -13,6 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::route::Access;
+use crate::observe::events::{Event, publish};
 use crate::routes;
 use crate::store::models::providers::{
     ProviderRow, count_providers, delete_models_of, delete_provider as delete_provider_row, find_provider,
@@ -121,6 +122,7 @@ async fn list_providers(cx: Cx, Query(page): Query<PageQuery>) -> Result<Reply<P
 async fn delete_provider(cx: Cx, Path(id): Path) -> Result<Reply<Done>, ApiError> {
     cx.ports.db.run(vec![delete_models_of(&id).statement, delete_provider_row(&id).statement]).await?;
     cx.app.gateway.forget();
+    publish(&cx.ports, vec![Event::of_health(&id, "unknown", "removed", cx.started_ms)]).await;
     Ok(Reply(Done { ok: true }))
 }
 

@@ -2,9 +2,11 @@
 
 pub mod audit;
 pub mod docs;
+pub mod events;
 pub mod health;
 pub mod logs;
 pub mod metrics;
 pub mod rewards;
+pub mod session;
 pub mod stats;
 pub mod tsdb;

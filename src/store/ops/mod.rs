@@ -5,3 +5,4 @@ pub mod logs;
 pub mod retention;
 pub mod rewards;
 pub mod rollups;
+pub mod sessions;
