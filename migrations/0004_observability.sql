@@ -125,3 +125,12 @@ CREATE TABLE workflow_events (
   detail TEXT NOT NULL,
   PRIMARY KEY (workflow_id, event_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Counters that no other table holds, such as refusals by a rate limit: added to by each isolate every few seconds.
+CREATE TABLE counters (
+  name TEXT NOT NULL,
+  -- As Prometheus writes them, or empty.
+  labels TEXT NOT NULL,
+  value INTEGER NOT NULL,
+  PRIMARY KEY (name, labels)
+) STRICT, WITHOUT ROWID;

@@ -14,6 +14,7 @@ use crate::http::table::RouteTable;
 use crate::meter::limit::Admission;
 use crate::meter::{Meter, money};
 use crate::observe::audit::Trail;
+use crate::observe::counters::Counters;
 use crate::ports::Ports;
 
 /// One isolate: settings, the route table, and caches. No handle of the platform is kept here.
@@ -30,6 +31,8 @@ pub struct App {
     pub gateway: GatewayTable,
     /// Leases of limits and money.
     pub meter: Meter,
+    /// Counts of what leaves no record.
+    pub counters: Counters,
     /// Unlike that of any other isolate; the first half of request ids.
     seed: u64,
     requests: Cell<u64>,
@@ -48,6 +51,7 @@ impl App {
             credentials: CredentialCache::default(),
             gateway: GatewayTable::default(),
             meter: Meter::new(seed),
+            counters: Counters::default(),
             seed,
             requests: Cell::new(0),
         })

@@ -13,6 +13,8 @@ const SCANS: &[(&str, &str)] = &[
     ("models::count_models", "counts a table of a few hundred rows"),
     ("usage::list_totals", "one row per series, bounded by LIMIT"),
     ("audit::list_audit", "pages the table from its newest row on"),
+    ("counters::add_counters", "walks the counts it is given (json_each)"),
+    ("counters::list_counters", "one row per series, bounded by LIMIT"),
     ("logs::list_key_names", "walks the list it is given (json_each)"),
     ("logs::list_logs", "pages the table from its newest row on"),
     ("rewards::list_rewards", "pages the table from its newest row on"),
@@ -22,6 +24,7 @@ const SCANS: &[(&str, &str)] = &[
     ("rewards::file_provider_attempts", "walks the batch it is given (json_each)"),
     ("rollups::file_call_rollups", "walks the batch it is given (json_each)"),
     ("rollups::file_key_rollups", "walks the batch it is given (json_each)"),
+    ("workflows::list_workflows", "pages the table in the order of its index"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),
     ("usage::find_usage_ids", "walks the list it is given (json_each)"),
 ];

@@ -23,8 +23,10 @@ pub const ALL: &[&[Route]] = &[
     ops::health::ROUTES,
     ops::logs::ROUTES,
     ops::metrics::ROUTES,
+    ops::provider_health::ROUTES,
     ops::rewards::ROUTES,
     ops::session::ROUTES,
     ops::stats::ROUTES,
     ops::tsdb::ROUTES,
+    ops::workflows::ROUTES,
 ];

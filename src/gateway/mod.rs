@@ -2,6 +2,7 @@
 
 pub mod completion;
 pub mod dispatch;
+pub mod health;
 pub mod provider;
 pub mod settlement;
 pub mod table;

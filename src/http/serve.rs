@@ -16,6 +16,7 @@ use crate::auth::session::check_session;
 use crate::auth::{Caller, resolve_caller};
 use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
 use crate::meter::limit::{Admission, Standing, admit_key};
+use crate::observe::counters::{ADMIN_RATE_LIMITED, RATE_LIMITED, count};
 use crate::ports::Ports;
 
 /// Serves one request. Never fails: whatever goes wrong is an answer in the route's dialect.
@@ -33,7 +34,9 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
     let (dialect, answer) = match find_route(&app, &mut request) {
         Err(error) => (Dialect::of_path(&request.head.path), Err(error)),
         Ok(route) => {
-            let answer = enter(app, Rc::clone(&ports), route, request, &request_id, origin, &mut standing).await;
+            let answer =
+                enter(Rc::clone(&app), Rc::clone(&ports), route, request, &request_id, origin, &mut standing).await;
+            count_refusal(&app, &ports, route, &answer);
             (route.dialect, answer)
         }
     };
@@ -48,6 +51,15 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
         output.body = Body::Empty;
     }
     finish(output, &request_id, standing, cross_origin)
+}
+
+/// A refusal of ours tells the caller's standing; a provider's 429 does not.
+fn count_refusal(app: &Rc<App>, ports: &Rc<Ports>, route: &Route, answer: &Result<Output, ApiError>) {
+    let is_refused = |error: &ApiError| error.kind == Kind::RateLimited && error.standing.is_some();
+    if answer.as_ref().is_err_and(is_refused) {
+        let name = if route.access == Access::Admin { ADMIN_RATE_LIMITED } else { RATE_LIMITED };
+        count(app, ports, name, "");
+    }
 }
 
 fn find_route(app: &App, request: &mut Request) -> Result<&'static Route, ApiError> {

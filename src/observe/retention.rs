@@ -6,6 +6,7 @@ use crate::store::ops::retention::find_retention;
 use crate::store::ops::rewards::{prune_arms, prune_rewards};
 use crate::store::ops::rollups::{STEP_FINE_MS, STEP_HOUR_MS, STEP_MINUTE_MS, prune_call_rollups, prune_key_rollups};
 use crate::store::ops::sessions::prune_sessions;
+use crate::store::ops::workflows::prune_workflows;
 use crate::store::statement::{Changed, Query};
 
 /// The name of the time series' retention.
@@ -52,6 +53,7 @@ pub async fn prune_all(ports: &Ports) -> Result<(), PortError> {
     let before_ms = now_ms - LOG_DAYS * DAY_MS;
     prune(db, || prune_audit(before_ms)).await?;
     prune(db, || prune_rewards(before_ms)).await?;
+    prune(db, || prune_workflows(before_ms)).await?;
     prune_sessions(now_ms).run(db).await?;
     prune_arms(now_ms / DAY_MS - ARM_DAYS - 1).run(db).await?;
     Ok(())

@@ -16,11 +16,13 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::models::QUERIES,
     money::usage::QUERIES,
     ops::audit::QUERIES,
+    ops::counters::QUERIES,
     ops::logs::QUERIES,
     ops::retention::QUERIES,
     ops::rewards::QUERIES,
     ops::rollups::QUERIES,
     ops::sessions::QUERIES,
+    ops::workflows::QUERIES,
 ];
 
 /// A count.
