@@ -103,6 +103,7 @@ fn mean(calls: u64, sum_ms: u64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_arithmetic, reason = "tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

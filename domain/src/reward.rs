@@ -33,6 +33,7 @@ pub const fn token_bucket(tokens: u64) -> &'static str {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_arithmetic, reason = "tests")]
 mod tests {
     use super::*;
 

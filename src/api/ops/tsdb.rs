@@ -113,7 +113,7 @@ pub struct RetentionSet {
 
 type Value = fn(&PointRow) -> f64;
 
-#[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "a point of a chart, never summed as money")]
+#[expect(clippy::cast_precision_loss, reason = "a point of a chart, never summed as money")]
 const METRICS: [(&str, Value); 5] = [
     ("cost", |point| MicroUsd(point.charged_micros).to_usd()),
     ("errors", |point| point.errors as f64),
