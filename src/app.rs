@@ -13,6 +13,8 @@ use crate::http::route::Route;
 use crate::http::table::RouteTable;
 use crate::meter::limit::Admission;
 use crate::meter::{Meter, money};
+use crate::observe::audit::Trail;
+use crate::observe::counters::Counters;
 use crate::ports::Ports;
 use crate::vault::Door;
 
@@ -32,6 +34,8 @@ pub struct App {
     pub meter: Meter,
     /// What it knows of the vault.
     pub vault: Door,
+    /// Counts of what leaves no record.
+    pub counters: Counters,
     /// Unlike that of any other isolate; the first half of request ids.
     seed: u64,
     requests: Cell<u64>,
@@ -51,6 +55,7 @@ impl App {
             gateway: GatewayTable::default(),
             meter: Meter::new(seed),
             vault: Door::default(),
+            counters: Counters::default(),
             seed,
             requests: Cell::new(0),
         })
@@ -86,9 +91,25 @@ pub struct Cx {
     pub origin: Rc<str>,
     /// The caller's address.
     pub address: Rc<str>,
+    /// What the audit log will say of this request; `None` on routes that are not audited.
+    pub trail: Option<Rc<Trail>>,
 }
 
 impl Cx {
+    /// Says what an audited change is about, where the path does not: before the change is written.
+    pub fn audit_resource(&self, id: &str) {
+        if let Some(trail) = &self.trail {
+            trail.set_resource(id);
+        }
+    }
+
+    /// Says more of an audited change; never a secret.
+    pub fn audit_detail(&self, detail: impl std::fmt::Display) {
+        if let Some(trail) = &self.trail {
+            trail.set_detail(&detail.to_string());
+        }
+    }
+
     /// Keeps up what a long call holds: its place in the limits and its owner's money.
     pub fn keep_up(&self) {
         if let (Caller::Key(key), Some(admission)) = (&self.caller, &self.admission) {

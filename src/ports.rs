@@ -191,20 +191,27 @@ pub trait StreamTap {
     fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>);
 }
 
+/// A stream that the house writes itself, for as long as the client listens.
+pub trait LiveStream {
+    /// Waits for what goes out next; `None` ends the stream.
+    fn next(&mut self) -> Pending<'_, Option<Vec<u8>>>;
+}
+
 /// The ports of one request.
+#[derive(Clone)]
 pub struct Ports {
     /// The relational database.
-    pub db: Box<dyn Db>,
+    pub db: Rc<dyn Db>,
     /// The Durable Objects.
-    pub objects: Box<dyn Objects>,
+    pub objects: Rc<dyn Objects>,
     /// HTTP to the outside.
-    pub fetch: Box<dyn Fetch>,
+    pub fetch: Rc<dyn Fetch>,
     /// Time.
-    pub clock: Box<dyn Clock>,
+    pub clock: Rc<dyn Clock>,
     /// Randomness.
-    pub random: Box<dyn Random>,
+    pub random: Rc<dyn Random>,
     /// Work after the response, and the log.
-    pub background: Box<dyn Background>,
+    pub background: Rc<dyn Background>,
 }
 
 /// Sends one typed command to an object.

@@ -37,6 +37,11 @@ const WALLS: &[(&str, &[&str], &str)] = &[
         "store knows SQL alone",
     ),
     ("src/gateway", &["crate::api", "crate::platform", "crate::jobs"], "api calls the gateway, not the other way"),
+    (
+        "src/observe",
+        &["crate::api", "crate::http", "crate::gateway", "crate::jobs", "crate::platform"],
+        "what is kept knows nothing of what serves",
+    ),
     ("src/meter", &["crate::api", "crate::gateway", "crate::platform"], "the meter knows no model"),
     (
         "src/api",

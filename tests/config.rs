@@ -1,5 +1,6 @@
 //! `wrangler.toml` and the code name the same things.
 
+use durable_objects::events::protocol::Events;
 use durable_objects::idempotency::protocol::Idempotency;
 use durable_objects::protocol::Protocol;
 use durable_objects::provider_health::protocol::ProviderHealth;
@@ -24,8 +25,14 @@ fn names<'v>(list: &'v Value, field: &str) -> Vec<&'v str> {
 fn the_objects_are_bound() {
     let config = wrangler();
     let bound = &config["durable_objects"]["bindings"];
-    let mut expected =
-        [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING, ProviderHealth::BINDING, Vault::BINDING];
+    let mut expected = [
+        RateLimiter::BINDING,
+        Wallet::BINDING,
+        Idempotency::BINDING,
+        ProviderHealth::BINDING,
+        Vault::BINDING,
+        Events::BINDING,
+    ];
     expected.sort_unstable();
     assert_eq!(names(bound, "name"), expected);
     let classes = names(bound, "class_name");
@@ -53,6 +60,15 @@ fn the_database_and_the_queue_are_bound() {
     assert_eq!(names(&config["queues"]["producers"], "binding"), [bindings::USAGE_QUEUE]);
     let produced = names(&config["queues"]["producers"], "queue");
     assert_eq!(names(&config["queues"]["consumers"], "queue"), produced, "what is sent is consumed");
+}
+
+#[test]
+fn the_hourly_jobs_have_their_hour() {
+    let config = wrangler();
+    let crons = config["triggers"]["crons"].as_array().unwrap();
+    assert!(crons.iter().any(|cron| cron.as_str().is_some_and(|cron| cron.ends_with(" * * * *"))), "{crons:?}");
+    let shim = include_str!("../src/platform/shim.js");
+    assert!(shim.contains("scheduled("), "nobody would hear of it");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use guildhall::api::ALL;
-use guildhall::http::route::{Access, Route};
+use guildhall::http::route::{Access, Method, Route};
 use guildhall::http::table::RouteTable;
 
 use crate::support::run;
@@ -84,6 +84,24 @@ fn no_key_enters_an_admin_route() {
             assert_eq!(answer.status, 401, "{} {path} with a key: {}", route.method.name(), answer.text());
         }
     });
+}
+
+/// Changes by administrators that no audit row tells of, with the reason.
+const UNAUDITED: &[(&str, &str)] = &[
+    ("/admin/v1/session", "coming and going changes nothing"),
+    ("/admin/v1/routing/simulate", "nothing is sent and nothing is changed"),
+];
+
+#[test]
+fn every_change_by_an_administrator_is_audited() {
+    for route in routes().filter(|route| route.access == Access::Admin && route.method != Method::Get) {
+        let is_exempt = UNAUDITED.iter().any(|(path, _)| *path == route.path);
+        let (method, path) = (route.method.name(), route.path);
+        assert!(route.audit.is_some() != is_exempt, "{method} {path} needs `audit = \"…\"`, or a reason here");
+    }
+    for route in routes().filter(|route| route.audit.is_some()) {
+        assert!(route.access == Access::Admin && route.method != Method::Get, "{} changes nothing", route.path);
+    }
 }
 
 #[test]

@@ -16,6 +16,19 @@ const SCANS: &[(&str, &str)] = &[
     ("keys::count_keys", "counts the index of keys that are not revoked"),
     ("models::insert_models", "walks the list it is given (json_each)"),
     ("usage::list_totals", "one row per series, bounded by LIMIT"),
+    ("audit::list_audit", "pages the table from its newest row on"),
+    ("counters::add_counters", "walks the counts it is given (json_each)"),
+    ("counters::list_counters", "one row per series, bounded by LIMIT"),
+    ("logs::list_key_names", "walks the list it is given (json_each)"),
+    ("logs::list_logs", "pages the table from its newest row on"),
+    ("rewards::list_rewards", "pages the table from its newest row on"),
+    ("rewards::list_provider_attempts", "one row per provider, bounded by LIMIT"),
+    ("rewards::insert_rewards", "walks the batch it is given (json_each)"),
+    ("rewards::file_arms", "walks the batch it is given (json_each)"),
+    ("rewards::file_provider_attempts", "walks the batch it is given (json_each)"),
+    ("rollups::file_call_rollups", "walks the batch it is given (json_each)"),
+    ("rollups::file_key_rollups", "walks the batch it is given (json_each)"),
+    ("workflows::list_workflows", "pages the table in the order of its index"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),
     ("usage::find_usage_ids", "walks the list it is given (json_each)"),
 ];
@@ -49,7 +62,8 @@ fn no_query_scans_a_table() {
             .map(Result::unwrap)
             .collect();
         for step in plan {
-            assert!(!step.starts_with("SCAN"), "{}: {step}", query.name);
+            let is_scan = step.starts_with("SCAN") && step != "SCAN CONSTANT ROW";
+            assert!(!is_scan, "{}: {step}", query.name);
         }
     }
 }

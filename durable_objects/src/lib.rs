@@ -14,6 +14,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod connection;
+pub mod events;
 pub mod host;
 pub mod idempotency;
 #[cfg(not(target_arch = "wasm32"))]

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
+use crate::events::protocol::Events;
+use crate::events::state::EventsMachine;
 use crate::host::{Host, HostError, Job, Turn};
 use crate::idempotency::protocol::Idempotency;
 use crate::idempotency::state::IdempotencyMachine;
@@ -296,6 +298,7 @@ fn open(address: &Address) -> Result<Box<dyn AnyHost>, LocalError> {
         ProviderHealth::BINDING => Ok(Box::new(Host::<ProviderHealthMachine, _>::new(name, store))),
         RateLimiter::BINDING => Ok(Box::new(Host::<RateLimiterMachine, _>::new(name, store))),
         Wallet::BINDING => Ok(Box::new(Host::<WalletMachine, _>::new(name, store))),
+        Events::BINDING => Ok(Box::new(Host::<EventsMachine, _>::new(name, store))),
         Idempotency::BINDING => Ok(Box::new(Host::<IdempotencyMachine, _>::new(name, store))),
         Vault::BINDING => Ok(Box::new(Host::<VaultMachine, _>::new(name, store))),
         _ => Err(LocalError::UnknownBinding(binding.clone())),

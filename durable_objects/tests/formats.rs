@@ -53,6 +53,7 @@ fn bindings_are_unchanged() {
     assert_eq!(idempotency::Idempotency::BINDING, "IDEMPOTENCY");
     assert_eq!(vault::Vault::BINDING, "VAULT");
     assert_eq!(vault::NAME, "vault");
+    assert_eq!(durable_objects::events::protocol::Events::BINDING, "EVENTS");
     assert_eq!(durable_objects::protocol::QUEUE_BINDING, "USAGE");
     assert_eq!(idempotency::name("acc", "key"), "3:acc:key");
     assert_eq!(wallet::name("acc_1"), "acc_1");

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod scope;
+pub mod session;
 
 use std::rc::Rc;
 

@@ -5,11 +5,14 @@ use std::rc::Rc;
 use guildhall_domain::catalogue::is_native_chat_model;
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::pricing::TokenUsage;
-use guildhall_domain::routing::{Candidate, Decision, Limits, Mode, TokenBucket, Wish, decide, resolve_alias};
+use guildhall_domain::routing::{
+    Candidate, Decision, Limits, Mode, SkipReason, TokenBucket, Wish, decide, resolve_alias,
+};
 
 use super::table::{Offer, Snapshot};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
+use crate::observe::counters::{PROVIDER_SKIPS, count};
 
 /// Output tokens that the routing reckons with when the client does not say.
 pub const EXPECTED_OUTPUT_TOKENS: u64 = 512;
@@ -106,6 +109,7 @@ pub fn choose(
         ignore_health: false,
     };
     let decision = decide_for(cx, snapshot, &wish, &offers);
+    count_skips(cx, &offers, &decision);
     if decision.ranked.is_empty() {
         return Err(explain_nobody(asked, &offers, &decision, &expected));
     }
@@ -119,6 +123,15 @@ pub fn choose(
         expected,
         answers_as: if is_native { Mode::Auto.as_str() } else { asked }.to_owned(),
     })
+}
+
+/// Disabled models are no news.
+fn count_skips(cx: &Cx, offers: &[Rc<Offer>], decision: &Decision) {
+    for skipped in decision.skipped.iter().filter(|skipped| skipped.reason != SkipReason::Disabled) {
+        let Some(offer) = offers.get(skipped.index) else { continue };
+        let labels = format!("provider=\"{}\",reason=\"{}\"", offer.provider.id, skipped.reason.as_str());
+        count(&cx.app, &cx.ports, PROVIDER_SKIPS, &labels);
+    }
 }
 
 /// The decision between offers. When all that fits is down or set aside, trying it is better than refusing untried.
@@ -160,7 +173,7 @@ fn to_candidate<'o>(cx: &Cx, snapshot: &Snapshot, offer: &'o Offer, bucket: Toke
 }
 
 fn explain_nobody(asked: &str, offers: &[Rc<Offer>], decision: &Decision, expected: &TokenUsage) -> ApiError {
-    use guildhall_domain::routing::SkipReason::{BudgetExceeded, ContextOverflow, LatencyExceeded, WeightBelowMinimum};
+    use SkipReason::{BudgetExceeded, ContextOverflow, LatencyExceeded, WeightBelowMinimum};
     let is_left_out_for = |reason| decision.skipped.iter().any(|skipped| skipped.reason == reason);
     if is_left_out_for(BudgetExceeded) {
         return ApiError::new(

@@ -67,6 +67,7 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
         // TokenHub's clients read from the answer which model the router took.
         echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
         alias_from: choice.alias_from.clone(),
+        reason: String::new(),
         mode: choice.mode.as_str(),
         input_tokens_estimate: choice.expected.input,
         deadline_ms,
@@ -94,6 +95,7 @@ async fn climb(
             break;
         }
         let offer = step.offer;
+        call.reason.clone_from(&step.reason);
         let cap = bounds.affordable_output(call.reservation.amount, &offer).into_iter().chain(step.max_output_tokens);
         let outcome = attempt(&mut call, &offer, bounds.request, cap.min()).await;
         match outcome {

@@ -12,7 +12,7 @@ use durable_objects::provider_health::protocol::{
     Command, NAME, ProviderHealth as Shared, RUNS_MAX, Reply, Run, apply_runs,
 };
 use guildhall_domain::ids::ProviderId;
-use guildhall_domain::routing::{Health, ProviderHealth};
+use guildhall_domain::routing::ProviderHealth;
 
 use super::dispatch::Failure;
 use crate::app::{App, Cx};
@@ -38,12 +38,6 @@ impl HealthBook {
     #[must_use]
     pub fn record_of(&self, provider: &ProviderId) -> ProviderHealth {
         self.records.borrow().get(provider).copied().unwrap_or_default()
-    }
-
-    /// Every record, by provider.
-    #[must_use]
-    pub fn all(&self) -> BTreeMap<String, ProviderHealth> {
-        self.records.borrow().iter().map(|(id, record)| (id.to_string(), *record)).collect()
     }
 
     fn change(&self, provider: &ProviderId, change: impl FnOnce(&mut ProviderHealth)) {
@@ -146,21 +140,6 @@ pub fn is_routable(cx: &Cx, provider: &ProviderId) -> bool {
     cx.app.gateway.health.record_of(provider).health(now_ms(&cx.ports)).is_routable()
 }
 
-/// A provider's state now.
-#[must_use]
-pub fn state_of(record: &ProviderHealth, ports: &Ports) -> Health {
-    record.health(now_ms(ports))
-}
-
-/// What all isolates have seen, this one included.
-///
-/// # Errors
-/// When the object does not answer.
-pub async fn read_provider_health(app: &App, ports: &Ports) -> Result<BTreeMap<String, ProviderHealth>, PortError> {
-    share(app, ports).await?;
-    Ok(app.gateway.health.all())
-}
-
 fn share_soon(app: &Rc<App>, ports: &Rc<Ports>) {
     let book = &app.gateway.health;
     let age_ms = ports.clock.now_ms() - book.shared_ms.get();
@@ -183,7 +162,11 @@ fn share_soon(app: &Rc<App>, ports: &Rc<Ports>) {
     }));
 }
 
-async fn share(app: &App, ports: &Ports) -> Result<(), PortError> {
+/// Tells what this isolate saw, and takes what all have seen.
+///
+/// # Errors
+/// When the object does not answer.
+pub async fn share(app: &App, ports: &Ports) -> Result<(), PortError> {
     let book = &app.gateway.health;
     let seen = book.fresh.take();
     let told = ask::<Shared>(&*ports.objects, NAME, &Command::Report { seen: seen.clone() }).await;

@@ -8,6 +8,7 @@ pub mod health;
 pub mod keys;
 pub mod ladder;
 pub mod provider;
+pub mod report;
 pub mod settlement;
 pub mod table;
 pub mod tap;

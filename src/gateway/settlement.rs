@@ -10,7 +10,7 @@ use serde_json::json;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::meter::money::Reservation;
-use crate::store::money::usage::UsageRow;
+use crate::store::money::usage::{AttemptRecord, UsageRow};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,22 @@ impl Outcome {
             Self::ClientGone => "client_gone",
         }
     }
+
+    /// As logs class it; empty when nothing went wrong.
+    const fn error_class(self) -> &'static str {
+        match self {
+            Self::Completed => "",
+            Self::Rejected => "client_error",
+            Self::UpstreamFailed => "routing_failure",
+            Self::StreamBroken => "stream_error",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// Whether it says anything about the model and its provider.
+    const fn is_evidence(self) -> bool {
+        matches!(self, Self::Completed | Self::UpstreamFailed | Self::StreamBroken)
+    }
 }
 
 /// A call that runs: its reservation, and what its record will say.
@@ -55,6 +71,8 @@ pub struct RunningCall {
     pub echoes_negotiated: bool,
     /// The name that an alias replaced.
     pub alias_from: Option<String>,
+    /// Why the model that is asked now, in `TokenHub`'s words.
+    pub reason: String,
     /// Input tokens, estimated, for when no upstream counts them.
     pub input_tokens_estimate: u64,
     /// When the client's patience ends.
@@ -163,6 +181,7 @@ impl RunningCall {
             // Only keys reach a route that spends.
             Err(_) => (String::new(), String::new()),
         };
+        let latency_ms = self.cx.ports.clock.now_ms() - self.cx.started_ms;
         UsageRow {
             id: self.cx.request_id.to_string(),
             account_id,
@@ -179,8 +198,32 @@ impl RunningCall {
             output_tokens: usage.output,
             cost_micros: cost.0,
             charged_micros: 0,
-            latency_ms: self.cx.ports.clock.now_ms() - self.cx.started_ms,
+            latency_ms,
             receipt,
+            alias_from: self.alias_from.clone().unwrap_or_default(),
+            error_class: outcome.error_class().to_owned(),
+            routing_reason: self.reason.clone(),
+            attempts: self.tried.iter().filter_map(|tried| self.record_attempt(tried, outcome, cost)).collect(),
         }
+    }
+
+    /// What an attempt tells of its model; nothing when it ended by the client's doing.
+    fn record_attempt(&self, tried: &Tried, outcome: Outcome, cost: MicroUsd) -> Option<AttemptRecord> {
+        let (latency_ms, error_class) = match tried.failed {
+            Some((class, took_ms)) => (took_ms, class.as_str()),
+            None if outcome.is_evidence() => (self.cx.ports.clock.now_ms() - tried.started_ms, outcome.error_class()),
+            None => return None,
+        };
+        let success = tried.failed.is_none() && outcome == Outcome::Completed;
+        Some(AttemptRecord {
+            model_id: tried.offer.model_id.to_string(),
+            provider_id: tried.offer.provider.id.to_string(),
+            latency_ms,
+            cost_micros: if tried.failed.is_none() { cost.0 } else { 0 },
+            success,
+            error_class: error_class.to_owned(),
+            estimated_tokens: self.input_tokens_estimate,
+            latency_budget_ms: self.deadline_ms.map_or(0, |due_ms| due_ms - self.cx.started_ms),
+        })
     }
 }

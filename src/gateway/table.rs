@@ -21,10 +21,16 @@ use crate::ports::{PortError, Ports};
 use crate::store::models::models::{ModelRow, find_routing_version, list_models};
 use crate::store::models::providers::{ProviderRow, list_providers};
 use crate::store::models::routing::{AliasRow, RoutingConfig, find_routing_config, list_aliases};
+use crate::store::ops::rewards::list_reward_arms;
 use crate::store::statement::run_all;
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 10_000;
+/// How old the rewards of [`Snapshot::arm_of`] may grow.
+const REWARDS_MS: i64 = 60_000;
+/// Rewards older than this many days are forgotten.
+const REWARD_DAYS: i64 = 7;
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Rows read at most; the database holds no more than an administrator registered.
 const ROWS_MAX: i64 = 10_000;
 /// What a call may produce when neither the client nor the model's entry says.
@@ -77,6 +83,7 @@ impl Offer {
 /// One reading of the table.
 pub struct Snapshot {
     version: i64,
+    loaded_ms: i64,
     /// Every model, by id.
     pub offers: Vec<Rc<Offer>>,
     /// Every provider that can be used, by id.
@@ -87,7 +94,7 @@ pub struct Snapshot {
     pub aliases: HashMap<String, Alias>,
     /// What holds where a request does not say.
     pub defaults: RoutingConfig,
-    arms: HashMap<(String, &'static str), Arm>,
+    arms: HashMap<(String, String), Arm>,
     keys: ProviderKeys,
 }
 
@@ -98,7 +105,7 @@ impl Snapshot {
         if self.arms.is_empty() {
             return Arm::default();
         }
-        self.arms.get(&(model.to_string(), bucket.as_str())).copied().unwrap_or_default()
+        self.arms.get(&(model.to_string(), bucket.as_str().to_owned())).copied().unwrap_or_default()
     }
 }
 
@@ -165,7 +172,8 @@ async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
     let known = table.snapshot.borrow().clone();
     if let Some(snapshot) = known {
         let version = find_routing_version().run(&*ports.db).await?;
-        let is_current = version.is_some_and(|v| v.version == snapshot.version);
+        let is_current = version.is_some_and(|v| v.version == snapshot.version)
+            && ports.clock.now_ms() - snapshot.loaded_ms < REWARDS_MS;
         if is_current && snapshot.keys.are_current(app, ports).await {
             table.checked_ms.set(ports.clock.now_ms());
             return Ok(snapshot);
@@ -181,7 +189,8 @@ async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
 }
 
 async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
-    let (version, providers, models, aliases, defaults) = run_all(
+    let now_ms = ports.clock.now_ms();
+    let (version, providers, models, aliases, defaults, arms) = run_all(
         &*ports.db,
         (
             find_routing_version(),
@@ -189,6 +198,7 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
             list_models(ROWS_MAX, 0),
             list_aliases(ROWS_MAX),
             find_routing_config(),
+            list_reward_arms(now_ms.div_euclid(DAY_MS) - REWARD_DAYS + 1),
         ),
     )
     .await?;
@@ -204,7 +214,23 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
     let aliases = aliases.into_iter().filter_map(|row| read_alias(ports, row)).collect();
     let defaults = defaults.unwrap_or_default();
-    Ok(Snapshot { version, offers, providers, adapters, aliases, defaults, arms: HashMap::new(), keys })
+    let arms = arms.into_iter().map(|row| {
+        (
+            (row.model_id, row.bucket),
+            Arm { reward_sum: row.reward_sum, count: f64::from(u32::try_from(row.count).unwrap_or(u32::MAX)) },
+        )
+    });
+    Ok(Snapshot {
+        version,
+        loaded_ms: now_ms,
+        offers,
+        providers,
+        adapters,
+        aliases,
+        defaults,
+        arms: arms.collect(),
+        keys,
+    })
 }
 
 fn read_alias(ports: &Ports, row: AliasRow) -> Option<(String, Alias)> {

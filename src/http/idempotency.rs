@@ -52,7 +52,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
     guard.keep_up(Command::Begin { fingerprint, token: token.clone() });
     let request = Request { head, body: Some(Box::new(WholeBody(body))), params, body_max_bytes };
     let request_id = Rc::clone(&cx.request_id);
-    let answer = (route.handler)(cx, request).await;
+    let answer = route.run(cx, request).await;
     let output = match answer {
         Ok(output) => output,
         Err(error) if may_run_again(error.kind.status()) => {
@@ -93,6 +93,11 @@ async fn keep(guard: Guard, token: String, output: Output) -> Output {
             let answer = Answer { status, headers: stored, body: StoredBody(bytes.clone()) };
             guard.close(Command::Finish { token, answer }).await;
             Output { status, headers, body: Body::Whole(bytes) }
+        }
+        // A live feed has no end that could be kept.
+        Body::Live(_) => {
+            guard.close(Command::Abandon { token }).await;
+            Output { status, headers, body }
         }
         Body::Empty => {
             let answer = Answer { status, headers: stored, body: StoredBody(Vec::new()) };

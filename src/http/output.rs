@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde::Serialize;
 
-use crate::ports::{StreamSource, StreamTap};
+use crate::ports::{LiveStream, StreamSource, StreamTap};
 
 /// An answer.
 pub struct Output {
@@ -29,6 +29,8 @@ pub enum Body {
         /// What follows; `None` when the first part was all.
         rest: Option<(StreamSource, Box<dyn StreamTap>)>,
     },
+    /// What the house itself writes, piece by piece.
+    Live(Box<dyn LiveStream>),
 }
 
 impl Output {

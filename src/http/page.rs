@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Which page.
 #[derive(Deserialize, JsonSchema)]
 pub struct PageQuery {
-    /// Items at most: 1 to 1,000; anything else counts as 1,000.
+    /// Items at most: 1 to 1,000. Left out or not a number it is 1,000, in logs 100.
     #[serde(default, deserialize_with = "lenient")]
     limit: i64,
     /// Items to skip; anything but a number counts as 0.
@@ -28,6 +28,7 @@ pub struct Page<T> {
 }
 
 const LIMIT_MAX: i64 = 1_000;
+const LOG_LIMIT_DEFAULT: i64 = 100;
 
 impl PageQuery {
     /// Of parameters that were read elsewhere.
@@ -40,6 +41,12 @@ impl PageQuery {
     #[must_use]
     pub fn limit(&self) -> i64 {
         if (1..=LIMIT_MAX).contains(&self.limit) { self.limit } else { LIMIT_MAX }
+    }
+
+    /// The limit that holds in a log: 100 unless asked otherwise.
+    #[must_use]
+    pub fn log_limit(&self) -> i64 {
+        if self.limit < 1 { LOG_LIMIT_DEFAULT } else { self.limit.min(LIMIT_MAX) }
     }
 
     /// The offset that holds.

@@ -27,6 +27,10 @@ pub struct Head {
     pub if_none_match: String,
     /// `access-control-request-method`.
     pub preflight_method: String,
+    /// `cookie`.
+    pub cookie: String,
+    /// `last-event-id`: where a live feed is to be resumed.
+    pub last_event_id: String,
     /// The caller's address as the network edge saw it; empty on a local run.
     pub address: String,
 }

@@ -7,6 +7,7 @@ use super::output::{IntoOutput, Output};
 use super::request::Request;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::observe::audit::Trail;
 use crate::ports::Pending;
 
 /// An HTTP method.
@@ -78,6 +79,8 @@ pub struct Route {
     pub access: Access,
     /// Longest body, in bytes.
     pub body_max_bytes: u32,
+    /// What the audit log calls a success of it; `None` when it changes nothing that is audited.
+    pub audit: Option<&'static str>,
     /// The handler.
     pub handler: Handler,
     /// Its name, for the document.
@@ -85,6 +88,34 @@ pub struct Route {
     /// What it takes and gives, for the document.
     #[cfg(not(target_arch = "wasm32"))]
     pub describe: fn(&mut crate::openapi::Operation),
+}
+
+/// The options of a route, as a `routes!` list names them.
+impl Route {
+    /// Takes bodies of up to so many bytes.
+    #[must_use]
+    pub const fn body_max_bytes(self, body_max_bytes: u32) -> Self {
+        Self { body_max_bytes, ..self }
+    }
+
+    /// Writes every success into the audit log, under this name.
+    #[must_use]
+    pub const fn audit(self, action: &'static str) -> Self {
+        Self { audit: Some(action), ..self }
+    }
+
+    /// Runs the handler.
+    ///
+    /// # Errors
+    /// The input's error or the handler's.
+    pub async fn run(&self, cx: Cx, request: Request) -> Result<Output, ApiError> {
+        let Some(action) = self.audit else { return (self.handler)(cx, request).await };
+        let resource = request.params.first().map_or_else(String::new, |(_, value)| value.clone());
+        let (cx, trail) = Trail::begin(cx, action, resource);
+        let output = (self.handler)(cx, request).await?;
+        trail.end().await;
+        Ok(output)
+    }
 }
 
 /// The usual body limit: 1 MiB.
@@ -124,11 +155,10 @@ macro_rules! routes {
         pub const ROUTES: &[$crate::http::route::Route] = &[$($crate::routes!(@route
             { tag: $tag, dialect: $crate::http::dialect::Dialect::$dialect, doc: concat!($($doc, "\n"),+),
               method: $crate::http::route::Method::$method, path: $path, access: $access, handler: $handler }
-            $($option = $value),*
-        )),+];
+        )$(.$option($value))*),+];
     };
     (@route { tag: $tag:expr, dialect: $dialect:expr, doc: $doc:expr, method: $method:expr, path: $path:expr,
-              access: $access:expr, handler: $handler:ident } $(body_max_bytes = $max:expr)?) => {
+              access: $access:expr, handler: $handler:ident }) => {
         $crate::http::route::Route {
             method: $method,
             path: $path,
@@ -136,7 +166,8 @@ macro_rules! routes {
             tag: $tag,
             dialect: $dialect,
             access: $access,
-            body_max_bytes: { let max = $crate::http::route::BODY_MAX_BYTES; $(let _ = max; let max: u32 = $max;)? max },
+            body_max_bytes: $crate::http::route::BODY_MAX_BYTES,
+            audit: None,
             handler: |cx, request| Box::pin($crate::http::route::call($handler, cx, request)),
             operation: stringify!($handler),
             #[cfg(not(target_arch = "wasm32"))]

@@ -12,9 +12,11 @@ use super::request::Request;
 use super::route::{Access, Method, Route};
 use super::table::Found;
 use crate::app::{App, Cx};
+use crate::auth::session::check_session;
 use crate::auth::{Caller, resolve_caller};
 use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
 use crate::meter::limit::{Admission, Standing, admit_key};
+use crate::observe::counters::{ADMIN_RATE_LIMITED, RATE_LIMITED, count};
 use crate::ports::Ports;
 
 /// Serves one request. Never fails: whatever goes wrong is an answer in the route's dialect.
@@ -32,7 +34,9 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
     let (dialect, access, answer) = match find_route(&app, &mut request) {
         Err(error) => (Dialect::of_path(&request.head.path), Access::Public, Err(error)),
         Ok(route) => {
-            let answer = enter(app, Rc::clone(&ports), route, request, &request_id, origin, &mut standing).await;
+            let answer =
+                enter(Rc::clone(&app), Rc::clone(&ports), route, request, &request_id, origin, &mut standing).await;
+            count_refusal(&app, &ports, route, &answer);
             (route.dialect, route.access, answer)
         }
     };
@@ -47,6 +51,15 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
         output.body = Body::Empty;
     }
     finish(output, &request_id, standing, cross_origin)
+}
+
+/// A refusal of ours tells the caller's standing; a provider's 429 does not.
+fn count_refusal(app: &Rc<App>, ports: &Rc<Ports>, route: &Route, answer: &Result<Output, ApiError>) {
+    let is_refused = |error: &ApiError| error.kind == Kind::RateLimited && error.standing.is_some();
+    if answer.as_ref().is_err_and(is_refused) {
+        let name = if route.access == Access::Admin { ADMIN_RATE_LIMITED } else { RATE_LIMITED };
+        count(app, ports, name, "");
+    }
 }
 
 fn find_route(app: &App, request: &mut Request) -> Result<&'static Route, ApiError> {
@@ -87,16 +100,13 @@ async fn enter(
     check_body_length(&request)?;
     let now_ms = ports.clock.now_ms();
     let address: Rc<str> = request.head.address.as_str().into();
-    let caller = match (route.access, request.credential()) {
-        (Access::Public, _) => Caller::Nobody,
-        (_, token) => match resolve_caller(&app, &ports, token, &address).await {
-            Ok(caller) => caller,
-            Err(error) => {
-                // A guesser of keys uses up its address's allowance.
-                *standing = Some(admit_address(&app, &address, now_ms)?);
-                return Err(error);
-            }
-        },
+    let caller = match identify(&app, &ports, route, &request, origin).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            // A guesser of keys uses up its address's allowance.
+            *standing = Some(admit_address(&app, &address, now_ms)?);
+            return Err(error);
+        }
     };
     check_access(route.access, &caller)?;
     let admission = admit(&app, &ports, &caller, &address, request_id, standing).await?;
@@ -110,13 +120,40 @@ async fn enter(
         started_ms: now_ms,
         origin: origin.into(),
         address,
+        trail: None,
     };
     // Without a caller there is nobody to whom a stored answer, which may hold a fresh key, could safely be given again.
     let is_known = !matches!(cx.caller, Caller::Nobody);
     if route.method == Method::Post && is_known && !request.head.idempotency_key.is_empty() {
         return idempotency::run_once(cx, route, request).await;
     }
-    (route.handler)(cx, request).await
+    route.run(cx, request).await
+}
+
+/// Who calls. Browsers may come to the admin routes with a session's cookie, and read with `?token=`, because their
+/// `EventSource` sends no headers.
+async fn identify(
+    app: &Rc<App>,
+    ports: &Rc<Ports>,
+    route: &Route,
+    request: &Request,
+    origin: &str,
+) -> Result<Caller, ApiError> {
+    let (head, token) = (&request.head, request.credential());
+    if route.access == Access::Public {
+        return Ok(Caller::Nobody);
+    }
+    if route.access == Access::Admin && token.is_empty() {
+        let mut query = form_urlencoded::parse(head.query.as_bytes());
+        let in_query = query.find(|(name, _)| name == "token").filter(|_| route.method == Method::Get);
+        if let Some((_, token)) = in_query {
+            return resolve_caller(app, ports, &token, &head.address).await;
+        }
+        if check_session(app, ports, head, origin, &head.address).await? {
+            return Ok(Caller::Admin);
+        }
+    }
+    resolve_caller(app, ports, token, &head.address).await
 }
 
 fn check_body_length(request: &Request) -> Result<(), ApiError> {

@@ -22,7 +22,12 @@ pub struct Meter {
     anonymous: RefCell<HashMap<String, address::Window>>,
     purses: RefCell<HashMap<String, money::Slot>>,
     batches: Cell<u64>,
+    /// Whose records left this isolate lately, and when the last one did.
+    settled: RefCell<HashMap<String, i64>>,
 }
+
+/// Owners remembered at most; the next one above starts anew.
+const SETTLED_MAX: usize = 4_096;
 
 impl Meter {
     /// An isolate without leases.
@@ -34,7 +39,29 @@ impl Meter {
             anonymous: RefCell::default(),
             purses: RefCell::default(),
             batches: Cell::new(0),
+            settled: RefCell::default(),
         }
+    }
+
+    /// Owners whose calls have ended here since a time, the latest first.
+    #[must_use]
+    pub fn settled_since(&self, since_ms: i64) -> Vec<String> {
+        let settled = self.settled.borrow();
+        let mut owners: Vec<_> = settled.iter().filter(|(_, at_ms)| **at_ms >= since_ms).collect();
+        owners.sort_by_key(|(owner, at_ms)| (std::cmp::Reverse(**at_ms), owner.as_str()));
+        owners.into_iter().map(|(owner, _)| owner.clone()).collect()
+    }
+
+    fn note_settled(&self, owner: &str, now_ms: i64) {
+        let mut settled = self.settled.borrow_mut();
+        if let Some(at_ms) = settled.get_mut(owner) {
+            *at_ms = now_ms;
+            return;
+        }
+        if settled.len() >= SETTLED_MAX {
+            settled.clear();
+        }
+        settled.insert(owner.to_owned(), now_ms);
     }
 
     /// Names a batch of records: never the same twice, because the wallet captures each name once.

@@ -250,6 +250,7 @@ impl Reservation {
         self.is_settled = true;
         let meter = &self.app.meter;
         let now_ms = self.ports.clock.now_ms();
+        meter.note_settled(self.payer.owner(), now_ms);
         let charged = with_purse(&self.app, &self.payer, |purse| {
             purse.ended_ms = now_ms;
             let charged = purse.spend(self.amount, cost);

@@ -14,6 +14,7 @@ use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::serve::serve;
+use crate::jobs::hourly::run_hourly;
 use crate::jobs::usage::file_usage;
 
 thread_local! {
@@ -77,6 +78,21 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
             Err(error) => Err(error.to_string()),
         };
         answer(&resolve, &done.map_or_else(JsValue::from, |()| JsValue::UNDEFINED));
+    }));
+}
+
+/// Runs the jobs of the hour; `resolve` takes nothing.
+#[wasm_bindgen]
+pub fn scheduled(env: JsValue, context: JsValue, resolve: Function) {
+    begin_turn();
+    // The glue is connected by whatever event makes the isolate's `App`.
+    if let Err(error) = app(&env) {
+        glue::log(&error);
+        return answer(&resolve, &JsValue::UNDEFINED);
+    }
+    spawn(Box::pin(async move {
+        run_hourly(&ports(&env, &context, JsValue::UNDEFINED)).await;
+        answer(&resolve, &JsValue::UNDEFINED);
     }));
 }
 

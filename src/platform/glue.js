@@ -14,7 +14,7 @@ function settle(id, promise) {
 }
 
 const FIELDS = ["authorization", "x-api-key", "content-length", "idempotency-key", "origin", "accept",
-  "if-none-match", "access-control-request-method", "cf-connecting-ip"];
+  "if-none-match", "access-control-request-method", "cookie", "last-event-id", "cf-connecting-ip"];
 
 export function read_head(request) {
   const headers = request.headers;
@@ -128,6 +128,21 @@ export function relay(context, signal, status, headers, first, stream, tap, stal
   const { readable, writable } = new IdentityTransformStream();
   context.waitUntil(new Promise((resolve) => new Pump(signal, stream, writable.getWriter(), tap, stallMs, resolve).start(first)));
   return new Response(readable, { status, headers: toHeaders(headers) });
+}
+
+// Answers with what `write_live` is given until `close_live`; gives the response and the writer.
+export function open_live(status, headers) {
+  const { readable, writable } = new IdentityTransformStream();
+  return [new Response(readable, { status, headers: toHeaders(headers) }), writable.getWriter()];
+}
+
+// Settles when the client has taken the bytes, fails when it has left.
+export function write_live(id, writer, bytes) {
+  settle(id, writer.write(bytes));
+}
+
+export function close_live(writer) {
+  writer.close().catch(() => {});
 }
 
 // How a stream ended; the numbers of `StreamEnd` in response.rs.

@@ -1,6 +1,6 @@
 //! The declarations of `glue.js`. What takes time takes a number first; see `executor.rs`.
 
-use js_sys::Uint8Array;
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::response::Tap;
@@ -34,6 +34,9 @@ extern "C" {
         tap: Tap,
         stall_ms: u32,
     ) -> JsValue;
+    pub fn open_live(status: u16, headers: &str) -> Array;
+    pub fn write_live(id: u32, writer: &JsValue, bytes: Uint8Array);
+    pub fn close_live(writer: &JsValue);
     pub fn run_sql(id: u32, env: &JsValue, binding: &str, statements: &str);
     pub fn call_object(id: u32, env: &JsValue, binding: &str, name: &str, command: Uint8Array);
     pub fn sleep(id: u32, ms: u32);

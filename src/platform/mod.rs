@@ -23,11 +23,11 @@ use crate::ports::Ports;
 /// The ports over one event's environment and context. `signal` aborts what goes out when the client leaves.
 fn ports(env: &JsValue, context: &JsValue, signal: JsValue) -> Rc<Ports> {
     Rc::new(Ports {
-        db: Box::new(d1::D1 { env: env.clone() }),
-        objects: Box::new(objects::Namespaces { env: env.clone() }),
-        fetch: Box::new(fetch::Outside { signal }),
-        clock: Box::new(clock::SystemClock),
-        random: Box::new(random::SystemRandom),
-        background: Box::new(background::WaitUntil { context: context.clone() }),
+        db: Rc::new(d1::D1 { env: env.clone() }),
+        objects: Rc::new(objects::Namespaces { env: env.clone() }),
+        fetch: Rc::new(fetch::Outside { signal }),
+        clock: Rc::new(clock::SystemClock),
+        random: Rc::new(random::SystemRandom),
+        background: Rc::new(background::WaitUntil { context: context.clone() }),
     })
 }

@@ -43,6 +43,8 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         accept: next(),
         if_none_match: next(),
         preflight_method: next(),
+        cookie: next(),
+        last_event_id: next(),
         address: next(),
     };
     (Request::new(head, Some(Box::new(LazyBody { request }))), origin)

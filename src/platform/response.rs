@@ -1,12 +1,13 @@
 //! An answer as the runtime wants it, and the stream's tap as JavaScript calls it.
 
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
-use super::executor::begin_turn;
+use super::executor::{JsCall, begin_turn, next_id, spawn};
 use super::fetch::StreamHandle;
 use super::glue;
 use crate::http::output::{Body, Output};
-use crate::ports::{Flow, StreamEnd, StreamSource, StreamTap};
+use crate::ports::{Flow, LiveStream, StreamEnd, StreamSource, StreamTap};
 
 /// Turns an answer into a `Response`.
 pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsValue {
@@ -29,7 +30,27 @@ pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsVal
                 Err(_) => glue::respond(500, "", None),
             }
         }
+        Body::Live(stream) => write_live(stream, context, status, &headers),
     }
+}
+
+/// Writes as fast as the client reads, until the stream ends or the client leaves.
+fn write_live(mut stream: Box<dyn LiveStream>, context: &JsValue, status: u16, headers: &str) -> JsValue {
+    let opened = glue::open_live(status, headers);
+    let (response, writer) = (opened.get(0), opened.get(1));
+    let task = next_id();
+    glue::begin_task(context, task);
+    spawn(Box::pin(async move {
+        while let Some(bytes) = stream.next().await {
+            let bytes = Uint8Array::from(bytes.as_slice());
+            if JsCall::begin(|id| glue::write_live(id, &writer, bytes)).await.is_err() {
+                break;
+            }
+        }
+        glue::close_live(&writer);
+        glue::end_task(task);
+    }));
+    response
 }
 
 fn drain(tap: &mut dyn StreamTap, chunks: impl IntoIterator<Item = Vec<u8>>, end: StreamEnd, out: &mut Vec<u8>) {

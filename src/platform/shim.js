@@ -1,4 +1,4 @@
-// The Worker's entry module: what workerd calls, forwarded to the Rust exports `fetch` and `queue` and to the Durable
+// The Worker's entry module: what workerd calls, forwarded to the Rust exports `fetch`, `queue` and `scheduled` and to the Durable
 // Object classes. It does one thing more than forwarding: it keeps a trap (a Rust panic, a stack overflow) the matter
 // of the one call that trapped.
 //
@@ -97,6 +97,9 @@ export default {
       current().queue(batch, env, ctx, (error) => (error === undefined ? resolve() : reject(new Error(error))));
     });
   },
+  scheduled(_event, env, ctx) {
+    return new Promise((resolve) => current().scheduled(env, ctx, resolve));
+  },
 };
 
 /** A Durable Object class around the Rust class of that name. */
@@ -145,6 +148,7 @@ function durableObject(name) {
   };
 }
 
+export const Events = durableObject("Events");
 export const Idempotency = durableObject("Idempotency");
 export const ProviderHealth = durableObject("ProviderHealth");
 export const RateLimiter = durableObject("RateLimiter");

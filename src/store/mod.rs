@@ -3,6 +3,7 @@
 pub mod identity;
 pub mod models;
 pub mod money;
+pub mod ops;
 pub mod statement;
 
 use statement::QueryInfo;
@@ -15,6 +16,14 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::models::QUERIES,
     models::routing::QUERIES,
     money::usage::QUERIES,
+    ops::audit::QUERIES,
+    ops::counters::QUERIES,
+    ops::logs::QUERIES,
+    ops::retention::QUERIES,
+    ops::rewards::QUERIES,
+    ops::rollups::QUERIES,
+    ops::sessions::QUERIES,
+    ops::workflows::QUERIES,
 ];
 
 /// A count.

@@ -27,6 +27,14 @@ pub struct Statement {
     pub params: Vec<Value>,
 }
 
+impl Statement {
+    /// Whether it changes anything.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        !self.sql.starts_with("SELECT")
+    }
+}
+
 /// Whose rows a query may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -69,16 +77,6 @@ impl<T: FromRows> Query<T> {
     }
 }
 
-/// Runs two reads in one round trip.
-///
-/// # Errors
-/// As [`Query::run`].
-pub async fn run_both<A: FromRows, B: FromRows>(db: &dyn Db, a: Query<A>, b: Query<B>) -> Result<(A, B), PortError> {
-    let mut sets = db.run(vec![a.statement, b.statement]).await?.into_iter();
-    let mut next = || sets.next().ok_or_else(|| PortError("the database left out a row set".into()));
-    Ok((A::from_rows(next()?)?, B::from_rows(next()?)?))
-}
-
 /// Several reads that make one.
 pub trait Batch: Sized {
     /// What they give.
@@ -111,6 +109,19 @@ macro_rules! impl_batch {
     };
 }
 
+impl<T: FromRows> Batch for Vec<Query<T>> {
+    type Rows = Vec<T>;
+
+    fn statements(self) -> Vec<Statement> {
+        self.into_iter().map(|query| query.statement).collect()
+    }
+
+    fn read(sets: Vec<RowSet>) -> Result<Vec<T>, PortError> {
+        sets.into_iter().map(T::from_rows).collect()
+    }
+}
+
+impl_batch!(A a, B b);
 impl_batch!(A a, B b, C c);
 impl_batch!(A a, B b, C c, D d);
 impl_batch!(A a, B b, C c, D d, E e);
@@ -121,7 +132,13 @@ impl_batch!(A a, B b, C c, D d, E e, F f);
 /// # Errors
 /// As [`Query::run`].
 pub async fn run_all<B: Batch>(db: &dyn Db, batch: B) -> Result<B::Rows, PortError> {
-    B::read(db.run(batch.statements()).await?)
+    let statements = batch.statements();
+    let wanted = statements.len();
+    let sets = db.run(statements).await?;
+    if sets.len() != wanted {
+        return Err(PortError("the database left out a row set".into()));
+    }
+    B::read(sets)
 }
 
 /// What can be read from a statement's rows.

@@ -8,7 +8,7 @@ use guildhall::app::App;
 use guildhall::http::output::Body;
 use guildhall::http::request::{BodySource, Head, Request, WholeBody};
 use guildhall::http::serve::serve;
-use guildhall::ports::{Flow, StreamEnd, StreamSource};
+use guildhall::ports::{Flow, LiveStream, StreamEnd, StreamSource};
 use serde_json::Value;
 
 use super::TestApp;
@@ -84,6 +84,16 @@ impl<'t> Call<'t> {
         self
     }
 
+    /// Opens a stream that the house writes itself.
+    pub async fn listen(self) -> Box<dyn LiveStream> {
+        let request = Request::new(self.head, self.body);
+        let ports = super::ports::build(self.test, &self.test.life_of(&self.isolate));
+        match serve(self.isolate, ports, request, "http://guildhall.test").await.body {
+            Body::Live(stream) => stream,
+            _ => panic!("no live stream"),
+        }
+    }
+
     pub async fn send(self) -> Answer {
         let request = Request::new(self.head, self.body);
         let life = self.test.life_of(&self.isolate);
@@ -102,9 +112,19 @@ impl<'t> Call<'t> {
             Body::Empty => Vec::new(),
             Body::Whole(body) | Body::Relay { first: body, rest: None } => body,
             Body::Relay { first, rest: Some((source, tap)) } => read_stream(first, source, tap, self.leave_after),
+            Body::Live(stream) => read_live(stream, self.leave_after.unwrap_or(1)).await,
         };
         Answer { status: output.status, headers: output.headers, body }
     }
+}
+
+/// The first pieces of a stream that never ends.
+async fn read_live(mut stream: Box<dyn LiveStream>, pieces: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for _ in 0..pieces {
+        out.extend(stream.next().await.unwrap_or_default());
+    }
+    out
 }
 
 fn read_stream(

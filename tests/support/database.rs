@@ -45,6 +45,11 @@ impl Database {
         self.connection.borrow().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
+    /// Runs a statement of the test's own.
+    pub fn execute(&self, sql: &str) {
+        self.connection.borrow().execute_batch(sql).unwrap();
+    }
+
     /// Every text of the database, for "nowhere in clear".
     pub fn dump(&self) -> String {
         let connection = self.connection.borrow();

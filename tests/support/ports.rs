@@ -140,12 +140,12 @@ impl Life {
 pub fn build(test: &TestApp, life: &Rc<Life>) -> Rc<Ports> {
     let (faults, life) = (|| Rc::clone(&test.faults), || Rc::clone(life));
     Rc::new(Ports {
-        db: Box::new(TestDb { database: Rc::clone(&test.database), faults: faults(), life: life() }),
-        objects: Box::new(TestObjects { objects: Rc::clone(&test.objects), faults: faults(), life: life() }),
-        fetch: Box::new(TestFetch { upstream: Rc::clone(&test.upstream), faults: faults() }),
-        clock: Box::new(PausedClock),
-        random: Box::new(CountingRandom),
-        background: Box::new(LocalTasks { log: Rc::clone(&test.log), life: life() }),
+        db: Rc::new(TestDb { database: Rc::clone(&test.database), faults: faults(), life: life() }),
+        objects: Rc::new(TestObjects { objects: Rc::clone(&test.objects), faults: faults(), life: life() }),
+        fetch: Rc::new(TestFetch { upstream: Rc::clone(&test.upstream), faults: faults() }),
+        clock: Rc::new(PausedClock),
+        random: Rc::new(CountingRandom),
+        background: Rc::new(LocalTasks { log: Rc::clone(&test.log), life: life() }),
     })
 }
 

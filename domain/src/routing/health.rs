@@ -87,6 +87,13 @@ impl ProviderHealth {
         }
     }
 
+    /// Until when the provider is left alone; 0 when it is not.
+    #[must_use]
+    pub fn left_alone_until_ms(&self, now_ms: u64) -> u64 {
+        let until_ms = self.down_until_ms.max(self.set_aside_until_ms);
+        if now_ms < until_ms { until_ms } else { 0 }
+    }
+
     /// Average time to the first byte, in milliseconds; 0 before the first answer.
     #[must_use]
     pub const fn latency_ms(&self) -> f64 {
@@ -127,12 +134,6 @@ impl ProviderHealth {
     #[must_use]
     pub const fn heard_ms(&self) -> u64 {
         if self.succeeded_ms > self.failed_ms { self.succeeded_ms } else { self.failed_ms }
-    }
-
-    /// Until when it is left alone; 0 when it is not.
-    #[must_use]
-    pub const fn cooldown_until_ms(&self) -> u64 {
-        if self.down_until_ms > self.set_aside_until_ms { self.down_until_ms } else { self.set_aside_until_ms }
     }
 
     /// Counts requests that went like the one before.
@@ -238,6 +239,7 @@ mod tests {
         fail(&mut provider, 3, 1_000);
         assert_eq!(provider.health(1_000), Health::Down);
         assert_eq!(provider.health(30_999), Health::Down);
+        assert_eq!((provider.left_alone_until_ms(30_999), provider.left_alone_until_ms(31_000)), (31_000, 0));
         assert_eq!(provider.health(31_000), Health::HalfOpen);
         // Another error arms the cooldown again; a success ends it all.
         fail(&mut provider, 1, 31_000);

@@ -21,11 +21,11 @@ routes! {
     /// Add credits to an account.
     ///
     /// The money is there when the answer comes. Send an `Idempotency-Key`, and a retry adds nothing.
-    Post "/admin/v1/accounts/{id}/credits" Access::Admin => add_credits;
+    Post "/admin/v1/accounts/{id}/credits" Access::Admin, audit = "account.credit" => add_credits;
     /// Set an account's rate limits.
     ///
     /// They hold for each of the account's keys; what is left out stays as it is.
-    Patch "/admin/v1/accounts/{id}/limits" Access::Admin => set_limits;
+    Patch "/admin/v1/accounts/{id}/limits" Access::Admin, audit = "account.limits" => set_limits;
 }
 
 /// Credits to add.
@@ -86,6 +86,7 @@ async fn add_credits(cx: Cx, (Path(id), Json(new)): (Path, Json<NewCredits>)) ->
         return Err(ApiError::invalid("reason", format!("reason must be at most {REASON_MAX_BYTES} bytes")));
     }
     let account = require_account(&cx, &id).await?;
+    cx.audit_detail(format_args!("{} USD: {}", amount.to_usd_string(), new.reason));
     let deposit_id = name_deposit(&cx);
     let command = Command::Credit { id: deposit_id.clone(), amount, reason: new.reason };
     match ask::<Wallet>(&*cx.ports.objects, &name(&account.id), &command).await? {

@@ -27,14 +27,14 @@ use crate::store::identity::keys::{
     KeyRecord, count_keys, find_key, insert_key, list_keys, reset_budget, revoke_key as revoke_key_row,
     rotate_key as rotate_key_row,
 };
-use crate::store::statement::run_both;
+use crate::store::statement::run_all;
 
 routes! {
     tag "Keys", dialect TokenHub;
     /// Create an API key.
     ///
     /// The key is shown this once. Without `account_id` the deployment's own account pays for its calls.
-    Post "/admin/v1/apikeys" Access::Admin => create_key;
+    Post "/admin/v1/apikeys" Access::Admin, audit = "apikey.create" => create_key;
     /// List API keys, newest first.
     ///
     /// An array; with `limit`, `offset` or `envelope=1` in the query an object with `keys`, `total`, `limit` and `offset`.
@@ -42,19 +42,19 @@ routes! {
     /// Change parts of an API key.
     ///
     /// What is left out stays. A key that is disabled is refused at once where it was, within two seconds everywhere.
-    Patch "/admin/v1/apikeys/{id}" Access::Admin => patch_key;
+    Patch "/admin/v1/apikeys/{id}" Access::Admin, audit = "apikey.update" => patch_key;
     /// Revoke an API key.
     ///
     /// For good: a key that is to come back is disabled instead.
-    Delete "/admin/v1/apikeys/{id}" Access::Admin => delete_key;
+    Delete "/admin/v1/apikeys/{id}" Access::Admin, audit = "apikey.revoke" => delete_key;
     /// Rotate an API key.
     ///
     /// The id and everything else stay; the old key is dead, and `rotation_days` count from now.
-    Post "/admin/v1/apikeys/{id}/rotate" Access::Admin => rotate_key;
+    Post "/admin/v1/apikeys/{id}/rotate" Access::Admin, audit = "apikey.rotate" => rotate_key;
     /// Reset an API key's budget.
     ///
     /// What was spent so far this month no longer counts.
-    Post "/admin/v1/apikeys/{id}/paid" Access::Admin => reset_key_budget;
+    Post "/admin/v1/apikeys/{id}/paid" Access::Admin, audit = "apikey.budget_paid" => reset_key_budget;
 }
 
 /// A new key.
@@ -195,7 +195,7 @@ async fn list_api_keys(cx: Cx, Query(query): Query<KeyQuery>) -> Result<Reply<Ke
     let is_page = query.limit.is_some() || query.offset.is_some() || query.envelope.as_deref() == Some("1");
     let page = PageQuery::read(query.limit.as_deref(), query.offset.as_deref());
     let (limit, offset) = (page.limit(), page.offset());
-    let (records, total) = run_both(&*cx.ports.db, list_keys(limit, offset), count_keys()).await?;
+    let (records, total) = run_all(&*cx.ports.db, (list_keys(limit, offset), count_keys())).await?;
     let spent = read_spending(&cx, &records).await?;
     let keys = records.into_iter().map(|record| to_api_key(record, &spent)).collect();
     if !is_page {

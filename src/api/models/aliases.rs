@@ -29,9 +29,9 @@ routes! {
     ///
     /// Requests for its name go to its variants, each with its share. The name may contain slashes; `*` is what serves
     /// requests that leave the choice to the router.
-    Put "/admin/v1/aliases/{*name}" Access::Admin => put_alias;
+    Put "/admin/v1/aliases/{*name}" Access::Admin, audit = "alias.upsert" => put_alias;
     /// Delete an alias.
-    Delete "/admin/v1/aliases/{*name}" Access::Admin => delete_alias;
+    Delete "/admin/v1/aliases/{*name}" Access::Admin, audit = "alias.delete" => delete_alias;
 }
 
 /// Aliases at most.
@@ -94,6 +94,7 @@ async fn put_alias(cx: Cx, (Path(name), Json(fields)): (Path, Json<AliasFields>)
     let others: HashMap<_, _> = others.collect::<Result<_, serde_json::Error>>().map_err(ApiError::internal)?;
     rule.check(&name, &others).map_err(|error| refuse(&error))?;
     let variants = serde_json::to_string(&rule.variants).map_err(ApiError::internal)?;
+    cx.audit_detail(&variants);
     let sticky_by = serde_json::to_value(rule.sticky_by).map_err(ApiError::internal)?;
     let sticky_by = sticky_by.as_str().unwrap_or_default();
     put_alias_row(&name, &variants, rule.enabled, sticky_by, cx.started_ms).run(&*cx.ports.db).await?;

@@ -15,7 +15,7 @@ use crate::http::route::Access;
 use crate::routes;
 use crate::store::models::models::list_names_of;
 use crate::store::models::providers::find_provider;
-use crate::store::statement::run_both;
+use crate::store::statement::run_all;
 
 routes! {
     tag "Providers", dialect TokenHub;
@@ -45,7 +45,7 @@ pub struct DiscoveredModel {
 }
 
 async fn discover_models(cx: Cx, Path(id): Path) -> Result<Reply<Discovery>, ApiError> {
-    let (provider, names) = run_both(&*cx.ports.db, find_provider(&id), list_names_of(&id)).await?;
+    let (provider, names) = run_all(&*cx.ports.db, (find_provider(&id), list_names_of(&id))).await?;
     let provider = provider.ok_or_else(|| ApiError::new(Kind::NotFound, "provider not found or has no base URL"))?;
     let known: HashSet<_> = names.into_iter().flat_map(|name| [name.id, name.upstream_model]).collect();
     let key = find_provider_key(&cx.app, &cx.ports, &provider).await?;

@@ -20,7 +20,7 @@ use crate::store::models::models::{
     put_model as put_model_row,
 };
 use crate::store::models::providers::find_provider;
-use crate::store::statement::run_both;
+use crate::store::statement::run_all;
 
 routes! {
     tag "Models", dialect TokenHub;
@@ -29,16 +29,16 @@ routes! {
     /// It takes traffic as soon as the answer comes. Rates are US dollars per 1,000 tokens; an enabled model needs
     /// both, or `free`. When neither is said and the reference catalogue (`/v1/models/catalog`) has the upstream's name
     /// under the provider's type, its price is taken, and the sizes that are unknown.
-    Post "/admin/v1/models" Access::Admin => put_model;
+    Post "/admin/v1/models" Access::Admin, audit = "model.upsert" => put_model;
     /// List models.
     Get "/admin/v1/models" Access::Admin => list_models;
     /// Change parts of a model.
     ///
     /// The id may contain slashes. A price of the catalogue is looked up anew when the model gets another provider or
     /// another name upstream; a manual price stays.
-    Patch "/admin/v1/models/{*id}" Access::Admin => patch_model;
+    Patch "/admin/v1/models/{*id}" Access::Admin, audit = "model.patch" => patch_model;
     /// Delete a model.
-    Delete "/admin/v1/models/{*id}" Access::Admin => delete_model;
+    Delete "/admin/v1/models/{*id}" Access::Admin, audit = "model.delete" => delete_model;
 }
 
 /// A model, or parts of one; what is left out stays, or takes its default in a new one.
@@ -111,6 +111,7 @@ async fn put_model(cx: Cx, Json(fields): Json<ModelFields>) -> Result<Reply<Done
     if is_mode(id.as_str()) {
         return Err(ApiError::invalid("id", format!("{} is a routing mode, not a model's name", id.as_str())));
     }
+    cx.audit_resource(id.as_str());
     let known = find_model(id.as_str()).run(&*cx.ports.db).await?;
     let mut row = known.unwrap_or_else(|| new_model(id.as_str(), ""));
     change_model(&cx, &mut row, fields).await?;
@@ -130,7 +131,7 @@ async fn patch_model(
 
 async fn list_models(cx: Cx, Query(page): Query<PageQuery>) -> Result<Reply<Page<Model>>, ApiError> {
     let (limit, offset) = (page.limit(), page.offset());
-    let (rows, total) = run_both(&*cx.ports.db, list_model_rows(limit, offset), count_models()).await?;
+    let (rows, total) = run_all(&*cx.ports.db, (list_model_rows(limit, offset), count_models())).await?;
     let items = rows.into_iter().map(Model::try_from).collect::<Result<_, _>>()?;
     Ok(Reply(Page { items, total: total.map_or(0, |t| t.total), limit, offset }))
 }

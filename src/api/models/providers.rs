@@ -17,13 +17,14 @@ use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::route::Access;
+use crate::observe::events::{Event, publish};
 use crate::routes;
 use crate::store::models::models::{ModelRow, insert_models};
 use crate::store::models::providers::{
     ProviderRow, count_providers, delete_models_of, delete_provider as delete_provider_row, find_provider,
     list_providers as list_provider_rows, put_provider as put_provider_row,
 };
-use crate::store::statement::run_both;
+use crate::store::statement::run_all;
 use crate::vault::{discard_provider_key, store_provider_key};
 
 routes! {
@@ -31,15 +32,15 @@ routes! {
     /// Create or update a provider.
     ///
     /// The key is kept in the vault, which must be unlocked, and never returned. Left out on an update, it stays.
-    Post "/admin/v1/providers" Access::Admin => put_provider;
+    Post "/admin/v1/providers" Access::Admin, audit = "provider.upsert" => put_provider;
     /// List providers.
     Get "/admin/v1/providers" Access::Admin => list_providers;
     /// Change parts of a provider.
     ///
     /// A provider that does not exist yet is created.
-    Patch "/admin/v1/providers/{id}" Access::Admin => patch_provider;
+    Patch "/admin/v1/providers/{id}" Access::Admin, audit = "provider.patch" => patch_provider;
     /// Delete a provider, its models and its key.
-    Delete "/admin/v1/providers/{id}" Access::Admin => delete_provider;
+    Delete "/admin/v1/providers/{id}" Access::Admin, audit = "provider.delete" => delete_provider;
 }
 
 /// A provider, or parts of one; what is left out stays, or takes its default in a new one.
@@ -121,6 +122,7 @@ enum KeyChange {
 async fn put_provider(cx: Cx, Json(fields): Json<ProviderFields>) -> Result<Reply<ProviderStored>, ApiError> {
     let id = fields.id.clone().filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ApiError::invalid("id", "provider id required"))?;
+    cx.audit_resource(&id);
     let (row, models_registered) = store_provider(&cx, &id, fields).await?;
     Ok(Reply(ProviderStored { ok: true, cred_store: row.cred_store, models_registered }))
 }
@@ -135,7 +137,7 @@ async fn patch_provider(
 
 async fn list_providers(cx: Cx, Query(page): Query<PageQuery>) -> Result<Reply<Page<Provider>>, ApiError> {
     let (limit, offset) = (page.limit(), page.offset());
-    let (rows, total) = run_both(&*cx.ports.db, list_provider_rows(limit, offset), count_providers()).await?;
+    let (rows, total) = run_all(&*cx.ports.db, (list_provider_rows(limit, offset), count_providers())).await?;
     let items = rows.into_iter().map(Provider::from).collect();
     Ok(Reply(Page { items, total: total.map_or(0, |t| t.total), limit, offset }))
 }
@@ -145,6 +147,7 @@ async fn delete_provider(cx: Cx, Path(id): Path) -> Result<Reply<Done>, ApiError
     discard_provider_key(&cx.ports, &id).await?;
     cx.ports.db.run(vec![delete_models_of(&id).statement, delete_provider_row(&id).statement]).await?;
     cx.app.gateway.forget();
+    publish(&cx.ports, vec![Event::of_health(&id, "unknown", "removed", cx.started_ms)]).await;
     Ok(Reply(Done { ok: true }))
 }
 
@@ -191,7 +194,7 @@ async fn store_provider(
     );
     let registered = if let Some(models) = models {
         let models = serde_json::to_string(&models).map_err(ApiError::internal)?;
-        let (_, names) = run_both(&*cx.ports.db, put, insert_models(&models, cx.started_ms)).await?;
+        let (_, names) = run_all(&*cx.ports.db, (put, insert_models(&models, cx.started_ms))).await?;
         Some(names.into_iter().map(|name| name.id).collect())
     } else {
         put.run(&*cx.ports.db).await?;

@@ -30,7 +30,7 @@ routes! {
     /// Change the routing's defaults.
     ///
     /// What is left out, empty or 0 stays as it is.
-    Put "/admin/v1/routing-config" Access::Admin => set_routing_config;
+    Put "/admin/v1/routing-config" Access::Admin, audit = "routing-config.update" => set_routing_config;
     /// Simulate a routing decision.
     ///
     /// The very decision that a request would get now, with the score of each model and why the others are left out.

@@ -1,18 +1,25 @@
-//! Counters for Prometheus. They come from the usage table's totals, not from an isolate's memory: every isolate
-//! answers the same, and a restart loses nothing.
+//! Counters for Prometheus. They come from the database's totals, not from an isolate's memory: every isolate answers the
+//! same, and a restart loses nothing. Only a provider's state is what the isolate knows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use guildhall_domain::latency::{Histogram, bucket_of_doubling};
 use guildhall_domain::money::MicroUsd;
+use guildhall_domain::routing::Health;
 
 use crate::app::Cx;
+use crate::gateway::report::{ProviderReport, read_provider_health};
 use crate::gateway::table::read_snapshot;
 use crate::http::error::ApiError;
 use crate::http::output::Output;
 use crate::http::route::Access;
+use crate::observe::counters::{COUNTERS, flush};
 use crate::routes;
 use crate::store::money::usage::{UsageTotal, list_totals};
+use crate::store::ops::counters::{CounterRow, list_counters};
+use crate::store::ops::rollups::{CallSum, sum_all_calls};
+use crate::store::statement::run_all;
 
 routes! {
     tag "Health", dialect TokenHub;
@@ -21,6 +28,9 @@ routes! {
     /// Prometheus text format 0.0.4.
     Get "/metrics" Access::Public => read_metrics;
 }
+
+/// The histogram's steps end at 10·2^k milliseconds, for `k` below this.
+const DOUBLINGS: u8 = 10;
 
 /// What one total adds to a series.
 type Count = fn(&UsageTotal) -> i64;
@@ -70,22 +80,20 @@ const FAMILIES: &[Family] = &[
         values: &[("", |total| total.charged_micros)],
         write: |micros| MicroUsd(micros).to_usd_string(),
     },
-    Family {
-        name: "tokenhub_request_latency_ms_total",
-        help: "Milliseconds from request to last byte, summed.",
-        labels: route_of,
-        values: &[("", |total| total.latency_ms)],
-        write: |count| count.to_string(),
-    },
 ];
 
 async fn read_metrics(cx: Cx, (): ()) -> Result<Output, ApiError> {
-    let totals = list_totals().run(&*cx.ports.db).await?;
+    flush(&cx.app, &cx.ports).await;
+    let (totals, calls, counters) = run_all(&*cx.ports.db, (list_totals(), sum_all_calls(), list_counters())).await?;
+    let providers = read_provider_health(&cx.app, &cx.ports).await?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let mut text = String::new();
     for family in FAMILIES {
         write_family(&mut text, family, &totals);
     }
+    write_latencies(&mut text, &calls);
+    write_counters(&mut text, &counters);
+    write_health(&mut text, &providers);
     write_gauge(&mut text, "tokenhub_models", "Registered models.", snapshot.offers.len());
     write_gauge(&mut text, "tokenhub_adapters", "Enabled providers.", snapshot.adapters);
     Ok(Output::text("text/plain; version=0.0.4; charset=utf-8", text))
@@ -107,6 +115,55 @@ fn write_family(text: &mut String, family: &Family, totals: &[UsageTotal]) {
     }
 }
 
+/// Latencies of calls that completed, with the documented steps.
+fn write_latencies(text: &mut String, calls: &[CallSum]) {
+    let mut series: BTreeMap<String, Histogram> = BTreeMap::new();
+    for sum in calls.iter().filter(|sum| sum.is_error == 0) {
+        let positive = |value: i64| u64::try_from(value).unwrap_or(0);
+        let labels = labels_of(&sum.mode, &sum.model, &sum.provider);
+        series.entry(labels).or_default().add(sum.bucket, positive(sum.requests), positive(sum.latency_ms));
+    }
+    let name = "tokenhub_request_latency_ms";
+    _ = writeln!(
+        text,
+        "# HELP {name} Milliseconds from request to last byte of calls that completed.\n# TYPE {name} histogram"
+    );
+    for (labels, latencies) in series {
+        for k in 0..DOUBLINGS {
+            let (end_ms, calls) = (10_u32 << k, latencies.calls_up_to(bucket_of_doubling(k)));
+            _ = writeln!(text, "{name}_bucket{{{labels},le=\"{end_ms}\"}} {calls}");
+        }
+        let (calls, sum_ms) = (latencies.calls(), latencies.latency_ms());
+        _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {calls}");
+        _ = writeln!(text, "{name}_sum{{{labels}}} {sum_ms}\n{name}_count{{{labels}}} {calls}");
+    }
+}
+
+fn write_counters(text: &mut String, counters: &[CounterRow]) {
+    for (name, help) in COUNTERS {
+        _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+        for counter in counters.iter().filter(|counter| counter.name == name) {
+            match counter.labels.as_str() {
+                "" => _ = writeln!(text, "{name} {}", counter.value),
+                labels => _ = writeln!(text, "{name}{{{labels}}} {}", counter.value),
+            }
+        }
+    }
+}
+
+fn write_health(text: &mut String, providers: &[ProviderReport]) {
+    let name = "tokenhub_provider_health_state";
+    _ = writeln!(text, "# HELP {name} 2 healthy, 1 degraded, 0 left alone for a while.\n# TYPE {name} gauge");
+    for provider in providers {
+        let state = match provider.state {
+            Health::Healthy => 2,
+            Health::Degraded | Health::HalfOpen => 1,
+            Health::RateLimited | Health::Down => 0,
+        };
+        _ = writeln!(text, "{name}{{provider=\"{}\"}} {state}", escape(&provider.provider_id));
+    }
+}
+
 fn write_gauge(text: &mut String, name: &str, help: &str, value: usize) {
     _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
 }
@@ -116,7 +173,11 @@ fn is_ok(total: &UsageTotal) -> bool {
 }
 
 fn route_of(total: &UsageTotal) -> String {
-    let [mode, model, provider] = [&total.mode, &total.model, &total.provider].map(|label| escape(label));
+    labels_of(&total.mode, &total.model, &total.provider)
+}
+
+fn labels_of(mode: &str, model: &str, provider: &str) -> String {
+    let [mode, model, provider] = [mode, model, provider].map(escape);
     format!("mode=\"{mode}\",model=\"{model}\",provider=\"{provider}\"")
 }
 

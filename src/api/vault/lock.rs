@@ -20,16 +20,16 @@ routes! {
     ///
     /// The first password, of 8 bytes at least, makes the vault. A wrong one is refused and changes nothing; after ten
     /// within a minute none is tried for the rest of it.
-    Post "/admin/v1/vault/unlock" Access::Admin => unlock_vault;
+    Post "/admin/v1/vault/unlock" Access::Admin, audit = "vault.unlock" => unlock_vault;
     /// Lock the vault.
     ///
     /// It stays locked until it is unlocked here. Providers whose keys it holds take no more traffic: at once in the
     /// isolate that answers, within a minute in all others.
-    Post "/admin/v1/vault/lock" Access::Admin => lock_vault;
+    Post "/admin/v1/vault/lock" Access::Admin, audit = "vault.lock" => lock_vault;
     /// Change the vault's password.
     ///
     /// The vault must be unlocked, and stays so. Every secret is sealed anew.
-    Post "/admin/v1/vault/rotate" Access::Admin => rotate_vault;
+    Post "/admin/v1/vault/rotate" Access::Admin, audit = "vault.rotate" => rotate_vault;
 }
 
 /// What unlocks the vault.

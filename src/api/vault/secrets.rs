@@ -25,9 +25,9 @@ routes! {
     /// The one answer that holds a secret in clear. A key may contain slashes.
     Get "/admin/v1/vault/secrets/{*key}" Access::Admin => get_secret;
     /// Keep a secret, in place of an earlier one.
-    Put "/admin/v1/vault/secrets/{*key}" Access::Admin => put_secret;
+    Put "/admin/v1/vault/secrets/{*key}" Access::Admin, audit = "vault.secret.set" => put_secret;
     /// Delete a secret.
-    Delete "/admin/v1/vault/secrets/{*key}" Access::Admin => delete_secret;
+    Delete "/admin/v1/vault/secrets/{*key}" Access::Admin, audit = "vault.secret.delete" => delete_secret;
 }
 
 /// The names of the secrets.

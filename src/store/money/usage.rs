@@ -4,7 +4,6 @@ use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 use crate::queries;
-use crate::store::statement::Changed;
 
 /// One request's usage. This is also the record that travels through the wallet's outbox and the queue.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -43,6 +42,56 @@ pub struct UsageRow {
     pub latency_ms: i64,
     /// What the charge can be recomputed from, as JSON text.
     pub receipt: String,
+    /// The alias that the client named; empty when it named a model or a mode.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub alias_from: String,
+    /// What went wrong, such as `routing_failure`; empty when nothing did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error_class: String,
+    /// Why the model was chosen, such as `routed-weight-5`. Travels to the event feed; the table does not keep it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub routing_reason: String,
+    /// Every attempt at a provider, in order. Filed apart, as rewards; the table does not keep them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// One attempt at a model of a provider. A client's own mistake and a client that left are not evidence about either, and
+/// leave none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// The model.
+    pub model_id: String,
+    /// Its provider.
+    pub provider_id: String,
+    /// How long it took.
+    pub latency_ms: i64,
+    /// What its tokens cost, in micro-dollars.
+    pub cost_micros: i64,
+    /// Whether the client got an answer from it.
+    pub success: bool,
+    /// What went wrong; empty when nothing did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error_class: String,
+    /// Input tokens, as estimated before the call.
+    pub estimated_tokens: u64,
+    /// The latency that the client allowed; 0 when it did not say.
+    #[serde(default)]
+    pub latency_budget_ms: i64,
+}
+
+impl UsageRow {
+    /// When the call ended; milliseconds since 1970.
+    #[must_use]
+    pub const fn ended_at_ms(&self) -> i64 {
+        self.created_at_ms.saturating_add(self.latency_ms)
+    }
+
+    /// Whether the client did not get what it asked for.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.outcome != "completed"
+    }
 }
 
 /// Corrects a batch of records of which the wallet could not take all: the last ones were charged less.
@@ -101,15 +150,16 @@ pub struct UsageTotal {
 }
 
 queries! {
-    /// Stores a batch of records (a JSON array); those that are there already are left alone.
-    global("one batch of the queue holds records of many accounts") fn insert_usage(records: &str) -> Changed =
+    /// Stores a batch of records (a JSON array); those that are there already are left alone. Gives the ids of the others.
+    global("one batch of the queue holds records of many accounts") fn insert_usage(records: &str) -> Vec<UsageId> =
         "INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
-           status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt)
+           status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, alias_from, error_class)
          SELECT value ->> 'id', value ->> 'account_id', value ->> 'api_key_id', value ->> 'created_at_ms', value ->> 'request_type',
            value ->> 'mode', value ->> 'model', value ->> 'routed_model', value ->> 'routed_provider', value ->> 'status',
            value ->> 'outcome', value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros',
-           value ->> 'charged_micros', value ->> 'latency_ms', value ->> 'receipt'
-         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING";
+           value ->> 'charged_micros', value ->> 'latency_ms', value ->> 'receipt',
+           COALESCE(value ->> 'alias_from', ''), COALESCE(value ->> 'error_class', '')
+         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING RETURNING id";
     /// Which of these ids (a JSON array) are stored.
     tenant("account_id") fn find_usage_ids(account_id: &str, ids: &str) -> Vec<UsageId> =
         "SELECT id FROM usage WHERE account_id = ?1 AND id IN (SELECT value FROM json_each(?2))";

@@ -80,6 +80,67 @@ fn calls_tokens_and_dollars_are_counted_as_tokenhub_names_them() {
 }
 
 #[test]
+fn latencies_of_successes_are_a_histogram_with_the_documented_steps() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        for latency_ms in [15, 15, 300, 9_000] {
+            app.upstream.latency_ms.set(latency_ms);
+            app.hello(&key).send().await.expect(200);
+        }
+        app.upstream.then(Reply::error(400, "no"));
+        app.hello(&key).send().await.expect(400);
+        app.pass_ms(200).await;
+        let text = scrape(&app).await;
+        let steps = ["10", "20", "40", "80", "160", "320", "640", "1280", "2560", "5120", "+Inf"];
+        let counts = [0, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4];
+        for (step, count) in steps.into_iter().zip(counts) {
+            let found =
+                sum(&text, "tokenhub_request_latency_ms_bucket", &[("le", step), ("model", "m1"), ("mode", "auto")]);
+            assert_eq!(found, Some(format!("{count}.000000")), "{step} in {text}");
+        }
+        assert_eq!(sum(&text, "tokenhub_request_latency_ms_count", &[]).as_deref(), Some("4.000000"));
+        let total: f64 = sum(&text, "tokenhub_request_latency_ms_sum", &[]).unwrap().parse().unwrap();
+        assert!((9_330.0..9_400.0).contains(&total), "{total}");
+    });
+}
+
+#[test]
+fn the_state_of_every_provider_is_a_gauge() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let state = |text: &str| sum(text, "tokenhub_provider_health_state", &[("provider", "p1")]);
+        assert_eq!(state(&scrape(&app).await).as_deref(), Some("2.000000"));
+        for (failures, expected) in [(2, "1.000000"), (3, "0.000000")] {
+            for _ in 0..failures {
+                app.upstream.then(Reply::error(500, "no"));
+                app.hello(&key).send().await;
+            }
+            assert_eq!(state(&scrape(&app).await).as_deref(), Some(expected));
+        }
+    });
+}
+
+#[test]
+fn refusals_by_a_limit_are_counted_for_all_isolates() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.set_limits(&key, 2, 100, 5).await;
+        for status in [200, 200, 429, 429, 429] {
+            app.hello(&key).send().await.expect(status);
+        }
+        // A provider's own 429 is none of ours.
+        app.set_limits(&key, 1_000, 10_000, 5).await;
+        app.pass_ms(61_000).await;
+        app.upstream.then(Reply::error(429, "slow down"));
+        app.hello(&key).send().await.expect(429);
+        let other = app.new_isolate();
+        let text = app.get("/metrics").to(&other).send().await.expect(200).text();
+        assert_eq!(sum(&text, "tokenhub_rate_limited_total", &[]).as_deref(), Some("3.000000"), "{text}");
+        assert_eq!(sum(&text, "tokenhub_admin_rate_limited_total", &[]), None);
+    });
+}
+
+#[test]
 fn no_series_appears_twice_and_every_family_is_declared_once() {
     run(async |app| {
         let key = app.with_busy_key().await;
@@ -94,6 +155,8 @@ fn no_series_appears_twice_and_every_family_is_declared_once() {
         let distinct: BTreeSet<_> = all.iter().map(|(name, labels, _)| (name, labels)).collect();
         assert_eq!(distinct.len(), all.len(), "Prometheus refuses a scrape with a series twice: {text}");
         for (name, ..) in &all {
+            let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+            let name = of_histogram.unwrap_or(name);
             assert_eq!(text.matches(&format!("# TYPE {name} ")).count(), 1, "{name}");
             assert_eq!(text.matches(&format!("# HELP {name} ")).count(), 1, "{name}");
         }

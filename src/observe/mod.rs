@@ -1,0 +1,7 @@
+//! What is kept of calls and of changes, for those who operate the platform: above `store`, below everything that serves.
+
+pub mod audit;
+pub mod counters;
+pub mod events;
+pub mod filing;
+pub mod retention;
