@@ -7,3 +7,4 @@ mod chat_stream;
 mod json_reader;
 mod json_values;
 mod money;
+mod native;
