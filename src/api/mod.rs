@@ -15,6 +15,8 @@ pub const ALL: &[&[Route]] = &[
     models::chat::ROUTES,
     models::list::ROUTES,
     models::models::ROUTES,
+    models::native::ROUTES,
+    models::plan::ROUTES,
     models::providers::ROUTES,
     models::routing::ROUTES,
     money::balance::ROUTES,

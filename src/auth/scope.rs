@@ -7,6 +7,8 @@ pub enum Scope {
     Own,
     /// Call models.
     Chat,
+    /// Have several models work on one request.
+    Plan,
 }
 
 impl Scope {
@@ -14,6 +16,7 @@ impl Scope {
         match self {
             Self::Own => "",
             Self::Chat => "chat",
+            Self::Plan => "plan",
         }
     }
 }
@@ -60,6 +63,7 @@ mod tests {
         assert!(Scopes::read("[]").allow(Scope::Chat));
         assert!(Scopes::read(r#"["chat"]"#).allow(Scope::Chat));
         assert!(!Scopes::read(r#"["plan"]"#).allow(Scope::Chat));
+        assert!(Scopes::read(r#"["plan"]"#).allow(Scope::Plan));
         assert!(Scopes::read(r#"["plan"]"#).allow(Scope::Own));
         assert!(!Scopes::read("chat").allow(Scope::Own));
     }

@@ -7,10 +7,9 @@ use super::directive::{Directive, take_directives};
 use super::envelope::NativeRequest;
 use super::format::OutputFormat;
 use super::members::{Members, ParseError, read_schema};
-use super::mode::PolicyMode;
 use super::{MAX_BUDGET_MICROS, MAX_LATENCY_MS};
 use crate::money::MicroUsd;
-use crate::routing::MAX_WEIGHT;
+use crate::routing::{MAX_WEIGHT, Mode};
 
 /// A checked chat request. Directives have been obeyed and taken out of the messages.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +18,7 @@ pub struct NativeChat {
     pub request: NativeRequest,
     /// How to route it.
     pub policy: Policy,
-    /// How the answer is to look. Streams are not shaped.
+    /// How the answer is to look. Streams know `strip_think` only.
     pub output_format: OutputFormat,
 }
 
@@ -27,7 +26,7 @@ pub struct NativeChat {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// What the route is to be good at.
-    pub mode: Option<PolicyMode>,
+    pub mode: Option<Mode>,
     /// Most that the call may cost.
     pub max_budget: Option<MicroUsd>,
     /// Longest that the call may take, in milliseconds.
@@ -57,7 +56,7 @@ pub fn parse_chat(body: &[u8]) -> Result<NativeChat, ParseError> {
     }
     let can_plan = members.section("capabilities")?.flag("planning")?.unwrap_or(false);
     if can_plan && chat.policy.mode.is_none() {
-        chat.policy.mode = Some(PolicyMode::Planning);
+        chat.policy.mode = Some(Mode::Planning);
     }
     Ok(chat)
 }
@@ -90,8 +89,8 @@ impl NativeChat {
 impl Policy {
     fn read(policy: Members<'_>) -> Result<Self, ParseError> {
         let mode = policy.text("mode")?.map(|name| {
-            let known = PolicyMode::ALL.map(PolicyMode::as_str).join(", ");
-            name.parse().map_err(|()| policy.fault("mode", format_args!("must be one of {known}")))
+            let known = Mode::POLICIES.map(Mode::as_str).join(", ");
+            parse_mode(name).ok_or_else(|| policy.fault("mode", format_args!("must be one of {known}, vote, refine")))
         });
         Ok(Self {
             mode: mode.transpose()?,
@@ -99,6 +98,14 @@ impl Policy {
             max_latency_ms: Some(policy.whole("max_latency_ms", MAX_LATENCY_MS)?).filter(|latency| *latency > 0),
             min_weight: read_weight(policy, "min_weight")?,
         })
+    }
+}
+
+/// A mode by its name. `vote` and `refine` are orchestrations; for one call they mean `normal`.
+pub(super) fn parse_mode(name: &str) -> Option<Mode> {
+    match name {
+        "vote" | "refine" => Some(Mode::Normal),
+        _ => Mode::POLICIES.into_iter().find(|mode| mode.as_str() == name),
     }
 }
 

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::ANY_MODEL;
 use super::members::{Members, ParseError};
-use crate::chat::request::{ChatRequest, DEFAULT_MODEL, IMAGE_TOKENS_ESTIMATE, InvalidRequest};
+use crate::chat::request::{ChatRequest, IMAGE_TOKENS_ESTIMATE, InvalidRequest};
 use crate::json_schema::Schema;
 
 /// What `parameters` can't set: the gateway decides it, or the envelope says it already.
@@ -88,7 +89,7 @@ impl NativeRequest {
 
     /// What the gateway would refuse is refused here, under the names that this client knows.
     fn check(&self) -> Result<(), ParseError> {
-        let body = self.to_chat_request(DEFAULT_MODEL);
+        let body = self.to_chat_request(ANY_MODEL);
         let Err(InvalidRequest { param, message }) = ChatRequest::parse(&body) else { return Ok(()) };
         let Some(param) = param else { return Err(ParseError { param: None, message }) };
         let section = if param.starts_with("messages") { "request" } else { "request.parameters" };

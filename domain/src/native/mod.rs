@@ -10,7 +10,6 @@ mod directive;
 mod envelope;
 mod format;
 mod members;
-mod mode;
 mod orchestration;
 mod plan;
 mod think;
@@ -20,13 +19,14 @@ pub use chat::{NativeChat, Policy, parse_chat};
 pub use envelope::NativeRequest;
 pub use format::{FormatKind, OutputFormat};
 pub use members::ParseError;
-pub use mode::PolicyMode;
 pub use orchestration::{
     Answered, Ask, EventType, Failure, HistoryEvent, Orchestration, Outcome, PlanFailure, RouteWish, Step,
 };
 pub use plan::{Plan, PlanMode, parse_plan};
 pub use think::{ThinkFilter, ThinkStream};
 
+/// The model's name that leaves the choice to the router.
+pub const ANY_MODEL: &str = "*";
 /// Largest budget of one call that a client may set, in micro-dollars.
 pub const MAX_BUDGET_MICROS: i64 = 100_000_000;
 /// Longest latency that a client may allow, in milliseconds.

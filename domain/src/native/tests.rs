@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::chat::request::ChatRequest;
 use crate::money::MicroUsd;
+use crate::routing::Mode;
 
 fn chat(body: &Value) -> NativeChat {
     parse_chat(body.to_string().as_bytes()).unwrap()
@@ -49,7 +50,7 @@ fn the_whole_envelope_is_read() {
     assert_eq!(chat.request.meta["team"], "a");
     assert!(chat.request.output_schema.is_some());
     let policy = Policy {
-        mode: Some(PolicyMode::HighConfidence),
+        mode: Some(Mode::HighConfidence),
         max_budget: Some(MicroUsd(50_000)),
         max_latency_ms: Some(20_000),
         min_weight: 3,
@@ -77,8 +78,8 @@ fn little_is_needed() {
 fn planning_is_a_capability() {
     let mode =
         |policy: Value| chat(&json!({"request":hello(),"capabilities":{"planning":true},"policy":policy})).policy.mode;
-    assert_eq!(mode(json!({})), Some(PolicyMode::Planning));
-    assert_eq!(mode(json!({"mode":"cheap"})), Some(PolicyMode::Cheap));
+    assert_eq!(mode(json!({})), Some(Mode::Planning));
+    assert_eq!(mode(json!({"mode":"cheap"})), Some(Mode::Cheap));
 }
 
 /// T82.
@@ -158,7 +159,7 @@ fn what_is_not_understood_is_refused() {
         ),
         (
             json!({"request":hello(),"policy":{"mode":"Cheap"}}),
-            "policy.mode must be one of cheap, normal, high_confidence, planning, adversarial, vote, refine, thompson",
+            "policy.mode must be one of cheap, normal, high_confidence, planning, adversarial, thompson, vote, refine",
         ),
         (json!({"request":hello(),"policy":{"directives":0}}), "policy.directives must be true or false"),
         (

@@ -5,6 +5,8 @@ pub mod chat;
 pub mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 pub mod models;
+pub mod native;
 pub mod page;
+pub mod plan;
 pub mod providers;
 pub mod routing;

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::chat::Policy;
+use super::chat::{Policy, parse_mode};
 use super::envelope::part_text;
 use super::members::ParseError;
 use super::{MAX_BUDGET_MICROS, MAX_LATENCY_MS};
@@ -169,7 +169,7 @@ impl Directive {
     /// Values out of range and unknown keys say nothing.
     fn take(&mut self, key: &str, value: &str) -> Result<(), ParseError> {
         match key {
-            "mode" => self.policy.mode = value.parse().ok().or(self.policy.mode),
+            "mode" => self.policy.mode = parse_mode(value).or(self.policy.mode),
             "budget" => {
                 let budget = MicroUsd::from_usd_str(value).ok();
                 let budget = budget.filter(|budget| (1..=MAX_BUDGET_MICROS).contains(&budget.0));

@@ -1,7 +1,8 @@
 use serde_json::json;
 
-use super::super::{PolicyMode, parse_chat};
+use super::super::parse_chat;
 use super::*;
+use crate::routing::Mode;
 
 /// The policy of a request with these messages, and the messages as they go upstream.
 fn take(messages: &Value) -> (Directive, Value) {
@@ -16,7 +17,7 @@ fn take_text(text: &str) -> (Directive, String) {
     (directive, messages[0]["content"].as_str().unwrap().to_owned())
 }
 
-fn policy(mode: Option<PolicyMode>, budget: i64, latency: u64, min_weight: u8) -> Policy {
+fn policy(mode: Option<Mode>, budget: i64, latency: u64, min_weight: u8) -> Policy {
     Policy {
         mode,
         max_budget: Some(MicroUsd(budget)).filter(|budget| budget.0 > 0),
@@ -27,7 +28,7 @@ fn policy(mode: Option<PolicyMode>, budget: i64, latency: u64, min_weight: u8) -
 
 #[test]
 fn lines_and_blocks() {
-    let cheap = Some(PolicyMode::Cheap);
+    let cheap = Some(Mode::Cheap);
     let cases = [
         ("@@tokenhub mode=cheap budget=0.01 latency=5000\nHello", policy(cheap, 10_000, 5_000, 0), "Hello"),
         ("@@tokenhub min_weight=7", policy(None, 0, 0, 7), ""),
@@ -78,7 +79,7 @@ fn bad_values_say_nothing() {
     let limits = policy(None, 100_000_000, 300_000, 10);
     assert_eq!(take_text("@@tokenhub budget=100 latency=300000 min_weight=10").0.policy, limits);
     // The good value before the bad one stays.
-    assert_eq!(take_text("@@tokenhub mode=cheap mode=turbo").0.policy.mode, Some(PolicyMode::Cheap));
+    assert_eq!(take_text("@@tokenhub mode=cheap mode=turbo").0.policy.mode, Some(Mode::Cheap));
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn schemas_in_lines_and_blocks() {
     for text in texts {
         let (directive, kept) = take_text(text);
         assert_eq!(directive.output_schema.as_ref(), Some(&schema), "{text}");
-        assert_eq!((directive.policy.mode, kept.as_str()), (Some(PolicyMode::Cheap), "Hi"), "{text}");
+        assert_eq!((directive.policy.mode, kept.as_str()), (Some(Mode::Cheap), "Hi"), "{text}");
     }
     for text in ["@@tokenhub output_schema={bad}", "@@tokenhub\noutput_schema={\n@@end", "@@tokenhub output_schema="] {
         let error = take_directives(&mut [json!({"role":"user","content":text})]).unwrap_err();
@@ -110,7 +111,7 @@ fn the_first_directive_of_a_user_counts_and_none_is_left() {
             {"type":"text","text":"Hi @@tokenhub mode=refine\nthere"}]},
         {"role":"user","content":"@@tokenhub mode=vote\n@@tokenhub mode=vote"},
     ]));
-    assert_eq!(directive.policy, policy(Some(PolicyMode::Cheap), 0, 0, 0));
+    assert_eq!(directive.policy, policy(Some(Mode::Cheap), 0, 0, 0));
     let expected = json!([
         {"role":"system","content":"Be brief."},
         {"role":"user","content":"nothing ends this"},
@@ -135,7 +136,7 @@ fn directives_count_at_the_beginning_only() {
     let (directive, kept) = take_text(&far);
     assert_eq!((directive, kept.contains(MARKER)), (Directive::default(), false));
     let near = format!("{}@@tokenhub mode=cheap\n", "x".repeat(MAX_OFFSET_BYTES - 1));
-    assert_eq!(take_text(&near).0.policy.mode, Some(PolicyMode::Cheap));
+    assert_eq!(take_text(&near).0.policy.mode, Some(Mode::Cheap));
 }
 
 /// A directive overrides the policy where it speaks; the client can keep them out altogether.
@@ -147,11 +148,11 @@ fn directives_and_policies() {
         parse_chat(body.to_string().as_bytes()).unwrap()
     };
     let chat = parse(json!({"mode":"planning","min_weight":4}));
-    assert_eq!(chat.policy, policy(Some(PolicyMode::Cheap), 0, 0, 4));
+    assert_eq!(chat.policy, policy(Some(Mode::Cheap), 0, 0, 4));
     assert_eq!(chat.request.messages[0]["content"], "Hi");
     assert_eq!(*chat.request.output_schema.unwrap().source(), json!({"type":"array"}));
     let chat = parse(json!({"mode":"planning","directives":false}));
-    assert_eq!(chat.policy, policy(Some(PolicyMode::Planning), 0, 0, 0));
+    assert_eq!(chat.policy, policy(Some(Mode::Planning), 0, 0, 0));
     assert!(chat.request.messages[0]["content"].as_str().unwrap().starts_with(MARKER));
     assert_eq!(chat.request.output_schema, None);
 }

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::extract_text;
-use super::mode::PolicyMode;
 use super::plan::Plan;
 use crate::money::MicroUsd;
+use crate::routing::Mode;
 use history::History;
 use phase::Phase;
 
@@ -67,7 +67,7 @@ pub struct RouteWish {
     /// Whether the router may choose when `model` fails. Without a model it always chooses.
     pub may_fall_back: bool,
     /// What the router's choice is to be good at; `None` is the house's default.
-    pub mode: Option<PolicyMode>,
+    pub mode: Option<Mode>,
     /// Least weight of the router's choice.
     pub min_weight: u8,
 }

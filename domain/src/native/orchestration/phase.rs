@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::mode::PolicyMode;
 use super::super::plan::{Plan, PlanMode};
 use super::ballot::parse_choice;
 use super::prompting::{Writer, compose_original, compose_phase, quote, quote_numbered};
 use super::{Ask, Failure, Outcome, PlanFailure, Reply, RouteWish, prompts};
 use crate::money::MicroUsd;
+use crate::routing::Mode;
 
 /// Voters where the plan does not say.
 const DEFAULT_VOTERS: usize = 3;
@@ -109,29 +109,29 @@ impl Phase {
         let ask = match self {
             Self::Single => {
                 let model = plan.primary_model_id.as_ref().or(plan.request.model_hint.as_ref());
-                let mode = (plan.mode == PlanMode::Planning).then_some(PolicyMode::Planning);
+                let mode = (plan.mode == PlanMode::Planning).then_some(Mode::Planning);
                 original(
                     plan,
                     "chat".to_owned(),
-                    RouteWish { mode, ..wish(model, PolicyMode::Normal, plan.primary_min_weight) },
+                    RouteWish { mode, ..wish(model, Mode::Normal, plan.primary_min_weight) },
                 )
             }
             Self::Planning => {
-                generated(plan, Writer::Planner, "plan".to_owned(), primary(PolicyMode::Planning), String::new())
+                generated(plan, Writer::Planner, "plan".to_owned(), primary(Mode::Planning), String::new())
             }
             Self::Critique(draft) => {
                 let name = format!("critique-{}", draft.rounds + 1);
                 let addition = quote("plan", &draft.current) + prompts::ASK_CRITIQUE;
-                generated(plan, Writer::Critic, name, review(PolicyMode::Adversarial), addition)
+                generated(plan, Writer::Critic, name, review(Mode::Adversarial), addition)
             }
             Self::Replanning { draft, critique } => {
                 let name = format!("refine-{}", draft.rounds + 1);
                 let addition = quote("plan", &draft.current) + &quote("critique", critique) + prompts::ASK_BETTER_PLAN;
-                generated(plan, Writer::PlanRefiner, name, primary(PolicyMode::Planning), addition)
+                generated(plan, Writer::PlanRefiner, name, primary(Mode::Planning), addition)
             }
             Self::Voting { voters } => {
                 let ask = |(index, model): (usize, &String)| {
-                    let route = RouteWish { may_fall_back: false, ..wish(Some(model), PolicyMode::Normal, 0) };
+                    let route = RouteWish { may_fall_back: false, ..wish(Some(model), Mode::Normal, 0) };
                     original(plan, format!("vote-{}", index + 1), route)
                 };
                 return voters.iter().enumerate().map(ask).collect();
@@ -139,11 +139,11 @@ impl Phase {
             Self::Judging { ballots } => {
                 let addition =
                     quote_numbered(ballots.iter().map(|ballot| ballot.content.as_str())) + prompts::ASK_CHOICE;
-                generated(plan, Writer::Judge, "judge".to_owned(), review(PolicyMode::HighConfidence), addition)
+                generated(plan, Writer::Judge, "judge".to_owned(), review(Mode::HighConfidence), addition)
             }
-            Self::Responding => original(plan, "initial".to_owned(), primary(PolicyMode::HighConfidence)),
+            Self::Responding => original(plan, "initial".to_owned(), primary(Mode::HighConfidence)),
             Self::Improving { response, model, rounds } => {
-                let route = RouteWish { may_fall_back: false, ..wish(Some(model), PolicyMode::HighConfidence, 0) };
+                let route = RouteWish { may_fall_back: false, ..wish(Some(model), Mode::HighConfidence, 0) };
                 let addition = quote("response", response) + prompts::ASK_BETTER_RESPONSE;
                 generated(plan, Writer::Improver, format!("refine-{}", rounds + 1), route, addition)
             }
@@ -188,7 +188,7 @@ impl Phase {
     }
 }
 
-fn wish(model: Option<&String>, mode: PolicyMode, min_weight: u8) -> RouteWish {
+fn wish(model: Option<&String>, mode: Mode, min_weight: u8) -> RouteWish {
     RouteWish { model: model.cloned(), may_fall_back: true, mode: Some(mode), min_weight }
 }
 

@@ -10,9 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::envelope::{content_text, to_chat_body};
 use super::super::think::strip_think;
-use super::super::truncate;
+use super::super::{ANY_MODEL, truncate};
 use super::prompts;
-use crate::chat::request::DEFAULT_MODEL;
 
 /// Most bytes of an earlier phase's text that a later one is shown.
 const MAX_QUOTE_BYTES: usize = 256 * 1024;
@@ -68,7 +67,7 @@ impl Writer {
 
 /// The caller's own request, for a call whose answer is an answer.
 pub(super) fn compose_original(messages: &[Value], parameters: &Map<String, Value>, model: Option<&str>) -> Vec<u8> {
-    to_chat_body(model.unwrap_or(DEFAULT_MODEL), messages, parameters, false)
+    to_chat_body(model.unwrap_or(ANY_MODEL), messages, parameters, false)
 }
 
 /// A phase's request: the caller's, in the writer's role, with `addition` at its end.
@@ -98,7 +97,7 @@ pub(super) fn compose_phase(
     if !addition.is_empty() {
         append_user_text(&mut composed, &addition);
     }
-    to_chat_body(model.unwrap_or(DEFAULT_MODEL), &composed, &writer.keep_parameters(parameters), false)
+    to_chat_body(model.unwrap_or(ANY_MODEL), &composed, &writer.keep_parameters(parameters), false)
 }
 
 /// An earlier phase's text as a later one is shown it.

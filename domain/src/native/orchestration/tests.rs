@@ -51,7 +51,7 @@ impl Run {
         let Step::Ask(asks) = &self.step else { panic!("no asks: {:?}", self.step) };
         let read = |ask: &Ask| {
             let request = ChatRequest::parse(&ask.body).unwrap();
-            assert_eq!(request.model(), ask.route.model.as_deref().unwrap_or("auto"));
+            assert_eq!(request.model(), ask.route.model.as_deref().unwrap_or("*"));
             (ask.clone(), serde_json::from_slice(&ask.body).unwrap())
         };
         asks.iter().map(read).collect()
@@ -84,7 +84,7 @@ impl Run {
     }
 }
 
-fn wish(model: Option<&str>, may_fall_back: bool, mode: Option<PolicyMode>, min_weight: u8) -> RouteWish {
+fn wish(model: Option<&str>, may_fall_back: bool, mode: Option<Mode>, min_weight: u8) -> RouteWish {
     RouteWish { model: model.map(str::to_owned), may_fall_back, mode, min_weight }
 }
 
@@ -115,7 +115,7 @@ fn a_single_call_answers_as_it_is() {
     assert_eq!(outcome.cost_micros, MicroUsd(10));
 
     let run = Run::begin(plan(json!({"mode":"planning","primary_model_id":"p"})), &[]);
-    assert_eq!(run.ask().0.route, wish(Some("p"), true, Some(PolicyMode::Planning), 0));
+    assert_eq!(run.ask().0.route, wish(Some("p"), true, Some(Mode::Planning), 0));
 }
 
 #[test]
@@ -142,14 +142,14 @@ fn adversarial_plans_review_and_plan_again() {
     let orchestration = json!({"mode":"adversarial","iterations":2,"primary_model_id":"p","primary_min_weight":3,"review_min_weight":6});
     let mut run = Run::begin(plan(orchestration), &[]);
     let (ask, body) = run.ask();
-    assert_eq!((ask.name.as_str(), ask.route), ("plan", wish(Some("p"), true, Some(PolicyMode::Planning), 3)));
+    assert_eq!((ask.name.as_str(), ask.route), ("plan", wish(Some("p"), true, Some(Mode::Planning), 3)));
     assert_eq!(system_of(&body), format!("Speak French.\n\n{}", prompts::PLANNER));
     assert_eq!(last_of(&body), "Build a bridge.");
     assert_eq!((&body["response_format"]["type"], &body["tool_choice"]), (&json!("json_object"), &json!("none")));
 
     run.answer(vec![says("p", "<think>hm</think>Plan one")]);
     let (ask, body) = run.ask();
-    assert_eq!((ask.name.as_str(), ask.route), ("critique-1", wish(None, true, Some(PolicyMode::Adversarial), 6)));
+    assert_eq!((ask.name.as_str(), ask.route), ("critique-1", wish(None, true, Some(Mode::Adversarial), 6)));
     assert!(system_of(&body).starts_with("Speak French.") && system_of(&body).ends_with(prompts::CRITIC));
     let expected = format!("Build a bridge.\n\n<plan>\nPlan one\n</plan>\n\n{}", prompts::ASK_CRITIQUE);
     assert_eq!(last_of(&body), expected);
@@ -158,7 +158,7 @@ fn adversarial_plans_review_and_plan_again() {
 
     run.answer(vec![says("r", "Too short")]);
     let (ask, body) = run.ask();
-    assert_eq!((ask.name.as_str(), ask.route), ("refine-1", wish(Some("p"), true, Some(PolicyMode::Planning), 3)));
+    assert_eq!((ask.name.as_str(), ask.route), ("refine-1", wish(Some("p"), true, Some(Mode::Planning), 3)));
     assert!(last_of(&body).contains("<plan>\nPlan one\n</plan>") && last_of(&body).contains("<critique>\nToo short\n"));
 
     run.answer(vec![says("p", "Plan two")]);
@@ -212,7 +212,7 @@ fn voters_answer_the_request_itself_and_a_judge_sees_no_names() {
     let mut run = Run::begin(plan(orchestration), &models(5));
     let asks = run.asks();
     let routes: Vec<_> = asks.iter().map(|(ask, _)| (ask.name.as_str(), ask.route.clone())).collect();
-    let voter = |model| wish(Some(model), false, Some(PolicyMode::Normal), 0);
+    let voter = |model| wish(Some(model), false, Some(Mode::Normal), 0);
     assert_eq!(routes, [("vote-1", voter("m1")), ("vote-2", voter("m3")), ("vote-3", voter("m4"))]);
     for (_, body) in &asks {
         assert_eq!(body["messages"].as_array().unwrap().len(), 2);
@@ -220,7 +220,7 @@ fn voters_answer_the_request_itself_and_a_judge_sees_no_names() {
     }
     run.answer(vec![says("m1", "one"), fails(502), says("m4", "<think>x</think>four")]);
     let (ask, body) = run.ask();
-    assert_eq!((ask.name.as_str(), ask.route), ("judge", wish(Some("m2"), true, Some(PolicyMode::HighConfidence), 8)));
+    assert_eq!((ask.name.as_str(), ask.route), ("judge", wish(Some("m2"), true, Some(Mode::HighConfidence), 8)));
     assert_eq!(system_of(&body), prompts::JUDGE);
     let seen = last_of(&body);
     assert!(seen.starts_with("Build a bridge.\n\n<instructions>\nSpeak French.\n</instructions>"), "{seen}");
@@ -275,14 +275,11 @@ fn voters_are_bounded_by_the_plan_and_by_who_is_there() {
 fn refining_stays_with_its_model_and_tells_the_rounds_done() {
     let mut run = Run::begin(plan(json!({"mode":"refine","primary_min_weight":2})), &[]);
     let (ask, body) = run.ask();
-    assert_eq!((ask.name.as_str(), ask.route), ("initial", wish(None, true, Some(PolicyMode::HighConfidence), 2)));
+    assert_eq!((ask.name.as_str(), ask.route), ("initial", wish(None, true, Some(Mode::HighConfidence), 2)));
     assert_eq!(body["messages"][1]["content"], "Build a bridge.");
     run.answer(vec![says("m7", "draft")]);
     let (ask, body) = run.ask();
-    assert_eq!(
-        (ask.name.as_str(), ask.route),
-        ("refine-1", wish(Some("m7"), false, Some(PolicyMode::HighConfidence), 0))
-    );
+    assert_eq!((ask.name.as_str(), ask.route), ("refine-1", wish(Some("m7"), false, Some(Mode::HighConfidence), 0)));
     assert!(last_of(&body).contains("<response>\ndraft\n</response>"));
     run.answer(vec![says("m7", "better")]);
     assert_eq!(run.ask().0.name, "refine-2");

@@ -19,9 +19,25 @@ pub struct ThinkStream {
 }
 
 impl ThinkStream {
+    /// Takes whole lines of an event stream and appends to `out` what goes out for them.
+    pub fn rewrite_lines(&mut self, lines: &[u8], out: &mut Vec<u8>) {
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.trim_ascii_end();
+            let data = text.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start).filter(|data| data.starts_with(b"{"));
+            match (data, line.get(text.len()..)) {
+                (Some(data), Some(terminator)) => {
+                    out.extend_from_slice(b"data: ");
+                    out.extend_from_slice(&self.rewrite(data));
+                    out.extend_from_slice(terminator);
+                }
+                _ => out.extend_from_slice(line),
+            }
+        }
+    }
+
     /// Takes a chunk's JSON (the value of a `data:` line) and returns what goes out for it: the same
     /// bytes if nothing changes, which is also what becomes of data that are no chunk.
-    pub fn rewrite<'d>(&mut self, data: &'d [u8]) -> Cow<'d, [u8]> {
+    fn rewrite<'d>(&mut self, data: &'d [u8]) -> Cow<'d, [u8]> {
         let Ok(mut chunk) = serde_json::from_slice::<Value>(data) else { return Cow::Borrowed(data) };
         let choices = chunk.get_mut("choices").and_then(Value::as_array_mut);
         let mut has_changed = false;
@@ -90,6 +106,17 @@ mod tests {
         let last = br#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
         let out: Value = serde_json::from_slice(&stream.rewrite(last)).unwrap();
         assert_eq!(out["choices"][0]["delta"]["content"], "<");
+    }
+
+    #[test]
+    fn lines_keep_their_ends() {
+        let mut stream = ThinkStream::default();
+        let mut out = Vec::new();
+        let chunk = |content: &str| format!("{{\"choices\":[{{\"delta\":{{\"content\":\"{content}\"}}}}]}}");
+        let lines = format!(": hi\r\n\r\ndata:{}\r\n\r\ndata: [DONE]\n\n", chunk("<think>x</think>y"));
+        stream.rewrite_lines(lines.as_bytes(), &mut out);
+        let expected = format!(": hi\r\n\r\ndata: {}\r\n\r\ndata: [DONE]\n\n", chunk("y"));
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
