@@ -22,6 +22,7 @@ pub mod machine;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod memory;
 pub mod protocol;
+pub mod provider_health;
 pub mod rate_limiter;
 #[cfg(target_arch = "wasm32")]
 mod shell;

@@ -11,6 +11,8 @@ use crate::idempotency::state::IdempotencyMachine;
 use crate::machine::Machine;
 use crate::memory::MemoryStore;
 use crate::protocol::Protocol;
+use crate::provider_health::protocol::ProviderHealth;
+use crate::provider_health::state::ProviderHealthMachine;
 use crate::rate_limiter::protocol::RateLimiter;
 use crate::rate_limiter::state::RateLimiterMachine;
 use crate::wallet::protocol::Wallet;
@@ -282,6 +284,7 @@ fn open(address: &Address) -> Result<Box<dyn AnyHost>, LocalError> {
     let Address { binding, name } = address;
     let (name, store) = (name.clone(), MemoryStore::default());
     match binding.as_str() {
+        ProviderHealth::BINDING => Ok(Box::new(Host::<ProviderHealthMachine, _>::new(name, store))),
         RateLimiter::BINDING => Ok(Box::new(Host::<RateLimiterMachine, _>::new(name, store))),
         Wallet::BINDING => Ok(Box::new(Host::<WalletMachine, _>::new(name, store))),
         Idempotency::BINDING => Ok(Box::new(Host::<IdempotencyMachine, _>::new(name, store))),

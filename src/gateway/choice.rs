@@ -134,7 +134,7 @@ pub fn draw_uniform(cx: &Cx) -> f64 {
 
 fn to_candidate<'o>(cx: &Cx, snapshot: &Snapshot, offer: &'o Offer, bucket: TokenBucket) -> Candidate<'o> {
     let now_ms = u64::try_from(cx.started_ms).unwrap_or(0);
-    let health = cx.app.gateway.health_of(&offer.provider.id);
+    let health = cx.app.gateway.health.record_of(&offer.provider.id);
     Candidate {
         model: &offer.model_id,
         provider: &offer.provider.id,

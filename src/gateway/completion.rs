@@ -9,7 +9,8 @@ use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 
 use super::choice::{Choice, Policy, choose, draw_uniform};
-use super::dispatch::{Attempt, Failure, attempt, is_routable, note_failure, note_nothing, note_success};
+use super::dispatch::{Attempt, Failure, attempt};
+use super::health::{is_routable, note_failure, note_nothing, note_success};
 use super::ladder::{ATTEMPTS_MAX, Ladder};
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};

@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
-use guildhall_domain::ids::ProviderId;
 use guildhall_domain::routing::{ErrorClass, classify_status, parse_retry_after};
 use guildhall_domain::sandbox::{self, SandboxBody};
 
+use super::health::note_begin;
 use super::provider::ProviderKind;
 use super::settlement::RunningCall;
 use super::table::{Offer, Provider};
-use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
 
@@ -56,6 +55,12 @@ impl Failure {
     #[must_use]
     pub fn new(cause: impl std::fmt::Display) -> Self {
         Self { cause: cause.to_string(), class: ErrorClass::Transient, retry_after_ms: None, is_passing: false }
+    }
+
+    /// How long the provider asks to be left alone altogether.
+    #[must_use]
+    pub fn set_aside_ms(&self) -> Option<u64> {
+        self.retry_after_ms.filter(|_| self.class == ErrorClass::RateLimited)
     }
 
     fn passing(cause: impl std::fmt::Display) -> Self {
@@ -186,38 +191,4 @@ fn rejection(status: u16, body: &[u8]) -> ApiError {
             format!("The model's provider refused the request with status {status}"),
         ),
     }
-}
-
-/// A provider is asked: if it is tried again after a cooldown, by this request alone.
-fn note_begin(cx: &Cx, provider: &ProviderId) {
-    let now_ms = now_ms(cx);
-    cx.app.gateway.with_health(provider, |health| health.begin(now_ms));
-}
-
-/// A provider answered, and its answer made sense.
-pub fn note_success(cx: &Cx, provider: &ProviderId, latency_ms: i64) {
-    let (latency_ms, now_ms) = (u64::try_from(latency_ms).unwrap_or(0), now_ms(cx));
-    cx.app.gateway.with_health(provider, |health| health.record_success(latency_ms, now_ms));
-}
-
-/// A provider failed. A client's mistake and a client that left say nothing about it, and do not come here.
-pub fn note_failure(cx: &Cx, provider: &ProviderId, failure: &Failure) {
-    let now_ms = now_ms(cx);
-    let told_ms = failure.retry_after_ms.filter(|_| failure.class == ErrorClass::RateLimited);
-    cx.app.gateway.with_health(provider, |health| health.record_error(failure.class, told_ms, now_ms));
-}
-
-/// Whether a provider is neither down nor set aside.
-#[must_use]
-pub fn is_routable(cx: &Cx, provider: &ProviderId) -> bool {
-    cx.app.gateway.health_of(provider).health(now_ms(cx)).is_routable()
-}
-
-/// An attempt ended without telling anything about its provider.
-pub fn note_nothing(cx: &Cx, provider: &ProviderId) {
-    cx.app.gateway.with_health(provider, |health| health.forget_probe());
-}
-
-fn now_ms(cx: &Cx) -> u64 {
-    u64::try_from(cx.ports.clock.now_ms()).unwrap_or(0)
 }

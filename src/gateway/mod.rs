@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod completion;
 pub mod dispatch;
+pub mod health;
 pub mod ladder;
 pub mod native;
 pub mod orchestration;

@@ -11,9 +11,10 @@ use std::rc::Rc;
 use guildhall_domain::ids::{ModelId, ProviderId};
 use guildhall_domain::money::Rate;
 use guildhall_domain::pricing::Price;
-use guildhall_domain::routing::{Alias, Arm, ProviderHealth, TokenBucket};
+use guildhall_domain::routing::{Alias, Arm, TokenBucket};
 use guildhall_domain::seal;
 
+use super::health::HealthBook;
 use super::provider::{ProviderKind, key_context};
 use crate::app::App;
 use crate::ports::{PortError, Ports};
@@ -106,7 +107,8 @@ pub struct GatewayTable {
     checking: Cell<bool>,
     /// Raised by every change here: what was read before it is not kept after it.
     changes: Cell<u64>,
-    health: RefCell<HashMap<ProviderId, ProviderHealth>>,
+    /// How the providers are doing.
+    pub health: HealthBook,
     /// Requests so far; aliases that take turns count by it.
     turns: Cell<u64>,
 }
@@ -121,21 +123,6 @@ impl GatewayTable {
     /// A number that no other request of this isolate has.
     pub fn next_turn(&self) -> u64 {
         self.turns.replace(self.turns.get().wrapping_add(1))
-    }
-
-    /// A provider's record.
-    #[must_use]
-    pub fn health_of(&self, provider: &ProviderId) -> ProviderHealth {
-        self.health.borrow().get(provider).copied().unwrap_or_default()
-    }
-
-    /// Changes a provider's record.
-    pub fn with_health(&self, provider: &ProviderId, change: impl FnOnce(&mut ProviderHealth)) {
-        let mut health = self.health.borrow_mut();
-        match health.get_mut(provider) {
-            Some(record) => change(record),
-            None => change(health.entry(provider.clone()).or_default()),
-        }
     }
 }
 

@@ -146,5 +146,6 @@ function durableObject(name) {
 }
 
 export const Idempotency = durableObject("Idempotency");
+export const ProviderHealth = durableObject("ProviderHealth");
 export const RateLimiter = durableObject("RateLimiter");
 export const Wallet = durableObject("Wallet");

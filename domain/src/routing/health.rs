@@ -60,6 +60,14 @@ pub struct ProviderHealth {
     /// As of `rated_at_ms`.
     failure_rate: f64,
     rated_at_ms: u64,
+    #[serde(default)]
+    requests: u64,
+    #[serde(default)]
+    errors: u64,
+    #[serde(default)]
+    succeeded_ms: u64,
+    #[serde(default)]
+    failed_ms: u64,
 }
 
 impl ProviderHealth {
@@ -91,6 +99,47 @@ impl ProviderHealth {
         self.consecutive_errors
     }
 
+    /// Requests that told something about the provider.
+    #[must_use]
+    pub const fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Those of them that failed.
+    #[must_use]
+    pub const fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// When it answered last; 0 when never.
+    #[must_use]
+    pub const fn succeeded_ms(&self) -> u64 {
+        self.succeeded_ms
+    }
+
+    /// When it failed last; 0 when never.
+    #[must_use]
+    pub const fn failed_ms(&self) -> u64 {
+        self.failed_ms
+    }
+
+    /// When it was heard of last.
+    #[must_use]
+    pub const fn heard_ms(&self) -> u64 {
+        if self.succeeded_ms > self.failed_ms { self.succeeded_ms } else { self.failed_ms }
+    }
+
+    /// Until when it is left alone; 0 when it is not.
+    #[must_use]
+    pub const fn cooldown_until_ms(&self) -> u64 {
+        if self.down_until_ms > self.set_aside_until_ms { self.down_until_ms } else { self.set_aside_until_ms }
+    }
+
+    /// Counts requests that went like the one before.
+    pub const fn count_requests(&mut self, count: u64) {
+        self.requests = self.requests.saturating_add(count);
+    }
+
     /// The share of requests that failed, 0 to 1, where recent ones count more and silence heals.
     #[must_use]
     #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "a rate for scores, never money")]
@@ -103,6 +152,13 @@ impl ProviderHealth {
     pub const fn begin(&mut self, now_ms: u64) {
         if matches!(self.health(now_ms), Health::HalfOpen) {
             self.probed_until_ms = now_ms.saturating_add(PROBE_MS);
+        }
+    }
+
+    /// Keeps what another record of the same provider knows of a request that tries it again just now.
+    pub const fn keep_probe(&mut self, other: &Self) {
+        if self.consecutive_errors >= DOWN_ERRORS && other.probed_until_ms > self.probed_until_ms {
+            self.probed_until_ms = other.probed_until_ms;
         }
     }
 
@@ -120,6 +176,8 @@ impl ProviderHealth {
         self.consecutive_errors = 0;
         self.down_until_ms = 0;
         self.probed_until_ms = 0;
+        self.requests = self.requests.saturating_add(1);
+        self.succeeded_ms = self.succeeded_ms.max(now_ms);
         self.rate(0.0, now_ms);
     }
 
@@ -129,6 +187,12 @@ impl ProviderHealth {
     /// changes nothing. A 429 sets the provider aside for `retry_after_ms` and is no failure.
     pub fn record_error(&mut self, class: ErrorClass, retry_after_ms: Option<u64>, now_ms: u64) {
         self.probed_until_ms = 0;
+        if matches!(class, ErrorClass::ClientError | ErrorClass::ContextOverflow | ErrorClass::NotFound) {
+            return;
+        }
+        self.requests = self.requests.saturating_add(1);
+        self.errors = self.errors.saturating_add(1);
+        self.failed_ms = self.failed_ms.max(now_ms);
         match class {
             ErrorClass::ClientError | ErrorClass::ContextOverflow | ErrorClass::NotFound => {}
             ErrorClass::RateLimited => {

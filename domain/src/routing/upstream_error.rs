@@ -1,6 +1,7 @@
 //! What an upstream's failure means for the request and for the provider.
 
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
@@ -25,7 +26,8 @@ const CONTEXT_PHRASES: [&str; 9] = [
 ];
 
 /// The classes of upstream failures, by what to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
     /// The request is at fault: the client gets the answer, nobody else is asked.
     ClientError,
@@ -40,6 +42,21 @@ pub enum ErrorClass {
     NotFound,
     /// The request does not fit this model's context: ask a model with a larger one.
     ContextOverflow,
+}
+
+impl ErrorClass {
+    /// As records say it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientError => "client_error",
+            Self::RateLimited => "rate_limited",
+            Self::Transient => "transient",
+            Self::Auth => "auth",
+            Self::NotFound => "not_found",
+            Self::ContextOverflow => "context_overflow",
+        }
+    }
 }
 
 /// Classifies an upstream's answer other than success.

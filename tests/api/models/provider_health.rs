@@ -3,7 +3,7 @@
 use guildhall::ports::{FetchError, StreamEnd};
 
 use super::kit::{add_ladder, chat, hello, hello_stream, rich_key};
-use crate::support::{Key, Reply, TestApp, run};
+use crate::support::{Fault, Key, Reply, TestApp, run};
 
 /// Two providers, the first always better in mode `max`; the second answers.
 async fn with_two(app: &TestApp) -> Key {
@@ -153,5 +153,57 @@ fn health_belongs_to_the_provider_and_so_to_all_its_models() {
             called(&app, &key, model).await;
         }
         assert_eq!(called(&app, &key, "max").await, ["p2"]);
+    });
+}
+
+#[test]
+fn every_isolate_hears_within_two_seconds_that_a_provider_is_down() {
+    run(async |app| {
+        let key = with_two(&app).await;
+        app.upstream.always_at("p1", Reply::chat("one", 1, 1));
+        let other = app.new_isolate();
+        let call = async || {
+            chat(&app, &key, &hello("max")).to(&other).send().await.expect(200);
+            app.upstream.take_called()
+        };
+        assert_eq!(call().await, ["p1"]);
+        app.upstream.always_at("p1", Reply::error(500, "no"));
+        for _ in 0..5 {
+            assert_eq!(called(&app, &key, "max").await, ["p1", "p2"]);
+        }
+        app.pass_ms(1_100).await;
+        call().await;
+        app.pass_ms(1_100).await;
+        assert_eq!(call().await, ["p2"]);
+        // And that it is well again.
+        app.pass_ms(31_000).await;
+        app.upstream.always_at("p1", Reply::chat("one", 1, 1));
+        assert_eq!(called(&app, &key, "max").await, ["p1"]);
+        app.pass_ms(1_100).await;
+        call().await;
+        app.pass_ms(1_100).await;
+        assert_eq!(call().await, ["p1"]);
+    });
+}
+
+#[test]
+fn health_that_cannot_be_shared_stops_no_call_and_is_told_later() {
+    run(async |app| {
+        let key = with_two(&app).await;
+        app.faults.fail_object("PROVIDER_HEALTH", Fault::Before);
+        app.upstream.always_at("p1", Reply::error(500, "no"));
+        for _ in 0..6 {
+            chat(&app, &key, &hello("max")).send().await.expect(200);
+        }
+        app.pass_ms(2_000).await;
+        app.faults.clear();
+        called(&app, &key, "max").await;
+        app.pass_ms(1_100).await;
+        let fresh = app.new_isolate();
+        chat(&app, &key, &hello("max")).to(&fresh).send().await.expect(200);
+        app.pass_ms(1_100).await;
+        app.upstream.take_called();
+        chat(&app, &key, &hello("max")).to(&fresh).send().await.expect(200);
+        assert_eq!(app.upstream.take_called(), ["p2"]);
     });
 }
