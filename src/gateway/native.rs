@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::money::MicroUsd;
 use guildhall_domain::native::{ANY_MODEL, NativeRequest, render_answer};
 use guildhall_domain::routing::{Limits, Mode};
 
@@ -76,6 +77,6 @@ pub fn resolve_hint<'r>(snapshot: &Rc<Snapshot>, request: &'r NativeRequest) -> 
 
 /// The envelope of an answer.
 #[must_use]
-pub fn to_output(negotiated_model: &str, cost: guildhall_domain::money::MicroUsd, reason: &str, body: &[u8]) -> Output {
+pub fn to_output(negotiated_model: &str, cost: MicroUsd, reason: &str, body: &[u8]) -> Output {
     Output::bytes("application/json", render_answer(negotiated_model, cost, reason, body))
 }
