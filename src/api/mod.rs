@@ -20,6 +20,8 @@ pub const ALL: &[&[Route]] = &[
     models::engine::ROUTES,
     models::list::ROUTES,
     models::models::ROUTES,
+    models::native::ROUTES,
+    models::plan::ROUTES,
     models::providers::ROUTES,
     models::routing::ROUTES,
     money::balance::ROUTES,

@@ -71,6 +71,7 @@ mod tests {
         assert!(Scopes::read("[]").allow(Scope::Chat));
         assert!(Scopes::read(r#"["chat"]"#).allow(Scope::Chat));
         assert!(!Scopes::read(r#"["plan"]"#).allow(Scope::Chat));
+        assert!(Scopes::read(r#"["plan"]"#).allow(Scope::Plan));
         assert!(Scopes::read(r#"["plan"]"#).allow(Scope::Own));
         assert!(!Scopes::read("chat").allow(Scope::Own));
     }

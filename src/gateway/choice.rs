@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use guildhall_domain::catalogue::is_native_chat_model;
 use guildhall_domain::chat::request::ChatRequest;
+use guildhall_domain::native::ANY_MODEL;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{
     Candidate, Decision, Limits, Mode, SkipReason, TokenBucket, Wish, decide, resolve_alias,
@@ -16,8 +17,6 @@ use crate::observe::counters::{PROVIDER_SKIPS, count};
 
 /// Output tokens that the routing reckons with when the client does not say.
 pub const EXPECTED_OUTPUT_TOKENS: u64 = 512;
-/// The name that leaves the choice to the router.
-pub const ANY_MODEL: &str = "*";
 
 /// What a surface wants of the routing.
 #[derive(Debug, Clone, Copy, Default)]

@@ -21,6 +21,9 @@ use crate::http::output::{Body, Output};
 use crate::meter::money::{Need, Refusal, reserve};
 use crate::ports::InboundBody;
 
+/// What a client is told when no upstream gave an answer.
+pub const ALL_FAILED: &str = "The model's provider failed; try again later";
+
 /// An answer on its way to the client, and how it came about.
 pub struct Answer {
     /// The answer: a chat completion, or its stream.
@@ -185,7 +188,7 @@ impl Failures {
 
     fn to_error(&self) -> ApiError {
         let Some(wait_ms) = self.retry_after_ms else {
-            return ApiError::new(Kind::UpstreamFailed, "The model's provider failed; try again later");
+            return ApiError::new(Kind::UpstreamFailed, ALL_FAILED);
         };
         let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(1).max(1);
         let text = format!("The model's provider is rate limited; try again in {wait_s} s");

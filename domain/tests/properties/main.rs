@@ -7,4 +7,5 @@ mod chat_stream;
 mod json_reader;
 mod json_values;
 mod money;
+mod native;
 mod responses;

@@ -172,13 +172,14 @@ async fn create_key(cx: Cx, Json(fields): Json<KeyFields>) -> Result<Reply<NewAp
         return Err(ApiError::invalid("name", "name required"));
     }
     let mut patch = KeyPatch::read(&fields, cx.started_ms)?;
+    let mut random = [0; 16];
+    cx.ports.random.fill(&mut random);
+    let id = KeyId::from_random(random).as_str().to_owned();
+    cx.audit_resource(&id);
     let account_id = match fields.account_id.filter(|id| !id.is_empty()) {
         Some(id) => find_account(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("account"))?.id,
         None => open_house(&cx).await?,
     };
-    let mut random = [0; 16];
-    cx.ports.random.fill(&mut random);
-    let id = KeyId::from_random(random).as_str().to_owned();
     let (key, prefix) = draw_key(&cx);
     let scopes = patch.new_scopes().to_owned();
     let name = patch.name().to_owned();

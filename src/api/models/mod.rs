@@ -8,6 +8,8 @@ pub mod engine;
 pub mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 pub mod models;
+pub mod native;
+pub mod plan;
 pub mod price;
 pub mod providers;
 pub mod routing;

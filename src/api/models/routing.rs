@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use guildhall_domain::money::MicroUsd;
+use guildhall_domain::native::{MAX_BUDGET_MICROS, MAX_LATENCY_MS};
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{Limits, MAX_WEIGHT, Mode, Wish};
 use schemars::JsonSchema;
@@ -37,10 +38,8 @@ routes! {
     Post "/admin/v1/routing/simulate" Access::Admin => simulate_routing;
 }
 
-/// Highest budget of one request, in micro-dollars: $100.
-const MAX_BUDGET: MicroUsd = MicroUsd(100_000_000);
-/// Longest latency of one request, in milliseconds.
-const MAX_LATENCY_MS: u64 = 300_000;
+/// Highest budget of one request: $100.
+const MAX_BUDGET: MicroUsd = MicroUsd(MAX_BUDGET_MICROS);
 /// Input tokens of a simulated request at most.
 const MAX_TOKENS: i64 = 100_000_000;
 

@@ -15,6 +15,8 @@ mod kit;
 mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
+mod native;
+mod plan;
 mod price;
 mod pricing;
 mod provider_health;

@@ -1,0 +1,154 @@
+//! The `request` object, which `/v1/chat` and `/v1/plan` share.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::ANY_MODEL;
+use super::members::{Members, ParseError};
+use crate::chat::request::{ChatRequest, IMAGE_TOKENS_ESTIMATE, InvalidRequest};
+use crate::json_schema::Schema;
+
+/// What `parameters` can't set: the gateway decides it, or the envelope says it already.
+const RESERVED_PARAMETERS: [&str; 3] = ["messages", "model", "stream"];
+/// Largest estimate of input tokens that is believed.
+const MAX_INPUT_TOKENS: u64 = 1_000_000_000;
+
+/// What is asked of the models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NativeRequest {
+    /// OpenAI messages, content parts included; never empty.
+    pub messages: Vec<Value>,
+    /// The model that the client would like, as it wrote it.
+    pub model_hint: Option<String>,
+    /// The client's own estimate of input tokens; 0 when it made none.
+    pub estimated_input_tokens: u64,
+    /// Members of the chat completion besides the model, the messages and `stream`.
+    pub parameters: Map<String, Value>,
+    /// Whether the answer is to be streamed.
+    pub is_stream: bool,
+    /// The client's id of the request; what an alias sticks to.
+    pub id: Option<String>,
+    /// The client's notes. Never sent upstream.
+    pub meta: Map<String, Value>,
+    /// What the answer's text has to fit. Never sent upstream.
+    pub output_schema: Option<Schema>,
+}
+
+impl NativeRequest {
+    pub(super) fn read(body: Members<'_>) -> Result<Self, ParseError> {
+        let request = body.section("request")?;
+        let messages = read_messages(request)?;
+        let estimate = request.get("estimated_input_tokens").map_or(Some(0), Value::as_u64);
+        let estimate = estimate.filter(|tokens| *tokens <= MAX_INPUT_TOKENS);
+        let parameters = request.object("parameters")?.cloned().unwrap_or_default();
+        for key in RESERVED_PARAMETERS {
+            if parameters.contains_key(key) {
+                let instead = if key == "model" { "model_hint" } else { key };
+                return Err(request.fault("parameters", format_args!("must not set {key}: use request.{instead}")));
+            }
+        }
+        let read = Self {
+            messages,
+            model_hint: request.text("model_hint")?.map(str::to_owned),
+            estimated_input_tokens: estimate.ok_or_else(|| {
+                request.fault("estimated_input_tokens", format_args!("must be a whole number up to {MAX_INPUT_TOKENS}"))
+            })?,
+            parameters,
+            is_stream: request.flag("stream")?.unwrap_or(false),
+            id: request.text("id")?.map(str::to_owned),
+            meta: request.object("meta")?.cloned().unwrap_or_default(),
+            output_schema: request.schema("output_schema")?,
+        };
+        read.check()?;
+        Ok(read)
+    }
+
+    /// The chat completion for the gateway. `model` is a registered model, an alias or a mode.
+    #[must_use]
+    pub fn to_chat_request(&self, model: &str) -> Vec<u8> {
+        to_chat_body(model, &self.messages, &self.parameters, self.is_stream)
+    }
+
+    /// Input tokens: the client's estimate if it made one, else a quarter of each message's bytes of
+    /// text, and [`IMAGE_TOKENS_ESTIMATE`] for each part that is no text.
+    #[must_use]
+    pub fn estimate_input_tokens(&self) -> u64 {
+        if self.estimated_input_tokens > 0 {
+            return self.estimated_input_tokens;
+        }
+        self.messages.iter().map(estimate_message).sum()
+    }
+
+    /// The hint without its provider prefix, for registries that know the model by its bare name:
+    /// `acme/llama` is `llama`.
+    #[must_use]
+    pub fn bare_model_hint(&self) -> Option<&str> {
+        let (_, bare) = self.model_hint.as_deref()?.split_once('/')?;
+        Some(bare).filter(|bare| !bare.is_empty())
+    }
+
+    /// What the gateway would refuse is refused here, under the names that this client knows.
+    fn check(&self) -> Result<(), ParseError> {
+        let body = self.to_chat_request(ANY_MODEL);
+        let Err(InvalidRequest { param, message }) = ChatRequest::parse(&body) else { return Ok(()) };
+        let Some(param) = param else { return Err(ParseError { param: None, message }) };
+        let section = if param.starts_with("messages") { "request" } else { "request.parameters" };
+        Err(ParseError { param: Some(format!("{section}.{param}")), message: format!("{section}.{message}") })
+    }
+}
+
+/// A chat completion's body.
+pub(super) fn to_chat_body(
+    model: &str,
+    messages: &[Value],
+    parameters: &Map<String, Value>,
+    is_stream: bool,
+) -> Vec<u8> {
+    let mut body = parameters.clone();
+    body.insert("model".to_owned(), json!(model));
+    body.insert("messages".to_owned(), json!(messages));
+    if is_stream {
+        body.insert("stream".to_owned(), json!(true));
+    }
+    Value::Object(body).to_string().into_bytes()
+}
+
+/// The text of a message's content: a string, or the text parts one after the other.
+pub(super) fn content_text(message: &Value) -> String {
+    match message.get("content") {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(parts)) => parts.iter().filter_map(part_text).collect(),
+        _ => String::new(),
+    }
+}
+
+/// The text of a content part, if it is one.
+pub(super) fn part_text(part: &Value) -> Option<&str> {
+    part.get("text").and_then(Value::as_str)
+}
+
+fn estimate_message(message: &Value) -> u64 {
+    let parts = message.get("content").and_then(Value::as_array);
+    let others = parts.map_or(0, |parts| parts.iter().filter(|part| part_text(part).is_none()).count());
+    content_text(message).len() as u64 / 4 + IMAGE_TOKENS_ESTIMATE * others as u64
+}
+
+fn read_messages(request: Members<'_>) -> Result<Vec<Value>, ParseError> {
+    let required = || ParseError::new("request.messages", "messages required");
+    let messages = request.get("messages").ok_or_else(required)?;
+    let mut messages = messages.as_array().ok_or_else(|| request.fault("messages", "must be an array"))?.clone();
+    if messages.is_empty() {
+        return Err(required());
+    }
+    for message in &mut messages {
+        // Content may be left out or null; OpenAI's servers want a text from everybody but the
+        // assistant.
+        if let Value::Object(members) = message
+            && members.get("role").is_some_and(|role| role != "assistant")
+            && members.get("content").is_none_or(Value::is_null)
+        {
+            members.insert("content".to_owned(), json!(""));
+        }
+    }
+    Ok(messages)
+}

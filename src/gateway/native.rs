@@ -1,0 +1,82 @@
+//! What `TokenHub`'s own surface adds to a chat completion: its defaults, its hints, its texts.
+
+use std::rc::Rc;
+
+use guildhall_domain::money::MicroUsd;
+use guildhall_domain::native::{ANY_MODEL, NativeRequest, render_answer};
+use guildhall_domain::routing::{Limits, Mode};
+
+use super::choice::{Naming, Policy};
+use super::completion::{ALL_FAILED, Answer, complete_chat};
+use super::table::{Snapshot, read_snapshot};
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+use crate::http::output::Output;
+
+/// What a client is told when there is no model at all.
+const NO_MODELS: &str = "no eligible models registered";
+
+/// A wish of the routing; what it leaves out is the administrator's default.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// What the route is to be good at.
+    pub mode: Option<Mode>,
+    /// What it must not exceed.
+    pub limits: Limits,
+    /// How the model's name is to be taken.
+    pub naming: Naming,
+}
+
+/// Completes a chat whose model is a wish.
+///
+/// # Errors
+/// As [`complete_chat`]; 502 where there is no model, or none that answers, in `TokenHub`'s texts.
+pub async fn complete_natively(
+    cx: Cx,
+    body: &[u8],
+    wanted: Wanted,
+    request: &NativeRequest,
+) -> Result<Answer, ApiError> {
+    let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
+    if !snapshot.offers.iter().any(|offer| offer.enabled) {
+        return Err(ApiError::new(Kind::UpstreamFailed, NO_MODELS));
+    }
+    let defaults = &snapshot.defaults;
+    let default_latency_ms = u64::try_from(defaults.default_max_latency_ms).ok();
+    let policy = Policy {
+        mode: wanted.mode.unwrap_or(defaults.default_mode),
+        limits: Limits {
+            max_cost: wanted.limits.max_cost.or(Some(defaults.default_max_budget_micros)).filter(|cost| cost.0 > 0),
+            max_latency_ms: wanted.limits.max_latency_ms.or(default_latency_ms).filter(|ms| *ms > 0),
+            min_weight: wanted.limits.min_weight,
+        },
+        naming: wanted.naming,
+        // An orchestration's prompts are longer than the request: only what the client said itself holds for them.
+        input_tokens: Some(request.estimated_input_tokens).filter(|tokens| *tokens > 0),
+        sticky_id: request.id.as_deref(),
+    };
+    complete_chat(cx, body, &policy).await.map_err(|mut error| {
+        if error.kind == Kind::UpstreamFailed && error.message == ALL_FAILED {
+            "all providers failed".clone_into(&mut error.message);
+        }
+        error
+    })
+}
+
+/// The name that a hint means: as it stands, without its provider's prefix, or anybody's.
+#[must_use]
+pub fn resolve_hint<'r>(snapshot: &Rc<Snapshot>, request: &'r NativeRequest) -> &'r str {
+    let is_known = |name: &&str| {
+        Mode::parse_tier(name).is_some()
+            || snapshot.aliases.contains_key(*name)
+            || snapshot.offers.iter().any(|offer| offer.model_id.as_str() == *name)
+    };
+    let whole = request.model_hint.as_deref().filter(is_known);
+    whole.or_else(|| request.bare_model_hint().filter(is_known)).unwrap_or(ANY_MODEL)
+}
+
+/// The envelope of an answer.
+#[must_use]
+pub fn to_output(negotiated_model: &str, cost: MicroUsd, reason: &str, body: &[u8]) -> Output {
+    Output::bytes("application/json", render_answer(negotiated_model, cost, reason, body))
+}

@@ -1,0 +1,126 @@
+//! Carries out an orchestration: every call that its machine asks for, until it has its answer.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use guildhall_domain::chat::request::ChatRequest;
+use guildhall_domain::money::MicroUsd;
+use guildhall_domain::native::{
+    Answered, Ask, Failure, NativeRequest, Orchestration, Outcome, Plan, PlanFailure, PlanMode, Step,
+};
+use guildhall_domain::routing::{Limits, Mode};
+
+use super::choice::{Naming, Policy, choose};
+use super::native::{Wanted, complete_natively};
+use super::table::read_snapshot;
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+use crate::http::output::Body;
+
+/// Carries out a plan.
+///
+/// # Errors
+/// 502 with the phase that failed; what the house itself refused (402, 429, a 4xx of an upstream) keeps its status.
+pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
+    let voters = if plan.mode == PlanMode::Vote { list_voters(cx, &plan).await? } else { Vec::new() };
+    let (mut run, mut step) = Orchestration::begin(plan, &voters, now_ms(cx));
+    // Ends: the machine has no more than two phases a round.
+    loop {
+        step = match step {
+            Step::Ask(asks) => {
+                cx.keep_up();
+                let results = join_all(asks.iter().map(|ask| call(cx, ask, &run.plan().request))).await;
+                run.answer(results, now_ms(cx))
+            }
+            Step::Done(outcome) => return Ok(outcome),
+            Step::Failed(failure) => return Err(to_error(failure)),
+        };
+    }
+}
+
+fn now_ms(cx: &Cx) -> u64 {
+    u64::try_from(cx.ports.clock.now_ms()).unwrap_or(0)
+}
+
+/// The models that may vote, best first.
+async fn list_voters(cx: &Cx, plan: &Plan) -> Result<Vec<String>, ApiError> {
+    let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
+    let body = plan.request.to_chat_request(guildhall_domain::native::ANY_MODEL);
+    let request =
+        ChatRequest::parse(&body).map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
+    let limits = Limits { min_weight: plan.primary_min_weight, ..Limits::default() };
+    let policy = Policy { mode: Mode::Normal, limits, naming: Naming::Hint, ..Policy::default() };
+    // Nobody eligible is the machine's to tell.
+    let Ok(choice) = choose(cx, &snapshot, &request, &policy) else { return Ok(Vec::new()) };
+    let offers = choice.decision.ranked.iter().filter_map(|ranked| choice.offers.get(ranked.index));
+    Ok(offers.map(|offer| offer.model_id.to_string()).collect())
+}
+
+/// One call of an orchestration: a request of its own in the usage and in the wallet.
+async fn call(cx: &Cx, ask: &Ask, request: &NativeRequest) -> Result<Answered, Failure> {
+    let own = Cx {
+        request_id: Rc::from(format!("{}-{}", cx.request_id, ask.name)),
+        started_ms: cx.ports.clock.now_ms(),
+        ..cx.clone()
+    };
+    let route = &ask.route;
+    let naming = if route.model.is_some() && !route.may_fall_back { Naming::Exact } else { Naming::Hint };
+    let limits = Limits { min_weight: route.min_weight, ..Limits::default() };
+    let wanted = Wanted { mode: route.mode, limits, naming };
+    let answer = complete_natively(own, &ask.body, wanted, request).await.map_err(|error| to_failure(&error))?;
+    let Body::Whole(body) = answer.output.body else {
+        return Err(to_failure(&ApiError::internal("a stream that nobody asked for")));
+    };
+    Ok(Answered { model: answer.negotiated_model, cost_micros: answer.cost, routing_reason: answer.reason, body })
+}
+
+fn to_failure(error: &ApiError) -> Failure {
+    Failure { status: error.kind.status(), message: error.message.clone(), cost_micros: MicroUsd::ZERO }
+}
+
+fn to_error(failure: PlanFailure) -> ApiError {
+    let kind = match failure.status {
+        402 => Kind::InsufficientFunds,
+        429 => Kind::RateLimited,
+        500 => Kind::Internal,
+        503 => Kind::Unavailable,
+        status @ 400..=499 => Kind::Rejected(status),
+        _ => Kind::UpstreamFailed,
+    };
+    ApiError::new(kind, failure.message)
+}
+
+/// A call under way, then its result.
+enum Running<F: Future> {
+    Going(Pin<Box<F>>),
+    Over(Option<F::Output>),
+}
+
+/// Runs futures at once; their results in the same order.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
+where
+    F::Output: Unpin,
+{
+    let mut running: Vec<Running<F>> = futures.map(|future| Running::Going(Box::pin(future))).collect();
+    std::future::poll_fn(move |context| {
+        let mut is_over = true;
+        for slot in &mut running {
+            if let Running::Going(future) = slot {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(output) => *slot = Running::Over(Some(output)),
+                    Poll::Pending => is_over = false,
+                }
+            }
+        }
+        if !is_over {
+            return Poll::Pending;
+        }
+        let outputs = running.iter_mut().filter_map(|slot| match slot {
+            Running::Over(output) => output.take(),
+            Running::Going(_) => None,
+        });
+        Poll::Ready(outputs.collect())
+    })
+    .await
+}
