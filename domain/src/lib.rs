@@ -6,6 +6,7 @@
 mod decimal;
 mod hex;
 
+pub mod anthropic;
 pub mod chat;
 pub mod credential;
 pub mod ids;

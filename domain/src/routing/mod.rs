@@ -12,7 +12,7 @@ use crate::ids::{ModelId, ProviderId};
 use crate::pricing::{Price, TokenUsage};
 
 pub use health::{Health, ProviderHealth};
-pub use upstream_error::{ErrorClass, MAX_RETRY_AFTER_MS, classify_status, parse_retry_after};
+pub use upstream_error::{ErrorClass, MAX_RETRY_AFTER_MS, classify_error_type, classify_status, parse_retry_after};
 
 /// Largest weight that an administrator can give a model.
 pub const MAX_WEIGHT: u8 = 10;
