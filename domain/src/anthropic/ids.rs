@@ -10,6 +10,8 @@ const CALL: &str = "call_";
 const TOOL_USE: &str = "toolu_";
 /// Begins the ids that are made of chat ids which Anthropic would refuse.
 const ENCODED: &str = "chat_";
+/// Longest id of an answer, in characters, its prefix aside.
+const MAX_ANSWER_ID_CHARS: usize = 200;
 
 fn is_plain(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
@@ -55,12 +57,17 @@ pub(super) fn to_answered_call_id(upstream_id: &str, index: u64) -> String {
 
 /// `chatcmpl-X` for `msg_X`.
 pub(super) fn to_completion_id(message_id: &str) -> String {
-    format!("chatcmpl-{}", message_id.strip_prefix("msg_").unwrap_or(message_id))
+    format!("chatcmpl-{}", bound(message_id.strip_prefix("msg_").unwrap_or(message_id)))
 }
 
 /// `msg_X` for `chatcmpl-X`.
 pub(super) fn to_message_id(completion_id: &str) -> String {
-    format!("msg_{}", completion_id.strip_prefix("chatcmpl-").unwrap_or(completion_id))
+    format!("msg_{}", bound(completion_id.strip_prefix("chatcmpl-").unwrap_or(completion_id)))
+}
+
+/// An answer's id is repeated in every chunk of a stream: an upstream is not to make it long.
+fn bound(id: &str) -> &str {
+    id.char_indices().nth(MAX_ANSWER_ID_CHARS).map_or(id, |(end, _)| id.get(..end).unwrap_or(id))
 }
 
 #[cfg(test)]
@@ -104,5 +111,6 @@ mod tests {
         assert_eq!(to_completion_id("msg_01X"), "chatcmpl-01X");
         assert_eq!(to_completion_id("other"), "chatcmpl-other");
         assert_eq!(to_message_id("chatcmpl-01X"), "msg_01X");
+        assert_eq!(to_completion_id(&"é".repeat(5_000)), format!("chatcmpl-{}", "é".repeat(200)));
     }
 }

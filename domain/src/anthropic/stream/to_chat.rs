@@ -1,10 +1,10 @@
 //! Anthropic's events as chunks of a chat completion.
 
+use super::chunks::Chunks;
 use super::lines::{Line, Lines};
 use crate::anthropic::fields::{Fields, Style, Value, read_body};
-use crate::anthropic::ids::{to_answered_call_id, to_completion_id};
-use crate::anthropic::outcome::{MessageUsage, to_finish_reason, write_chat_usage};
-use crate::anthropic::to_chat::THINKING_FORMAT;
+use crate::anthropic::ids::to_answered_call_id;
+use crate::anthropic::outcome::{MessageUsage, to_finish_reason};
 use crate::anthropic::writer::{Writer, inside};
 use crate::anthropic::{JSON_ANSWER_TOOL, TranslateError};
 use crate::chat::stream::{MAX_ERROR_CHARS, MAX_LINE_BYTES, StreamFault};
@@ -28,11 +28,8 @@ pub struct MessagesToChatStream {
 /// What the events so far have told.
 #[derive(Debug)]
 struct Events {
-    asked_model: String,
-    created_s: i64,
+    chunks: Chunks,
     include_usage: bool,
-    /// How each chunk begins, up to its `choices`; empty until the first.
-    head: Vec<u8>,
     open: Vec<Block>,
     calls_count: u64,
     details_count: u64,
@@ -71,10 +68,8 @@ impl MessagesToChatStream {
         Self {
             lines: Lines::new(MAX_LINE_BYTES),
             events: Events {
-                asked_model: asked_model.to_owned(),
-                created_s,
+                chunks: Chunks::new(asked_model, created_s),
                 include_usage,
-                head: Vec::new(),
                 open: Vec::new(),
                 calls_count: 0,
                 details_count: 0,
@@ -171,7 +166,7 @@ impl Events {
                 let value = event.need("message")?;
                 let message = value.object()?;
                 self.usage.take(&message);
-                self.begin(message.text("id")?.as_deref().unwrap_or_default(), out);
+                self.chunks.begin(message.text("id")?.as_deref().unwrap_or_default(), out);
             }
             "content_block_start" => self.begin_block(&event, out)?,
             "content_block_delta" => self.take_delta(&event, out)?,
@@ -186,45 +181,12 @@ impl Events {
             }
             "message_stop" => self.end(out),
             "error" => return Ok(Some(read_fault(&event)?)),
-            // `ping`, and what is to come.
+            // A comment keeps the client's connection as a ping does.
+            "ping" => out.extend_from_slice(b": ping\n\n"),
+            // What is to come.
             _ => {}
         }
         Ok(None)
-    }
-
-    fn begin(&mut self, message_id: &str, out: &mut Vec<u8>) {
-        if !self.head.is_empty() {
-            return;
-        }
-        let mut head = b"data: ".to_vec();
-        let mut w = Writer::new(&mut head);
-        w.open_object().member_text("id", &to_completion_id(message_id)).member_text("object", "chat.completion.chunk");
-        w.member("created", self.created_s.to_string().as_bytes()).member_text("model", &self.asked_model);
-        head.push(b',');
-        self.head = head;
-        self.write_delta(out, |w| _ = w.member_text("role", "assistant").member_text("content", ""));
-    }
-
-    /// Appends a chunk with these members of a delta.
-    fn write_delta(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
-        self.write_choice(out, write, None);
-    }
-
-    fn write_choice(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>), finish_reason: Option<&str>) {
-        if self.head.is_empty() {
-            self.begin("", out);
-        }
-        out.extend_from_slice(&self.head);
-        let mut w = Writer::new(out);
-        w.key("choices").open_array().open_object().member_count("index", 0).key("delta").open_object();
-        write(&mut w);
-        w.close_object().member("logprobs", b"null").key("finish_reason");
-        match finish_reason {
-            Some(reason) => w.text(reason),
-            None => w.raw(b"null"),
-        };
-        w.close_object().close_array().close_object();
-        out.extend_from_slice(b"\n\n");
     }
 
     fn begin_block(&mut self, event: &Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), TranslateError> {
@@ -238,21 +200,21 @@ impl Events {
         let kind = match block.need("type")?.text()?.as_ref() {
             "text" => {
                 if let Some(text) = block.get("text") {
-                    self.write_text(text.literal()?, out);
+                    self.chunks.write_text(text.literal()?, out);
                 }
                 BlockKind::Text
             }
             "thinking" => {
                 let detail = self.next_detail();
                 if let Some(thinking) = block.get("thinking") {
-                    self.write_thinking(detail, thinking.literal()?, out);
+                    self.chunks.write_thinking(detail, thinking.literal()?, out);
                 }
                 BlockKind::Thinking(detail)
             }
             "redacted_thinking" => {
                 let detail = self.next_detail();
                 let data = block.need("data")?.literal()?;
-                self.write_detail(detail, None, out, |w| {
+                self.chunks.write_detail(detail, None, out, |w| {
                     w.member_text("type", "reasoning.encrypted").member("data", data);
                 });
                 BlockKind::Other
@@ -263,12 +225,7 @@ impl Events {
                 let id = to_answered_call_id(&block.text("id")?.unwrap_or_default(), call);
                 let name = block.need("name")?.literal()?;
                 self.calls_count += 1;
-                self.write_delta(out, |w| {
-                    w.key("tool_calls").open_array().open_object().member_count("index", call).member_text("id", &id);
-                    w.member_text("type", "function").key("function").open_object();
-                    w.member("name", name).member_text("arguments", "");
-                    w.close_object().close_object().close_array();
-                });
+                self.chunks.write_call(call, &id, name, out);
                 BlockKind::Call(call)
             }
             _ => BlockKind::Other,
@@ -298,13 +255,13 @@ impl Events {
         let value = event.need("delta")?;
         let delta = value.object()?;
         match (delta.need("type")?.text()?.as_ref(), kind) {
-            ("text_delta", BlockKind::Text) => self.write_text(delta.need("text")?.literal()?, out),
+            ("text_delta", BlockKind::Text) => self.chunks.write_text(delta.need("text")?.literal()?, out),
             ("thinking_delta", BlockKind::Thinking(detail)) => {
-                self.write_thinking(detail, delta.need("thinking")?.literal()?, out);
+                self.chunks.write_thinking(detail, delta.need("thinking")?.literal()?, out);
             }
             ("signature_delta", BlockKind::Thinking(detail)) => {
                 let signature = delta.need("signature")?.literal()?;
-                self.write_detail(detail, None, out, |w| {
+                self.chunks.write_detail(detail, None, out, |w| {
                     w.member_text("type", "reasoning.text").member("signature", signature);
                 });
             }
@@ -337,55 +294,16 @@ impl Events {
             }
         }
         let reason = to_finish_reason(self.stop_reason.as_deref(), self.calls_count > 0);
-        self.write_choice(out, |_| {}, Some(reason));
-        if let Some(usage) = self.usage.total().filter(|_| self.include_usage) {
-            out.extend_from_slice(&self.head);
-            let mut w = Writer::new(out);
-            w.member("choices", b"[]");
-            write_chat_usage(&usage, &mut w);
-            w.close_object();
-            out.extend_from_slice(b"\n\n");
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        let usage = self.usage.total().filter(|_| self.include_usage);
+        self.chunks.write_end(reason, usage.as_ref(), out);
         self.is_done = true;
-    }
-
-    fn write_text(&mut self, literal: &[u8], out: &mut Vec<u8>) {
-        if !inside(literal).is_empty() {
-            self.write_delta(out, |w| _ = w.member("content", literal));
-        }
-    }
-
-    fn write_thinking(&mut self, detail: u64, literal: &[u8], out: &mut Vec<u8>) {
-        if !inside(literal).is_empty() {
-            self.write_detail(detail, Some(literal), out, |w| {
-                w.member_text("type", "reasoning.text").member("text", literal);
-            });
-        }
-    }
-
-    fn write_detail(
-        &mut self,
-        index: u64,
-        text: Option<&[u8]>,
-        out: &mut Vec<u8>,
-        write: impl FnOnce(&mut Writer<'_>),
-    ) {
-        self.write_delta(out, |w| {
-            w.member_if("reasoning_content", text).key("reasoning_details").open_array().open_object();
-            write(w);
-            w.member_text("format", THINKING_FORMAT).member_count("index", index).close_object().close_array();
-        });
     }
 
     /// Forwards input of a call; does nothing for other blocks.
     fn write_input(&mut self, kind: BlockKind, literal: &[u8], out: &mut Vec<u8>) {
         match kind {
-            BlockKind::Call(call) => self.write_delta(out, |w| {
-                w.key("tool_calls").open_array().open_object().member_count("index", call).key("function");
-                w.open_object().member("arguments", literal).close_object().close_object().close_array();
-            }),
-            BlockKind::JsonAnswer => self.write_text(literal, out),
+            BlockKind::Call(call) => self.chunks.write_arguments(call, literal, out),
+            BlockKind::JsonAnswer => self.chunks.write_text(literal, out),
             BlockKind::Text | BlockKind::Thinking(_) | BlockKind::Other => {}
         }
     }

@@ -99,8 +99,15 @@ impl<'a> Round<'a> {
     fn read_user(&mut self, message: &Fields<'a, '_>) -> Result<(), TranslateError> {
         let content = message.need("content")?;
         if content.is_string() {
-            self.user.add_text(content.literal()?, None);
+            let literal = content.literal()?;
+            if inside(literal).is_empty() {
+                return Err(content.path.invalid("must not be empty"));
+            }
+            self.user.add_text(literal, None);
             return Ok(());
+        }
+        if content.items()?.next().is_none() {
+            return Err(content.path.invalid("must not be empty"));
         }
         for block in content.items()? {
             let block = block?.object()?;

@@ -14,7 +14,8 @@ pub(super) fn write_limits(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Resu
     if max_tokens.count()? == 0 {
         return Err(max_tokens.path.invalid("Input should be greater than or equal to 1"));
     }
-    w.member("max_tokens", max_tokens.raw.bytes);
+    // OpenAI's reasoning models know no other name, and the way back reads both.
+    w.member("max_completion_tokens", max_tokens.raw.bytes);
     if let Some(stream) = request.get("stream")
         && stream.boolean()?
     {
@@ -161,10 +162,12 @@ pub(super) fn write_output(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Resu
 }
 
 const fn effort_of(budget_tokens: u64) -> &'static str {
-    match budget_tokens {
-        ..=LOW_EFFORT_TOKENS => "low",
-        ..=MEDIUM_EFFORT_TOKENS => "medium",
-        _ => "high",
+    if budget_tokens <= LOW_EFFORT_TOKENS {
+        "low"
+    } else if budget_tokens <= MEDIUM_EFFORT_TOKENS {
+        "medium"
+    } else {
+        "high"
     }
 }
 

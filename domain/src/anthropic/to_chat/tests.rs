@@ -26,7 +26,7 @@ fn chat(messages: &Value) -> Value {
 fn the_simplest_request() {
     assert_eq!(
         translate(&with(&json!({"system": "s"}))),
-        json!({"model": "auto", "max_tokens": 9, "messages": [
+        json!({"model": "auto", "max_completion_tokens": 9, "messages": [
             {"role": "system", "content": "s"}, {"role": "user", "content": "Hi"}]})
     );
 }
@@ -152,7 +152,7 @@ fn parameters_are_translated() {
     assert_eq!(
         request,
         json!({
-            "model": "auto", "max_tokens": 9, "stream": true, "stream_options": {"include_usage": true},
+            "model": "auto", "max_completion_tokens": 9, "stream": true, "stream_options": {"include_usage": true},
             "temperature": 0.5, "top_p": 0.9, "top_k": 5, "stop": ["a", "b"],
             "messages": [{"role": "user", "content": "Hi"}],
             "tools": [
@@ -195,6 +195,8 @@ fn faults_name_the_parameter_as_anthropic_does() {
         (with(&json!({"messages": [{"role": "bot", "content": "x"}]})), Invalid, "messages.0.role: Input should be"),
         (with(&json!({"messages": [{"role": "user"}]})), Invalid, "messages.0.content: Field required"),
         (with(&json!({"messages": [{"role": "assistant"}]})), Invalid, "messages.0.content: Field required"),
+        (user(json!([])), Invalid, "messages.0.content: must not be empty"),
+        (user(json!("")), Invalid, "messages.0.content: must not be empty"),
         (user(json!([{"type": "text"}])), Invalid, "messages.0.content.0.text: Field required"),
         (user(json!([{"type": "tool_use"}])), Unsupported, "messages.0.content.0.type: "),
         (
