@@ -6,6 +6,7 @@
 mod decimal;
 mod hex;
 
+pub mod anthropic;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;

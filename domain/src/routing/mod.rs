@@ -13,7 +13,7 @@ pub use bandit::{Arm, TokenBucket};
 pub use decide::{Candidate, Decision, Limits, Ranked, SkipReason, Skipped, Wish, decide};
 pub use health::{Health, ProviderHealth};
 pub use mode::{Mode, ScoreWeights, UnknownMode};
-pub use upstream_error::{ErrorClass, MAX_RETRY_AFTER_MS, classify_status, parse_retry_after};
+pub use upstream_error::{ErrorClass, MAX_RETRY_AFTER_MS, classify_error_type, classify_status, parse_retry_after};
 
 /// Largest weight that an administrator can give a model.
 pub const MAX_WEIGHT: u8 = 10;

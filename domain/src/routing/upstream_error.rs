@@ -13,7 +13,7 @@ pub const MAX_RETRY_AFTER_MS: u64 = 3_600_000;
 const MAX_SEARCHED_BYTES: usize = 8_192;
 
 /// What providers say, in lower case, when a request does not fit a model's context.
-const CONTEXT_PHRASES: [&str; 9] = [
+const CONTEXT_PHRASES: [&str; 10] = [
     "context_length",
     "context length",
     "maximum context",
@@ -23,6 +23,7 @@ const CONTEXT_PHRASES: [&str; 9] = [
     "token limit",
     "too many tokens",
     "context window",
+    "context limit",
 ];
 
 /// The classes of upstream failures, by what to do next.
@@ -75,6 +76,25 @@ pub fn classify_status(status: u16, body: &[u8]) -> ErrorClass {
         400..=499 => ErrorClass::ClientError,
         _ => ErrorClass::Transient,
     }
+}
+
+/// Classifies an error by the type that Anthropic's API, or a stream of it, gives it; `None` for types that say
+/// no more than the status does.
+#[must_use]
+pub fn classify_error_type(error_type: &str, message: &str) -> Option<ErrorClass> {
+    Some(match error_type {
+        // An account there that is empty is told as a fault of the request.
+        "invalid_request_error" if message.contains("credit balance is too low") => ErrorClass::Auth,
+        "invalid_request_error" | "request_too_large" if tells_context_overflow(message.as_bytes()) => {
+            ErrorClass::ContextOverflow
+        }
+        "invalid_request_error" | "request_too_large" => ErrorClass::ClientError,
+        "authentication_error" | "permission_error" | "billing_error" => ErrorClass::Auth,
+        "not_found_error" => ErrorClass::NotFound,
+        "rate_limit_error" | "overloaded_error" => ErrorClass::RateLimited,
+        "api_error" | "timeout_error" => ErrorClass::Transient,
+        _ => return None,
+    })
 }
 
 fn tells_context_overflow(body: &[u8]) -> bool {

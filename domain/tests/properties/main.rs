@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod anthropic;
+mod anthropic_values;
 mod chat_request;
 mod chat_stream;
 mod json_reader;

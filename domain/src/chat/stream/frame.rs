@@ -7,7 +7,7 @@ use crate::json::{JsonError, Kind, Member, Raw, Reader, push_string};
 use crate::pricing::TokenUsage;
 
 /// Longest text of an upstream's error that is kept.
-const MAX_ERROR_CHARS: usize = 500;
+pub(crate) const MAX_ERROR_CHARS: usize = 500;
 
 /// Rewrites the objects of one stream and adds up what they tell.
 #[derive(Debug)]

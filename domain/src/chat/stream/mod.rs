@@ -13,6 +13,7 @@ use super::measure::estimate_tokens;
 use crate::json::push_string;
 use crate::pricing::TokenUsage;
 use frame::FrameRewriter;
+pub(crate) use frame::MAX_ERROR_CHARS;
 
 /// Longest line that is waited for; a longer one is a fault.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -25,7 +26,7 @@ const DONE: &[u8] = b"[DONE]";
 pub enum StreamFault {
     /// A line over [`MAX_LINE_BYTES`].
     LineTooLong,
-    /// A `data:` line that begins an object and is not JSON.
+    /// A `data:` line that begins an object and is not JSON, or makes no sense where it stands.
     InvalidJson,
     /// The upstream sent an error in place of a chunk. It was not forwarded.
     UpstreamError {
@@ -299,7 +300,7 @@ impl StreamRewriter {
 }
 
 /// The value of a `data` line, without the spaces before it; `None` for other lines.
-fn data_of(line: &[u8]) -> Option<&[u8]> {
+pub(crate) fn data_of(line: &[u8]) -> Option<&[u8]> {
     line.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start)
 }
 

@@ -1,0 +1,242 @@
+//! A chat completion as a Messages answer.
+
+use super::TranslateError;
+use super::fields::{Fields, Style, Value, read_body};
+use super::ids::{to_message_id, to_tool_use_id};
+use super::outcome::{read_chat_usage, to_stop_reason, write_message_usage};
+use super::writer::{Writer, inside};
+use crate::json::{Kind, Reader};
+
+/// The member that holds a call's arguments when the model wrote no JSON object.
+const INVALID_ARGUMENTS: &str = "invalid_arguments";
+
+/// Translates a chat completion into a Messages answer.
+///
+/// The first choice's reasoning becomes thinking (signed, if the house's `reasoning_details` carry the
+/// signature), its content and refusal texts, its calls tool uses. Arguments that are no JSON
+/// object are the value of a member `invalid_arguments`, so that the caller's tool can complain.
+///
+/// # Errors
+/// [`TranslateError`] when the text is no chat completion; its words are for the log.
+pub fn to_message(chat_completion: &[u8], asked_model: &str) -> Result<Vec<u8>, TranslateError> {
+    let fields = read_body(chat_completion, Style::Chat)?;
+    let choices = fields.need("choices")?;
+    let choice = choices.items()?.next().ok_or_else(|| choices.path.invalid("must not be empty"))??.object()?;
+    let value = choice.need("message")?;
+    let message = value.object()?;
+
+    let mut out = Vec::with_capacity(chat_completion.len() + 512);
+    let mut w = Writer::new(&mut out);
+    let id = to_message_id(fields.text("id")?.as_deref().unwrap_or_default());
+    w.open_object().member_text("id", &id).member_text("type", "message").member_text("role", "assistant");
+    w.member_text("model", asked_model).key("content").open_array();
+    write_thinking(&message, &mut w)?;
+    write_texts(&message, &mut w)?;
+    let has_calls = write_calls(&message, &mut w)?;
+    w.close_array();
+    let finish_reason = choice.text("finish_reason")?;
+    w.member_text("stop_reason", to_stop_reason(finish_reason.as_deref(), has_calls)).member("stop_sequence", b"null");
+    let usage = fields.get("usage").and_then(|usage| read_chat_usage(usage.raw)).unwrap_or_default();
+    write_message_usage(&usage, &mut w);
+    w.close_object();
+    Ok(out)
+}
+
+fn write_thinking(message: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let mut has_text = false;
+    if let Some(details) = message.get("reasoning_details").filter(|details| details.kind() == Kind::Array) {
+        for detail in details.items()? {
+            let detail = detail?.object()?;
+            let is_ours = detail.text("format")?.is_none_or(|format| format.starts_with("anthropic"));
+            match detail.text("type")?.as_deref() {
+                Some("reasoning.encrypted") if is_ours => {
+                    let data = detail.need("data")?.literal()?;
+                    w.open_object().member_text("type", "redacted_thinking").member("data", data).close_object();
+                }
+                Some("reasoning.text") => {
+                    let signature = detail.get("signature").filter(|_| is_ours).map(Value::literal).transpose()?;
+                    let text = detail.get("text").map(Value::literal).transpose()?;
+                    has_text = true;
+                    write_thought(text.unwrap_or(b"\"\""), signature, w);
+                }
+                _ => {}
+            }
+        }
+    }
+    let reasoning = message.get("reasoning_content").or_else(|| message.get("reasoning"));
+    if let Some(reasoning) = reasoning.filter(|reasoning| !has_text && reasoning.is_string()) {
+        let literal = reasoning.literal()?;
+        if !inside(literal).is_empty() {
+            write_thought(literal, None, w);
+        }
+    }
+    Ok(())
+}
+
+/// Writes a thinking block; what is not signed has an empty signature, for clients expect one.
+fn write_thought(text: &[u8], signature: Option<&[u8]>, w: &mut Writer<'_>) {
+    w.open_object().member_text("type", "thinking").member("thinking", text);
+    w.member("signature", signature.unwrap_or(b"\"\"")).close_object();
+}
+
+fn write_texts(message: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let mut write = |text: Value<'_, '_>| {
+        let literal = text.literal()?;
+        if !inside(literal).is_empty() {
+            w.open_object().member_text("type", "text").member("text", literal).close_object();
+        }
+        Ok::<_, TranslateError>(())
+    };
+    match message.get("content") {
+        None => {}
+        Some(content) if content.is_string() => write(content)?,
+        Some(content) => {
+            for part in content.items()? {
+                let part = part?.object()?;
+                if let Some(text) = part.get("text").or_else(|| part.get("refusal")) {
+                    write(text)?;
+                }
+            }
+        }
+    }
+    message.get("refusal").map_or(Ok(()), write)
+}
+
+/// Writes the tool uses; tells whether there are any.
+fn write_calls(message: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<bool, TranslateError> {
+    let mut has_calls = false;
+    if let Some(calls) = message.get("tool_calls") {
+        for (index, call) in calls.items()?.enumerate() {
+            let call = call?.object()?;
+            let id = call.text("id")?.filter(|id| !id.is_empty());
+            let id = id.map_or_else(|| format!("toolu_{index}"), |id| to_tool_use_id(&id));
+            write_call(&id, call.need("function")?, w)?;
+            has_calls = true;
+        }
+    }
+    if let Some(function) = message.get("function_call") {
+        write_call("toolu_0", function, w)?;
+        has_calls = true;
+    }
+    Ok(has_calls)
+}
+
+fn write_call(id: &str, function: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let function = function.object()?;
+    w.open_object().member_text("type", "tool_use").member_text("id", id);
+    w.member("name", function.need("name")?.literal()?).key("input");
+    let arguments = function.text("arguments")?.unwrap_or_default();
+    let mut reader = Reader::new(arguments.as_bytes());
+    match reader.read_value().and_then(|raw| reader.finish().map(|()| raw)) {
+        Ok(raw) if raw.kind() == Kind::Object => _ = w.raw(raw.bytes),
+        _ if arguments.trim().is_empty() => _ = w.raw(b"{}"),
+        _ => _ = w.open_object().member_text(INVALID_ARGUMENTS, &arguments).close_object(),
+    }
+    w.close_object();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn translate(completion: &Value) -> Value {
+        serde_json::from_slice(&to_message(completion.to_string().as_bytes(), "auto").unwrap()).unwrap()
+    }
+
+    fn answer(message: Value, finish_reason: &str) -> Value {
+        translate(&json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
+            "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]}))
+    }
+
+    #[test]
+    fn content_is_a_text() {
+        let message = translate(&json!({
+            "id": "chatcmpl-01X", "object": "chat.completion", "created": 1, "model": "gpt",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi", "refusal": null},
+                "finish_reason": "stop", "logprobs": null}],
+            "usage": {"prompt_tokens": 17, "completion_tokens": 20, "total_tokens": 37,
+                "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 4}},
+        }));
+        assert_eq!(
+            message,
+            json!({
+                "id": "msg_01X", "type": "message", "role": "assistant", "model": "auto",
+                "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "stop_sequence": null,
+                "usage": {"input_tokens": 10, "cache_creation_input_tokens": 4, "cache_read_input_tokens": 3,
+                    "output_tokens": 20},
+            })
+        );
+    }
+
+    #[test]
+    fn calls_are_tool_uses() {
+        let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
+        let message = answer(
+            json!({"role": "assistant", "content": null, "tool_calls": [
+                call("call_A", "{\"x\": [1]}"), call("functions.f:0", ""), call("", "{\"cut"), call("call_B", "[1]")]}),
+            "tool_calls",
+        );
+        assert_eq!(message["stop_reason"], "tool_use");
+        assert_eq!(
+            message["content"],
+            json!([
+                {"type": "tool_use", "id": "toolu_A", "name": "f", "input": {"x": [1]}},
+                {"type": "tool_use", "id": "toolu_chat_ZnVuY3Rpb25zLmY6MA", "name": "f", "input": {}},
+                {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {"invalid_arguments": "{\"cut"}},
+                {"type": "tool_use", "id": "toolu_B", "name": "f", "input": {"invalid_arguments": "[1]"}},
+            ])
+        );
+    }
+
+    #[test]
+    fn reasoning_is_thinking() {
+        let message = answer(json!({"role": "assistant", "reasoning_content": "hm", "content": "x"}), "length");
+        assert_eq!(
+            message["content"],
+            json!([{"type": "thinking", "thinking": "hm", "signature": ""}, {"type": "text", "text": "x"}])
+        );
+        assert_eq!(message["stop_reason"], "max_tokens");
+        let message = answer(
+            json!({"role": "assistant", "reasoning_content": "hm", "content": "", "reasoning_details": [
+                {"type": "reasoning.text", "text": "hm", "signature": "S", "format": "anthropic-claude-v1", "index": 0},
+                {"type": "reasoning.encrypted", "data": "D", "index": 1},
+                {"type": "reasoning.encrypted", "data": "E", "format": "openai-responses-v1"}]}),
+            "stop",
+        );
+        assert_eq!(
+            message["content"],
+            json!([{"type": "thinking", "thinking": "hm", "signature": "S"}, {"type": "redacted_thinking", "data": "D"}])
+        );
+    }
+
+    #[test]
+    fn parts_refusals_and_old_calls_are_understood() {
+        let message = answer(
+            json!({"role": "assistant", "content": [{"type": "text", "text": "a"}], "refusal": "no",
+                "function_call": {"name": "g", "arguments": "{}"}}),
+            "content_filter",
+        );
+        assert_eq!(
+            message["content"],
+            json!([{"type": "text", "text": "a"}, {"type": "text", "text": "no"},
+                {"type": "tool_use", "id": "toolu_0", "name": "g", "input": {}}])
+        );
+        assert_eq!(message["stop_reason"], "refusal");
+    }
+
+    #[test]
+    fn what_is_no_completion_is_refused() {
+        for (text, words) in [
+            ("nope", "not valid JSON"),
+            ("{}", "choices is required"),
+            ("{\"choices\":[]}", "choices must not be empty"),
+            ("{\"choices\":[{}]}", "choices[0].message is required"),
+            ("{\"choices\":[{\"message\":{\"content\":5}}]}", "choices[0].message.content must be an array"),
+        ] {
+            let error = to_message(text.as_bytes(), "auto").unwrap_err();
+            assert!(error.message.contains(words), "{text}: {error}");
+        }
+    }
+}
