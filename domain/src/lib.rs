@@ -10,6 +10,7 @@ pub mod chat;
 pub mod credential;
 pub mod ids;
 pub mod json;
+pub mod media;
 pub mod money;
 pub mod outbound;
 pub mod pricing;

@@ -1,7 +1,7 @@
 //! OpenAI chat completions as they pass through: requests, answers, streams.
 
 mod measure;
-mod usage;
+pub(crate) mod usage;
 
 pub mod request;
 pub mod response;

@@ -25,7 +25,7 @@ struct Reported {
 ///
 /// `prompt_tokens` and `input_tokens`, `completion_tokens` and `output_tokens` are the same thing.
 /// 0 and 0 is how some upstreams say "not counted".
-pub(super) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>, JsonError> {
+pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>, JsonError> {
     let mut reported = Reported::default();
     if !reader.enter_object()? {
         return Ok(None);

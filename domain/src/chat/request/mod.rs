@@ -48,12 +48,12 @@ pub struct InvalidRequest {
 
 impl InvalidRequest {
     /// `param` followed by what is wrong with it.
-    fn new(param: impl Into<String>, fault: impl fmt::Display) -> Self {
+    pub(crate) fn new(param: impl Into<String>, fault: impl fmt::Display) -> Self {
         let param = param.into();
         Self { message: format!("{param} {fault}."), param: Some(param) }
     }
 
-    fn body(message: impl Into<String>) -> Self {
+    pub(crate) fn body(message: impl Into<String>) -> Self {
         Self { param: None, message: message.into() }
     }
 }
