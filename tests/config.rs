@@ -1,6 +1,7 @@
 //! `wrangler.toml` and the code name the same things.
 
 use durable_objects::idempotency::protocol::Idempotency;
+use durable_objects::job::protocol::Job;
 use durable_objects::protocol::Protocol;
 use durable_objects::rate_limiter::protocol::RateLimiter;
 use durable_objects::wallet::protocol::Wallet;
@@ -22,7 +23,7 @@ fn names<'v>(list: &'v Value, field: &str) -> Vec<&'v str> {
 fn the_objects_are_bound() {
     let config = wrangler();
     let bound = &config["durable_objects"]["bindings"];
-    let mut expected = [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING];
+    let mut expected = [RateLimiter::BINDING, Wallet::BINDING, Idempotency::BINDING, Job::BINDING];
     expected.sort_unstable();
     assert_eq!(names(bound, "name"), expected);
     let classes = names(bound, "class_name");

@@ -16,6 +16,7 @@
 mod connection;
 pub mod host;
 pub mod idempotency;
+pub mod job;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod local;
 pub mod machine;

@@ -8,6 +8,8 @@ use std::fmt;
 use crate::host::{Host, HostError, Job, Turn};
 use crate::idempotency::protocol::Idempotency;
 use crate::idempotency::state::IdempotencyMachine;
+use crate::job::protocol::Job as JobProtocol;
+use crate::job::state::JobMachine;
 use crate::machine::Machine;
 use crate::memory::MemoryStore;
 use crate::protocol::Protocol;
@@ -285,6 +287,7 @@ fn open(address: &Address) -> Result<Box<dyn AnyHost>, LocalError> {
         RateLimiter::BINDING => Ok(Box::new(Host::<RateLimiterMachine, _>::new(name, store))),
         Wallet::BINDING => Ok(Box::new(Host::<WalletMachine, _>::new(name, store))),
         Idempotency::BINDING => Ok(Box::new(Host::<IdempotencyMachine, _>::new(name, store))),
+        JobProtocol::BINDING => Ok(Box::new(Host::<JobMachine, _>::new(name, store))),
         _ => Err(LocalError::UnknownBinding(binding.clone())),
     }
 }

@@ -146,5 +146,6 @@ function durableObject(name) {
 }
 
 export const Idempotency = durableObject("Idempotency");
+export const Job = durableObject("Job");
 export const RateLimiter = durableObject("RateLimiter");
 export const Wallet = durableObject("Wallet");
