@@ -8,6 +8,7 @@ use crate::support::open_migrated;
 /// Scans that are meant, by query, with the reason.
 const SCANS: &[(&str, &str)] = &[
     ("providers::list_providers", "pages the whole table in the order of its key"),
+    ("routing::list_aliases", "reads the whole table in the order of its key"),
     ("providers::count_providers", "counts a table of a few dozen rows"),
     ("models::list_models", "pages the whole table in the order of its key"),
     ("models::count_models", "counts a table of a few hundred rows"),

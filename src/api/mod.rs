@@ -11,10 +11,12 @@ use crate::http::route::Route;
 pub const ALL: &[&[Route]] = &[
     identity::accounts::ROUTES,
     identity::provision::ROUTES,
+    models::aliases::ROUTES,
     models::chat::ROUTES,
     models::list::ROUTES,
     models::models::ROUTES,
     models::providers::ROUTES,
+    models::routing::ROUTES,
     money::balance::ROUTES,
     money::usage::ROUTES,
     ops::docs::ROUTES,

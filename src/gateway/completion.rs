@@ -6,11 +6,13 @@ use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::response::rewrite_completion;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
-use guildhall_domain::routing::{Candidate, Health, Mode, rank};
+use guildhall_domain::routing::ErrorClass;
 
-use super::dispatch::{ATTEMPTS_MAX, Attempt, Failure, attempt, note_failure, note_success};
+use super::choice::{Choice, Policy, choose, draw_uniform};
+use super::dispatch::{Attempt, Failure, attempt, is_routable, note_failure, note_nothing, note_success};
+use super::ladder::{ATTEMPTS_MAX, Ladder};
 use super::settlement::{Outcome, RunningCall, Used};
-use super::table::{Offer, Snapshot, read_snapshot};
+use super::table::{Offer, read_snapshot};
 use super::tap::ChatTap;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
@@ -18,75 +20,137 @@ use crate::http::output::{Body, Output};
 use crate::meter::money::{Need, Refusal, reserve};
 use crate::ports::InboundBody;
 
-/// Output tokens that the routing reckons with when the client does not say.
-const EXPECTED_OUTPUT_TOKENS: u64 = 512;
+/// An answer on its way to the client, and how it came about.
+pub struct Answer {
+    /// The answer: a chat completion, or its stream.
+    pub output: Output,
+    /// The registered model that answers.
+    pub negotiated_model: String,
+    /// The name that an alias replaced.
+    pub alias_from: Option<String>,
+    /// Why this model, in `TokenHub`'s words.
+    pub reason: String,
+    /// What was charged; for a stream, what it is expected to cost.
+    pub cost: MicroUsd,
+}
 
 /// Completes a chat.
 ///
 /// # Errors
 /// 400 for a body that is no chat request, 402 when the balance does not cover it, 404 for an unknown model, 429 and 502
 /// when the upstreams fail, 503 when there is none, and whatever 4xx an upstream gives for the client's own mistake.
-pub async fn complete_chat(cx: Cx, body: &[u8]) -> Result<Output, ApiError> {
+pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<Answer, ApiError> {
     let request =
         ChatRequest::parse(body).map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let (mode, mut offers) = choose_offers(&cx, &snapshot, &request)?;
+    let choice = choose(&cx, &snapshot, &request, policy)?;
+    let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
+    let mut offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
     let payer = cx.caller.key()?.account_id.clone();
-    let mut need = state_need(&offers, &request);
-    let reservation = match reserve(&cx.app, &cx.ports, &payer, need).await {
+    let bounds = Bounds { request: &request, max_cost: policy.limits.max_cost };
+    let reservation = match reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await {
         // What costs nothing needs no money.
         Err(Refusal::Insufficient { .. }) if offers.iter().any(|offer| offer.price.is_free()) => {
             offers.retain(|offer| offer.price.is_free());
-            need = state_need(&offers, &request);
-            reserve(&cx.app, &cx.ports, &payer, need).await
+            reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await
         }
         reserved => reserved,
     };
     let reservation = reservation.map_err(|refusal| refuse(&cx, refusal))?;
-    // Only where the balance does not cover the model's maximum is the answer cut to what it covers.
-    let is_short = reservation.amount < need.most;
-    let mut call = RunningCall {
+    let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
+    let is_hint = choice.decision.ranked.first().is_some_and(|ranked| ranked.is_hint);
+    let call = RunningCall {
         asked_model: request.model().to_owned(),
-        mode: mode.as_str(),
-        input_tokens_estimate: request.input_tokens_estimate(),
+        // TokenHub's clients read from the answer which model the router took.
+        echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
+        alias_from: choice.alias_from.clone(),
+        mode: choice.mode.as_str(),
+        input_tokens_estimate: choice.expected.input,
+        deadline_ms,
         cx,
         reservation,
-        offer: None,
-        attempts: 0,
+        tried: Vec::new(),
     };
+    climb(call, Ladder::new(offers, is_hint), &choice, &bounds).await
+}
+
+/// Tries one upstream after the other.
+async fn climb(
+    mut call: RunningCall,
+    mut ladder: Ladder,
+    choice: &Choice,
+    bounds: &Bounds<'_>,
+) -> Result<Answer, ApiError> {
     let mut failures = Failures::default();
-    for offer in &offers {
-        let max_output_tokens = is_short.then(|| affordable_output(call.reservation.amount, offer, &request));
-        match attempt(&mut call, offer, &request, max_output_tokens).await {
-            Attempt::Answered { inbound, latency_ms } => {
-                let (app, now_ms) = (Rc::clone(&call.cx.app), call.cx.ports.clock.now_ms());
-                match deliver(call, inbound.body, &request) {
-                    Ok(output) => {
-                        note_success(&app, &offer.provider.id, latency_ms, now_ms);
-                        return Ok(output);
-                    }
-                    Err(undelivered) => {
-                        let failure;
-                        (call, failure) = *undelivered;
-                        failures.note(&call, offer, &failure);
-                    }
+    while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
+        if step.pause_ms > 0 {
+            call.cx.ports.clock.sleep_ms(step.pause_ms).await;
+            call.cx.keep_up();
+        }
+        if call.is_too_late() {
+            break;
+        }
+        let offer = step.offer;
+        let cap = bounds.affordable_output(call.reservation.amount, &offer).into_iter().chain(step.max_output_tokens);
+        let outcome = attempt(&mut call, &offer, bounds.request, cap.min()).await;
+        match outcome {
+            Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request) {
+                Ok(delivered) => {
+                    note_success(&delivered.cx, &offer.provider.id, latency_ms);
+                    return Ok(Answer {
+                        cost: delivered.charged.unwrap_or_else(|| offer.price.cost(&choice.expected)),
+                        output: delivered.output,
+                        negotiated_model: offer.model_id.to_string(),
+                        alias_from: choice.alias_from.clone(),
+                        reason: step.reason,
+                    });
+                }
+                Err(undelivered) => {
+                    let failure;
+                    (call, failure) = *undelivered;
+                    failures.note(&mut call, &mut ladder, &offer, &failure);
+                }
+            },
+            // The client's own deadline passed: that is no fault of the provider's.
+            Attempt::Failed(_) if call.is_too_late() => {
+                note_nothing(&call.cx, &offer.provider.id);
+                break;
+            }
+            Attempt::Failed(failure) => {
+                failures.note(&mut call, &mut ladder, &offer, &failure);
+            }
+            Attempt::Overflowed(error) => {
+                note_nothing(&call.cx, &offer.provider.id);
+                let others = choice.is_open.then_some(choice.offers.as_slice());
+                let asked = bounds.request.max_output_tokens();
+                if !ladder.escalate(&offer, choice.expected.input, asked, others) {
+                    return Err(reject(call, error));
                 }
             }
-            Attempt::Failed(failure) => failures.note(&call, offer, &failure),
             Attempt::Rejected(error) => {
-                call.settle(Outcome::Rejected, error.kind.status(), Used::Nothing);
-                return Err(error);
+                note_nothing(&call.cx, &offer.provider.id);
+                return Err(reject(call, error));
             }
             Attempt::ClientGone => {
+                note_nothing(&call.cx, &offer.provider.id);
                 // The upstream has read the prompt; nothing was delivered.
                 call.settle(Outcome::ClientGone, 499, Used::Estimated { output: 0 });
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
             }
         }
     }
-    let error = failures.to_error();
+    let error = if call.is_too_late() {
+        ApiError::new(Kind::UpstreamFailed, "max_latency_ms passed before a model answered")
+    } else {
+        failures.to_error()
+    };
     call.settle(Outcome::UpstreamFailed, error.kind.status(), Used::Nothing);
     Err(error)
+}
+
+fn reject(call: RunningCall, error: ApiError) -> ApiError {
+    call.settle(Outcome::Rejected, error.kind.status(), Used::Nothing);
+    error
 }
 
 /// What went wrong on the way.
@@ -97,10 +161,17 @@ struct Failures {
 }
 
 impl Failures {
-    fn note(&mut self, call: &RunningCall, offer: &Offer, failure: &Failure) {
+    fn note(&mut self, call: &mut RunningCall, ladder: &mut Ladder, offer: &Rc<Offer>, failure: &Failure) {
         let (id, provider) = (&call.cx.request_id, &offer.provider.id);
         call.cx.ports.background.log(&format!("{id} provider {provider}: {}", failure.cause));
         note_failure(&call.cx, provider, failure);
+        call.note_failed_attempt(failure.class);
+        if is_routable(&call.cx, provider) {
+            ladder.note(offer, failure);
+        }
+        if failure.class != ErrorClass::RateLimited {
+            return;
+        }
         self.retry_after_ms = match (self.retry_after_ms, failure.retry_after_ms) {
             (Some(known), Some(new)) => Some(known.min(new)),
             (known, new) => known.or(new),
@@ -117,86 +188,55 @@ impl Failures {
     }
 }
 
-/// The routes of a call, best first.
-fn choose_offers(cx: &Cx, snapshot: &Snapshot, request: &ChatRequest<'_>) -> Result<(Mode, Vec<Rc<Offer>>), ApiError> {
-    let asked = request.model();
-    let mode = asked.parse::<Mode>().ok();
-    let is_asked = |offer: &&Rc<Offer>| mode.is_some() || offer.model_id.as_str() == asked;
-    let named: Vec<_> = snapshot.offers.iter().filter(is_asked).collect();
-    if named.is_empty() && mode.is_none() {
-        return Err(ApiError::new(Kind::NotFound, format!("Model not found: {asked}")));
-    }
-    let mode = mode.unwrap_or_default();
-    let expected = TokenUsage {
-        input: request.input_tokens_estimate(),
-        output: request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS),
-        ..TokenUsage::default()
-    };
-    let candidates: Vec<_> = named.iter().map(|offer| to_candidate(cx, offer)).collect();
-    let mut ranked = rank(mode, &expected, &candidates);
-    if ranked.is_empty() {
-        // Everything that fits is down or set aside: trying it is better than refusing untried.
-        let hopeful: Vec<_> = candidates.into_iter().map(|c| Candidate { health: Health::Healthy, ..c }).collect();
-        ranked = rank(mode, &expected, &hopeful);
-    }
-    let offers: Vec<_> =
-        ranked.into_iter().filter_map(|at| named.get(at).map(|offer| Rc::clone(offer))).take(ATTEMPTS_MAX).collect();
-    if offers.is_empty() {
-        let widest = named.iter().filter(|offer| offer.enabled).map(|offer| offer.max_context_tokens).max();
-        if let Some(context) = widest {
-            let text = format!(
-                "The prompt of about {} tokens does not fit the context window of {asked} ({context} tokens)",
-                expected.input
-            );
-            return Err(ApiError::invalid("messages", text).with("code", "context_length_exceeded"));
+/// What a call may cost.
+struct Bounds<'r> {
+    request: &'r ChatRequest<'r>,
+    /// The client's own limit.
+    max_cost: Option<MicroUsd>,
+}
+
+impl Bounds<'_> {
+    /// What to reserve: the dearest of the routes that may be tried, within the client's limit.
+    fn need(&self, offers: &[Rc<Offer>]) -> Need {
+        let request = self.request;
+        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
+        for offer in offers {
+            let output = request.max_output_tokens().unwrap_or(1).saturating_mul(request.n());
+            let least = TokenUsage { input: request.input_tokens_lower(), output, ..TokenUsage::default() };
+            need.most = need.most.max(self.most(offer));
+            need.least = need.least.max(offer.price.cost(&least));
         }
-        let text = format!("No provider configured for {asked}");
-        return Err(ApiError::new(Kind::Unavailable, text).retry_after_s(5));
+        if let Some(max_cost) = self.max_cost {
+            need.most = need.most.min(max_cost);
+            need.least = need.least.min(max_cost);
+        }
+        need
     }
-    Ok((mode, offers))
-}
 
-fn to_candidate<'o>(cx: &Cx, offer: &'o Offer) -> Candidate<'o> {
-    let now_ms = u64::try_from(cx.started_ms).unwrap_or(0);
-    let health = cx.app.gateway.health.borrow().get(&offer.provider.id).copied().unwrap_or_default();
-    Candidate {
-        model: &offer.model_id,
-        provider: &offer.provider.id,
-        is_enabled: offer.enabled,
-        weight: offer.weight,
-        price: &offer.price,
-        context_tokens: Some(offer.max_context_tokens).filter(|tokens| *tokens > 0),
-        latency_ms: health.latency_ms(),
-        failure_rate: health.failure_rate(now_ms),
-        health: health.health(now_ms),
-    }
-}
-
-/// What to reserve: the dearest of the routes that may be tried.
-fn state_need(offers: &[Rc<Offer>], request: &ChatRequest<'_>) -> Need {
-    let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
-    for offer in offers {
+    /// The most that the call can cost at a model.
+    fn most(&self, offer: &Offer) -> MicroUsd {
+        let request = self.request;
         let output =
             request.max_output_tokens().unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
-        let most = TokenUsage { input: request.input_tokens_upper(), output, ..TokenUsage::default() };
-        let output = request.max_output_tokens().unwrap_or(1).saturating_mul(request.n());
-        let least = TokenUsage { input: request.input_tokens_lower(), output, ..TokenUsage::default() };
-        need.most = need.most.max(offer.price.cost(&most));
-        need.least = need.least.max(offer.price.cost(&least));
+        offer.price.cost(&TokenUsage { input: request.input_tokens_upper(), output, ..TokenUsage::default() })
     }
-    need
-}
 
-/// How many output tokens per choice an amount covers beside the estimated input; at least one.
-fn affordable_output(amount: MicroUsd, offer: &Offer, request: &ChatRequest<'_>) -> u64 {
-    let input = TokenUsage { input: request.input_tokens_estimate(), ..TokenUsage::default() };
-    let left = amount.0.saturating_sub(offer.price.cost(&input).0).max(0);
-    let rate = offer.price.output.pico_usd_per_token();
-    if rate <= 0 {
-        return offer.output_tokens_cap();
+    /// Only where an amount does not cover the model's maximum: how many output tokens per choice it covers beside the
+    /// estimated input; at least one.
+    fn affordable_output(&self, amount: MicroUsd, offer: &Offer) -> Option<u64> {
+        if amount >= self.most(offer) {
+            return None;
+        }
+        let request = self.request;
+        let input = TokenUsage { input: request.input_tokens_estimate(), ..TokenUsage::default() };
+        let left = amount.0.saturating_sub(offer.price.cost(&input).0).max(0);
+        let rate = offer.price.output.pico_usd_per_token();
+        if rate <= 0 {
+            return Some(offer.output_tokens_cap());
+        }
+        let tokens = i128::from(left) * 1_000_000 / i128::from(rate) / i128::from(request.n().max(1));
+        Some(u64::try_from(tokens).unwrap_or(u64::MAX).clamp(1, offer.output_tokens_cap()))
     }
-    let tokens = i128::from(left) * 1_000_000 / i128::from(rate) / i128::from(request.n().max(1));
-    u64::try_from(tokens).unwrap_or(u64::MAX).clamp(1, offer.output_tokens_cap())
 }
 
 fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
@@ -221,7 +261,15 @@ fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
 /// The call back, for another attempt, and why this one could not be delivered.
 type Undelivered = Box<(RunningCall, Failure)>;
 
-fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> Result<Output, Undelivered> {
+/// An answer that makes sense.
+struct Delivered {
+    cx: Cx,
+    output: Output,
+    /// `None` while it streams.
+    charged: Option<MicroUsd>,
+}
+
+fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> Result<Delivered, Undelivered> {
     match body {
         InboundBody::Whole(_) if request.stream() => {
             Err(Box::new((call, Failure::new("answered a stream request without a stream"))))
@@ -231,21 +279,23 @@ fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> R
             if first.is_empty() {
                 return Err(Box::new((call, Failure::new("the stream ended before it began"))));
             }
+            let cx = call.cx.clone();
             let (tap, out) = ChatTap::begin(call, !request.include_usage(), &first).map_err(|refused| {
                 let (call, fault) = *refused;
                 Box::new((call, Failure::new(fault)))
             })?;
             let body = Body::Relay { first: out, rest: Some((rest, Box::new(tap))) };
-            Ok(Output { status: 200, headers: Vec::new(), body }
+            let output = Output { status: 200, headers: Vec::new(), body }
                 .header("content-type", "text/event-stream; charset=utf-8")
                 .header("cache-control", "no-cache")
-                .header("x-tokaroo-cache", "miss"))
+                .header("x-tokaroo-cache", "miss");
+            Ok(Delivered { cx, output, charged: None })
         }
     }
 }
 
-fn deliver_whole(call: RunningCall, body: &[u8]) -> Result<Output, Undelivered> {
-    let completion = match rewrite_completion(body, &call.asked_model) {
+fn deliver_whole(call: RunningCall, body: &[u8]) -> Result<Delivered, Undelivered> {
+    let completion = match rewrite_completion(body, call.model_to_echo()) {
         Ok(completion) => completion,
         Err(error) => return Err(Box::new((call, Failure::new(error)))),
     };
@@ -253,8 +303,10 @@ fn deliver_whole(call: RunningCall, body: &[u8]) -> Result<Output, Undelivered> 
         Some(usage) => Used::Reported(usage),
         None => Used::Estimated { output: completion.output_tokens_estimate },
     };
+    let cx = call.cx.clone();
     let charged = call.settle(Outcome::Completed, 200, used);
-    Ok(Output::bytes("application/json", completion.body)
+    let output = Output::bytes("application/json", completion.body)
         .header("x-tokaroo-cost", charged.to_usd_string())
-        .header("x-tokaroo-cache", "miss"))
+        .header("x-tokaroo-cache", "miss");
+    Ok(Delivered { cx, output, charged: Some(charged) })
 }

@@ -1,5 +1,4 @@
-//! The attempts of a call: one route after the other, until one answers. Nothing is tried again once a byte has gone to
-//! the client, and a client's own mistake is never tried elsewhere.
+//! One attempt of a call: sent to one upstream, and its answer judged.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -12,12 +11,10 @@ use guildhall_domain::sandbox::{self, SandboxBody};
 use super::provider::ProviderKind;
 use super::settlement::RunningCall;
 use super::table::{Offer, Provider};
-use crate::app::{App, Cx};
+use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
 
-/// Routes tried for one call.
-pub const ATTEMPTS_MAX: usize = 3;
 /// Longest whole answer, in bytes.
 const ANSWER_MAX_BYTES: u32 = 32 << 20;
 /// A whole answer comes only when the model has finished; a stream begins much sooner.
@@ -34,6 +31,8 @@ pub enum Attempt {
     },
     /// The client's request is wrong; no other upstream will take it.
     Rejected(ApiError),
+    /// The request does not fit the model's context; a larger one may take it.
+    Overflowed(ApiError),
     /// Another upstream may do better.
     Failed(Failure),
     /// The client left.
@@ -46,15 +45,21 @@ pub struct Failure {
     pub cause: String,
     /// What kind of failure it is.
     pub class: ErrorClass,
-    /// Milliseconds that the upstream asks to wait; set when it is rate limited.
+    /// Milliseconds that the upstream asks to wait.
     pub retry_after_ms: Option<u64>,
+    /// Whether the same upstream may do better in a moment: it failed quickly, and not by what it said.
+    pub is_passing: bool,
 }
 
 impl Failure {
     /// The provider broke, or did not make sense.
     #[must_use]
     pub fn new(cause: impl std::fmt::Display) -> Self {
-        Self { cause: cause.to_string(), class: ErrorClass::Transient, retry_after_ms: None }
+        Self { cause: cause.to_string(), class: ErrorClass::Transient, retry_after_ms: None, is_passing: false }
+    }
+
+    fn passing(cause: impl std::fmt::Display) -> Self {
+        Self { is_passing: true, ..Self::new(cause) }
     }
 }
 
@@ -65,8 +70,7 @@ pub async fn attempt(
     request: &ChatRequest<'_>,
     max_output_tokens: Option<u64>,
 ) -> Attempt {
-    call.attempts += 1;
-    call.offer = Some(Rc::clone(offer));
+    call.begin_attempt(offer);
     let provider = &offer.provider;
     let edit = UpstreamEdit {
         model: &offer.upstream_model,
@@ -75,19 +79,20 @@ pub async fn attempt(
     };
     let body = request.rewrite(&edit);
     let started_ms = call.cx.ports.clock.now_ms();
+    note_begin(&call.cx, &provider.id);
     let result = match provider.kind {
         ProviderKind::Sandbox => Ok(answer_in_sandbox(&body, started_ms)),
         ProviderKind::OpenAi | ProviderKind::Vllm => {
             let cx = call.cx.clone();
             let tick = Rc::new(move || cx.keep_up());
-            call.cx.ports.fetch.send(outbound(call, provider, body, request.stream()), tick).await
+            call.cx.ports.fetch.send(outbound(call, provider, body, request.stream(), started_ms), tick).await
         }
     };
     let now_ms = call.cx.ports.clock.now_ms();
     judge(result, now_ms, now_ms - started_ms)
 }
 
-fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool) -> Outbound {
+fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool, now_ms: i64) -> Outbound {
     let config = &call.cx.app.config;
     let mut headers = vec![("content-type", "application/json".to_owned())];
     if let Some(authorization) = &provider.authorization {
@@ -99,6 +104,9 @@ fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool
         let wait_ms = config.first_byte_ms.saturating_mul(WHOLE_ANSWER_FACTOR);
         (ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES }, wait_ms)
     };
+    let left_ms =
+        call.deadline_ms.map_or(u32::MAX, |due_ms| u32::try_from((due_ms - now_ms).max(1)).unwrap_or(u32::MAX));
+    let first_byte_ms = first_byte_ms.min(left_ms);
     Outbound { method: "POST", url: provider.chat_url.clone(), headers, body: Some(body), read, first_byte_ms }
 }
 
@@ -120,7 +128,7 @@ fn judge(result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> A
         Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
         Err(FetchError::ClientGone) => return Attempt::ClientGone,
-        Err(FetchError::Broken(cause)) => return Attempt::Failed(Failure::new(cause)),
+        Err(FetchError::Broken(cause)) => return Attempt::Failed(Failure::passing(cause)),
         Err(FetchError::TimedOut) => return Attempt::Failed(Failure::new("timed out")),
         Err(FetchError::TooLarge) => {
             return Attempt::Failed(Failure::new("the answer is too large"));
@@ -131,14 +139,20 @@ fn judge(result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> A
         InboundBody::Stream { first, .. } => first.as_slice(),
     };
     let text = || String::from_utf8_lossy(body.get(..500).unwrap_or(body)).into_owned();
-    match classify_status(inbound.status, body) {
-        ErrorClass::ClientError | ErrorClass::ContextOverflow => Attempt::Rejected(rejection(inbound.status, body)),
-        class @ (ErrorClass::RateLimited | ErrorClass::Auth | ErrorClass::NotFound | ErrorClass::Transient) => {
-            let retry_after_ms =
-                parse_retry_after(&inbound.retry_after, u64::try_from(now_ms).unwrap_or(0)).unwrap_or(1_000);
-            let retry_after_ms = (class == ErrorClass::RateLimited).then_some(retry_after_ms);
-            Attempt::Failed(Failure { cause: format!("{} {}", inbound.status, text()), class, retry_after_ms })
+    let class = classify_status(inbound.status, body);
+    let retry_after_ms = parse_retry_after(&inbound.retry_after, u64::try_from(now_ms).unwrap_or(0));
+    let cause = format!("{} {}", inbound.status, text());
+    match class {
+        ErrorClass::ClientError => Attempt::Rejected(rejection(inbound.status, body)),
+        ErrorClass::ContextOverflow => Attempt::Overflowed(rejection(inbound.status, body)),
+        ErrorClass::RateLimited => {
+            let retry_after_ms = Some(retry_after_ms.unwrap_or(1_000));
+            Attempt::Failed(Failure { cause, class, retry_after_ms, is_passing: false })
         }
+        ErrorClass::Auth | ErrorClass::NotFound => {
+            Attempt::Failed(Failure { cause, class, retry_after_ms: None, is_passing: false })
+        }
+        ErrorClass::Transient => Attempt::Failed(Failure { cause, class, retry_after_ms, is_passing: true }),
     }
 }
 
@@ -174,16 +188,36 @@ fn rejection(status: u16, body: &[u8]) -> ApiError {
     }
 }
 
+/// A provider is asked: if it is tried again after a cooldown, by this request alone.
+fn note_begin(cx: &Cx, provider: &ProviderId) {
+    let now_ms = now_ms(cx);
+    cx.app.gateway.with_health(provider, |health| health.begin(now_ms));
+}
+
 /// A provider answered, and its answer made sense.
-pub fn note_success(app: &App, provider: &ProviderId, latency_ms: i64, now_ms: i64) {
-    let mut health = app.gateway.health.borrow_mut();
-    let latency_ms = u64::try_from(latency_ms).unwrap_or(0);
-    health.entry(provider.clone()).or_default().record_success(latency_ms, u64::try_from(now_ms).unwrap_or(0));
+pub fn note_success(cx: &Cx, provider: &ProviderId, latency_ms: i64) {
+    let (latency_ms, now_ms) = (u64::try_from(latency_ms).unwrap_or(0), now_ms(cx));
+    cx.app.gateway.with_health(provider, |health| health.record_success(latency_ms, now_ms));
 }
 
 /// A provider failed. A client's mistake and a client that left say nothing about it, and do not come here.
 pub fn note_failure(cx: &Cx, provider: &ProviderId, failure: &Failure) {
-    let now_ms = u64::try_from(cx.ports.clock.now_ms()).unwrap_or(0);
-    let mut health = cx.app.gateway.health.borrow_mut();
-    health.entry(provider.clone()).or_default().record_error(failure.class, failure.retry_after_ms, now_ms);
+    let now_ms = now_ms(cx);
+    let told_ms = failure.retry_after_ms.filter(|_| failure.class == ErrorClass::RateLimited);
+    cx.app.gateway.with_health(provider, |health| health.record_error(failure.class, told_ms, now_ms));
+}
+
+/// Whether a provider is neither down nor set aside.
+#[must_use]
+pub fn is_routable(cx: &Cx, provider: &ProviderId) -> bool {
+    cx.app.gateway.health_of(provider).health(now_ms(cx)).is_routable()
+}
+
+/// An attempt ended without telling anything about its provider.
+pub fn note_nothing(cx: &Cx, provider: &ProviderId) {
+    cx.app.gateway.with_health(provider, |health| health.forget_probe());
+}
+
+fn now_ms(cx: &Cx) -> u64 {
+    u64::try_from(cx.ports.clock.now_ms()).unwrap_or(0)
 }

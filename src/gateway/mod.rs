@@ -1,7 +1,9 @@
 //! What model endpoints share: which route a call takes, the attempts, the stream on its way back, the settlement.
 
+pub mod choice;
 pub mod completion;
 pub mod dispatch;
+pub mod ladder;
 pub mod provider;
 pub mod settlement;
 pub mod table;

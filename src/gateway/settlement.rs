@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
+use guildhall_domain::routing::ErrorClass;
 use serde_json::json;
 
 use super::table::Offer;
@@ -50,12 +51,26 @@ pub struct RunningCall {
     pub mode: &'static str,
     /// The model as the client asked for it.
     pub asked_model: String,
+    /// Whether the answer names the model that the router took, instead of what was asked for.
+    pub echoes_negotiated: bool,
+    /// The name that an alias replaced.
+    pub alias_from: Option<String>,
     /// Input tokens, estimated, for when no upstream counts them.
     pub input_tokens_estimate: u64,
-    /// The route that answered, once one has.
-    pub offer: Option<Rc<Offer>>,
-    /// Upstreams tried.
-    pub attempts: u32,
+    /// When the client's patience ends.
+    pub deadline_ms: Option<i64>,
+    /// The attempts so far; the last is the one that counts.
+    pub tried: Vec<Tried>,
+}
+
+/// One attempt.
+pub struct Tried {
+    /// Who was asked.
+    pub offer: Rc<Offer>,
+    /// When.
+    pub started_ms: i64,
+    /// How it failed, if it did, and how long that took.
+    pub failed: Option<(ErrorClass, i64)>,
 }
 
 /// What was used, and how it is known.
@@ -73,6 +88,39 @@ pub enum Used {
 }
 
 impl RunningCall {
+    /// An attempt begins.
+    pub fn begin_attempt(&mut self, offer: &Rc<Offer>) {
+        let started_ms = self.cx.ports.clock.now_ms();
+        self.tried.push(Tried { offer: Rc::clone(offer), started_ms, failed: None });
+    }
+
+    /// The attempt that runs has failed.
+    pub fn note_failed_attempt(&mut self, class: ErrorClass) {
+        let now_ms = self.cx.ports.clock.now_ms();
+        if let Some(tried) = self.tried.last_mut() {
+            tried.failed = Some((class, now_ms - tried.started_ms));
+        }
+    }
+
+    /// Whether the client's patience is over.
+    #[must_use]
+    pub fn is_too_late(&self) -> bool {
+        self.deadline_ms.is_some_and(|due_ms| self.cx.ports.clock.now_ms() >= due_ms)
+    }
+
+    /// What the answer calls its model.
+    #[must_use]
+    pub fn model_to_echo(&self) -> &str {
+        match self.offer() {
+            Some(offer) if self.echoes_negotiated => offer.model_id.as_str(),
+            _ => &self.asked_model,
+        }
+    }
+
+    fn offer(&self) -> Option<&Rc<Offer>> {
+        self.tried.last().map(|tried| &tried.offer)
+    }
+
     /// Ends the call; gives what was charged.
     pub fn settle(self, outcome: Outcome, status: u16, used: Used) -> MicroUsd {
         let (rule, usage) = match used {
@@ -82,14 +130,14 @@ impl RunningCall {
                 ("estimated", TokenUsage { input: self.input_tokens_estimate, output, ..TokenUsage::default() })
             }
         };
-        let cost = self.offer.as_ref().map_or(MicroUsd::ZERO, |offer| offer.price.cost(&usage));
+        let cost = self.offer().map_or(MicroUsd::ZERO, |offer| offer.price.cost(&usage));
         let receipt = self.receipt(rule, &usage, cost);
         let record = self.record(outcome, status, &usage, cost, receipt);
         self.reservation.settle(cost, record)
     }
 
     fn receipt(&self, rule: &str, usage: &TokenUsage, cost: MicroUsd) -> String {
-        let price = self.offer.as_ref().map(|offer| {
+        let price = self.offer().map(|offer| {
             json!({
                 "model": offer.model_id,
                 "version": offer.price_version,
@@ -104,7 +152,7 @@ impl RunningCall {
             "price": price,
             "held_micros": self.reservation.amount,
             "cost_micros": cost,
-            "attempts": self.attempts,
+            "attempts": self.tried.len(),
         })
         .to_string()
     }
@@ -123,8 +171,8 @@ impl RunningCall {
             request_type: "chat".to_owned(),
             mode: self.mode.to_owned(),
             model: self.asked_model.clone(),
-            routed_model: self.offer.as_ref().map_or_else(String::new, |offer| offer.model_id.to_string()),
-            routed_provider: self.offer.as_ref().map_or_else(String::new, |offer| offer.provider.id.to_string()),
+            routed_model: self.offer().map_or_else(String::new, |offer| offer.model_id.to_string()),
+            routed_provider: self.offer().map_or_else(String::new, |offer| offer.provider.id.to_string()),
             status,
             outcome: outcome.name().to_owned(),
             input_tokens: usage.input,

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use guildhall_domain::ids::{ModelId, ProviderId};
 use guildhall_domain::money::Rate;
 use guildhall_domain::pricing::Price;
-use guildhall_domain::routing::ProviderHealth;
+use guildhall_domain::routing::{Alias, Arm, ProviderHealth, TokenBucket};
 use guildhall_domain::seal;
 
 use super::provider::{ProviderKind, key_context};
@@ -19,7 +19,8 @@ use crate::app::App;
 use crate::ports::{PortError, Ports};
 use crate::store::models::models::{ModelRow, find_routing_version, list_models};
 use crate::store::models::providers::{ProviderRow, list_providers};
-use crate::store::statement::run_three;
+use crate::store::models::routing::{AliasRow, RoutingConfig, find_routing_config, list_aliases};
+use crate::store::statement::run_all;
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 10_000;
@@ -79,6 +80,22 @@ pub struct Snapshot {
     pub offers: Vec<Rc<Offer>>,
     /// How many providers take traffic.
     pub adapters: usize,
+    /// Names that stand for models.
+    pub aliases: HashMap<String, Alias>,
+    /// What holds where a request does not say.
+    pub defaults: RoutingConfig,
+    arms: HashMap<(String, &'static str), Arm>,
+}
+
+impl Snapshot {
+    /// What a model earned with requests of this size.
+    #[must_use]
+    pub fn arm_of(&self, model: &ModelId, bucket: TokenBucket) -> Arm {
+        if self.arms.is_empty() {
+            return Arm::default();
+        }
+        self.arms.get(&(model.to_string(), bucket.as_str())).copied().unwrap_or_default()
+    }
 }
 
 /// The table of an isolate.
@@ -89,8 +106,9 @@ pub struct GatewayTable {
     checking: Cell<bool>,
     /// Raised by every change here: what was read before it is not kept after it.
     changes: Cell<u64>,
-    /// By provider id.
-    pub health: RefCell<HashMap<ProviderId, ProviderHealth>>,
+    health: RefCell<HashMap<ProviderId, ProviderHealth>>,
+    /// Requests so far; aliases that take turns count by it.
+    turns: Cell<u64>,
 }
 
 impl GatewayTable {
@@ -98,6 +116,26 @@ impl GatewayTable {
     pub fn forget(&self) {
         self.changes.set(self.changes.get() + 1);
         *self.snapshot.borrow_mut() = None;
+    }
+
+    /// A number that no other request of this isolate has.
+    pub fn next_turn(&self) -> u64 {
+        self.turns.replace(self.turns.get().wrapping_add(1))
+    }
+
+    /// A provider's record.
+    #[must_use]
+    pub fn health_of(&self, provider: &ProviderId) -> ProviderHealth {
+        self.health.borrow().get(provider).copied().unwrap_or_default()
+    }
+
+    /// Changes a provider's record.
+    pub fn with_health(&self, provider: &ProviderId, change: impl FnOnce(&mut ProviderHealth)) {
+        let mut health = self.health.borrow_mut();
+        match health.get_mut(provider) {
+            Some(record) => change(record),
+            None => change(health.entry(provider.clone()).or_default()),
+        }
     }
 }
 
@@ -152,8 +190,17 @@ async fn check(app: &App, ports: &Ports) -> Result<Rc<Snapshot>, PortError> {
 }
 
 async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
-    let (version, providers, models) =
-        run_three(&*ports.db, find_routing_version(), list_providers(ROWS_MAX, 0), list_models(ROWS_MAX, 0)).await?;
+    let (version, providers, models, aliases, defaults) = run_all(
+        &*ports.db,
+        (
+            find_routing_version(),
+            list_providers(ROWS_MAX, 0),
+            list_models(ROWS_MAX, 0),
+            list_aliases(ROWS_MAX),
+            find_routing_config(),
+        ),
+    )
+    .await?;
     let version = version.map_or(0, |v| v.version);
     let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, row)).collect();
     let offers = models.into_iter().filter_map(|row| {
@@ -162,7 +209,19 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     });
     let offers = offers.collect();
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
-    Ok(Snapshot { version, offers, adapters })
+    let aliases = aliases.into_iter().filter_map(|row| read_alias(ports, row)).collect();
+    let defaults = defaults.unwrap_or_default();
+    Ok(Snapshot { version, offers, adapters, aliases, defaults, arms: HashMap::new() })
+}
+
+fn read_alias(ports: &Ports, row: AliasRow) -> Option<(String, Alias)> {
+    match row.to_alias() {
+        Ok(alias) => Some((row.name, alias)),
+        Err(error) => {
+            ports.background.log(&format!("alias {}: {error}", row.name));
+            None
+        }
+    }
 }
 
 /// A provider that cannot be used (its kind is refused here, its key does not open) is left out and logged.

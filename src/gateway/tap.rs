@@ -21,7 +21,7 @@ impl ChatTap {
     /// # Errors
     /// When the first chunk is a fault already: nothing has gone to the client, and the call may be tried elsewhere.
     pub fn begin(call: RunningCall, hide_usage: bool, first: &[u8]) -> Result<(Self, Vec<u8>), Faulted> {
-        let mut rewriter = StreamRewriter::new(&call.asked_model, hide_usage);
+        let mut rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
         let mut out = Vec::new();
         match rewriter.push(first, &mut out) {
             Err(fault) => Err(Box::new((call, fault))),

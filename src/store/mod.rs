@@ -13,6 +13,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     identity::keys::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
+    models::routing::QUERIES,
     money::usage::QUERIES,
 ];
 

@@ -79,19 +79,49 @@ pub async fn run_both<A: FromRows, B: FromRows>(db: &dyn Db, a: Query<A>, b: Que
     Ok((A::from_rows(next()?)?, B::from_rows(next()?)?))
 }
 
-/// Runs three reads in one round trip, on one state of the database.
+/// Several reads that make one.
+pub trait Batch: Sized {
+    /// What they give.
+    type Rows;
+    /// The statements, in order.
+    fn statements(self) -> Vec<Statement>;
+    /// Reads the row sets, in the same order.
+    ///
+    /// # Errors
+    /// When one is missing, or a row is not of the promised shape.
+    fn read(sets: Vec<RowSet>) -> Result<Self::Rows, PortError>;
+}
+
+macro_rules! impl_batch {
+    ($($letter:ident $query:ident),+) => {
+        impl<$($letter: FromRows),+> Batch for ($(Query<$letter>,)+) {
+            type Rows = ($($letter,)+);
+
+            fn statements(self) -> Vec<Statement> {
+                let ($($query,)+) = self;
+                vec![$($query.statement),+]
+            }
+
+            fn read(sets: Vec<RowSet>) -> Result<Self::Rows, PortError> {
+                let mut sets = sets.into_iter();
+                let mut next = || sets.next().ok_or_else(|| PortError("the database left out a row set".into()));
+                Ok(($($letter::from_rows(next()?)?,)+))
+            }
+        }
+    };
+}
+
+impl_batch!(A a, B b, C c);
+impl_batch!(A a, B b, C c, D d);
+impl_batch!(A a, B b, C c, D d, E e);
+impl_batch!(A a, B b, C c, D d, E e, F f);
+
+/// Runs several reads in one round trip, on one state of the database.
 ///
 /// # Errors
 /// As [`Query::run`].
-pub async fn run_three<A: FromRows, B: FromRows, C: FromRows>(
-    db: &dyn Db,
-    a: Query<A>,
-    b: Query<B>,
-    c: Query<C>,
-) -> Result<(A, B, C), PortError> {
-    let mut sets = db.run(vec![a.statement, b.statement, c.statement]).await?.into_iter();
-    let mut next = || sets.next().ok_or_else(|| PortError("the database left out a row set".into()));
-    Ok((A::from_rows(next()?)?, B::from_rows(next()?)?, C::from_rows(next()?)?))
+pub async fn run_all<B: Batch>(db: &dyn Db, batch: B) -> Result<B::Rows, PortError> {
+    B::read(db.run(batch.statements()).await?)
 }
 
 /// What can be read from a statement's rows.

@@ -6,7 +6,9 @@ import { request as httpRequest } from "node:http";
 import { after, before, describe, test } from "node:test";
 
 import { MODEL, startGuildhall } from "../load/guildhall.mjs";
+import { chunk } from "./support/behaviours.mjs";
 import { sleep, until } from "./support/processes.mjs";
+import { openStream } from "./support/stream.mjs";
 import { startUpstream } from "./support/upstream.mjs";
 
 /** Between an ordinary close and a reset: only this tells workerd at once; of the edge, every client that leaves does. */
@@ -56,4 +58,92 @@ describe("a client that leaves, while nothing is written", () => {
       assert.equal(Math.round(row.charged_usd * 1e6), row.input_tokens * 1 + row.output_tokens * 2);
     });
   }
+});
+
+// An isolate that relays floods reads its streams in another way than one that relays single tokens (glue.js, Collector).
+describe("streams in a flood of streams", () => {
+  const FRAMES = 400;
+  const text = (frames) => Array.from({ length: frames }, (_, i) => ` ${i}`).join("");
+  const pour = async (reply) => {
+    await reply.stream();
+    for (let i = 0; i < FRAMES; i++) await reply.event(chunk({ content: ` ${i}` }));
+  };
+  const behaviours = {
+    async whole(reply) {
+      await pour(reply);
+      await reply.event(chunk({}, "stop"));
+      await reply.event({ ...chunk({}), choices: [], usage: { prompt_tokens: 7, completion_tokens: FRAMES, total_tokens: FRAMES + 7 } });
+      await reply.event("[DONE]");
+      await reply.end();
+    },
+    async cut(reply) {
+      await pour(reply);
+      await reply.end();
+    },
+    async pause(reply, request) {
+      await pour(reply);
+      await new Promise((resolve) => (request.goOn = resolve));
+      await reply.event(chunk({ content: " after" }));
+      await reply.silence();
+    },
+  };
+  let upstream;
+  let guildhall;
+  let flooding = true;
+  let floods;
+  const open = (behaviour) => {
+    const body = { model: MODEL, stream: true, messages: [{ role: "user", content: behaviour }] };
+    return openStream(`${guildhall.url}/v1/chat/completions`, guildhall.key, body);
+  };
+  /** All that comes until the end, or until so many frames have come. */
+  const read = async (stream, frames = Infinity) => {
+    let said = "";
+    for (let i = 0; i < frames; i++) {
+      const data = await stream.nextEvent(10_000);
+      if (data === "[DONE]") return { said, end: data };
+      const { choices, error } = JSON.parse(data);
+      if (error) return { said, end: error };
+      said += choices[0]?.delta.content ?? "";
+    }
+    return { said };
+  };
+  before(async () => {
+    upstream = await startUpstream({ [MODEL]: (reply, request) => behaviours[request.json.messages[0].content](reply, request) });
+    guildhall = await startGuildhall({ upstream });
+    // Twelve clients without a pause keep the isolate flooded while the tests run.
+    const flood = async () => {
+      while (flooding) assert.deepEqual(await read(open("whole")), { said: text(FRAMES), end: "[DONE]" });
+    };
+    floods = Promise.all(Array.from({ length: 12 }, flood));
+    floods.catch(() => {});
+    await sleep(500);
+  });
+  after(async () => {
+    await Promise.allSettled([guildhall?.dispose(), upstream?.close()]);
+  });
+
+  test("one that the upstream cuts ends in an error event, after all that came", async () => {
+    for (let i = 0; i < 5; i++) {
+      const { said, end } = await read(open("cut"));
+      assert.equal(said, text(FRAMES));
+      assert.equal(end.code, "upstream_incomplete");
+    }
+  });
+
+  test("what has come is delivered while the upstream is silent, and a client that leaves ends it", async () => {
+    const seen = upstream.requests.length;
+    const stream = open("pause");
+    assert.equal((await read(stream, FRAMES)).said, text(FRAMES));
+    const sent = upstream.requests.slice(seen).find((request) => request.goOn);
+    sent.goOn();
+    assert.equal((await read(stream, 1)).said, " after");
+    leave(stream.request);
+    await sent.closed(2_000);
+    stream.close();
+  });
+
+  test("none of the flood lost a frame", async () => {
+    flooding = false;
+    await floods;
+  });
 });

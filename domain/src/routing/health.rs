@@ -11,6 +11,8 @@ const DEGRADED_ERRORS: u32 = 2;
 const DOWN_ERRORS: u32 = 5;
 /// How long a provider that is down is left alone, in milliseconds.
 const COOLDOWN_MS: u64 = 30_000;
+/// How long the one request that tries a provider again keeps the others away, in milliseconds.
+const PROBE_MS: u64 = 30_000;
 /// How long a provider that limits us without saying until when is left alone, in milliseconds.
 const DEFAULT_SET_ASIDE_MS: u64 = 2_000;
 /// What a new sample counts in the averages.
@@ -32,13 +34,15 @@ pub enum Health {
     RateLimited,
     /// Failed so often that it is left alone for a while.
     Down,
+    /// Was down; one request may try it.
+    HalfOpen,
 }
 
 impl Health {
     /// Whether requests are sent to it.
     #[must_use]
     pub const fn is_routable(self) -> bool {
-        matches!(self, Self::Healthy | Self::Degraded)
+        matches!(self, Self::Healthy | Self::Degraded | Self::HalfOpen)
     }
 }
 
@@ -47,6 +51,9 @@ impl Health {
 pub struct ProviderHealth {
     consecutive_errors: u32,
     down_until_ms: u64,
+    /// While somebody tries it again after a cooldown.
+    #[serde(default)]
+    probed_until_ms: u64,
     set_aside_until_ms: u64,
     /// Average time to the first byte; 0 before the first answer.
     latency_ms: f64,
@@ -56,13 +63,15 @@ pub struct ProviderHealth {
 }
 
 impl ProviderHealth {
-    /// The state at a time. After a cooldown the provider is degraded until it serves again.
+    /// The state at a time. After a cooldown one request tries the provider while the others still stay away.
     #[must_use]
     pub const fn health(&self, now_ms: u64) -> Health {
-        if now_ms < self.down_until_ms {
+        if now_ms < self.down_until_ms || now_ms < self.probed_until_ms {
             Health::Down
         } else if now_ms < self.set_aside_until_ms {
             Health::RateLimited
+        } else if self.consecutive_errors >= DOWN_ERRORS {
+            Health::HalfOpen
         } else if self.consecutive_errors >= DEGRADED_ERRORS {
             Health::Degraded
         } else {
@@ -90,6 +99,18 @@ impl ProviderHealth {
         self.failure_rate * (-silent_ms / FAILURE_HALF_LIFE_MS).exp2()
     }
 
+    /// A request is sent to the provider: if it is the one that tries it again, the others stay away meanwhile.
+    pub const fn begin(&mut self, now_ms: u64) {
+        if matches!(self.health(now_ms), Health::HalfOpen) {
+            self.probed_until_ms = now_ms.saturating_add(PROBE_MS);
+        }
+    }
+
+    /// A request ended without telling anything about the provider: another may try it.
+    pub const fn forget_probe(&mut self) {
+        self.probed_until_ms = 0;
+    }
+
     /// The provider answered; `latency_ms` is the time to its first byte.
     #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "an average for scores, never money")]
     pub fn record_success(&mut self, latency_ms: u64, now_ms: u64) {
@@ -98,6 +119,7 @@ impl ProviderHealth {
             if self.latency_ms > 0.0 { self.latency_ms + NEW_SAMPLE * (sample - self.latency_ms) } else { sample };
         self.consecutive_errors = 0;
         self.down_until_ms = 0;
+        self.probed_until_ms = 0;
         self.rate(0.0, now_ms);
     }
 
@@ -106,6 +128,7 @@ impl ProviderHealth {
     /// A fault of the client's or of one model's registration says nothing about the provider and
     /// changes nothing. A 429 sets the provider aside for `retry_after_ms` and is no failure.
     pub fn record_error(&mut self, class: ErrorClass, retry_after_ms: Option<u64>, now_ms: u64) {
+        self.probed_until_ms = 0;
         match class {
             ErrorClass::ClientError | ErrorClass::ContextOverflow | ErrorClass::NotFound => {}
             ErrorClass::RateLimited => {
@@ -151,13 +174,33 @@ mod tests {
         fail(&mut provider, 3, 1_000);
         assert_eq!(provider.health(1_000), Health::Down);
         assert_eq!(provider.health(30_999), Health::Down);
-        assert_eq!(provider.health(31_000), Health::Degraded);
+        assert_eq!(provider.health(31_000), Health::HalfOpen);
         // Another error arms the cooldown again; a success ends it all.
         fail(&mut provider, 1, 31_000);
         assert_eq!(provider.health(60_999), Health::Down);
         provider.record_success(10, 61_000);
         assert_eq!(provider.health(61_000), Health::Healthy);
         assert_eq!(provider.consecutive_errors(), 0);
+    }
+
+    #[test]
+    fn one_request_tries_a_provider_again() {
+        let mut provider = ProviderHealth::default();
+        fail(&mut provider, 5, 1_000);
+        provider.begin(2_000);
+        assert_eq!(provider.health(31_000), Health::HalfOpen, "whoever began before is no probe");
+        provider.begin(31_000);
+        assert_eq!(provider.health(31_001), Health::Down, "the others stay away");
+        assert_eq!(provider.health(61_000), Health::HalfOpen, "a probe that never ended is forgotten");
+        provider.begin(61_000);
+        provider.forget_probe();
+        assert_eq!(provider.health(61_001), Health::HalfOpen);
+        provider.begin(61_001);
+        fail(&mut provider, 1, 61_500);
+        assert_eq!(provider.health(61_501), Health::Down);
+        provider.begin(91_500);
+        provider.record_success(10, 91_600);
+        assert_eq!(provider.health(91_600), Health::Healthy);
     }
 
     #[test]

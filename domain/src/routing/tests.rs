@@ -1,5 +1,7 @@
 use super::*;
-use crate::money::Rate;
+use crate::ids::{ModelId, ProviderId};
+use crate::money::{MicroUsd, Rate};
+use crate::pricing::{Price, TokenUsage};
 
 struct Fixture {
     models: Vec<ModelId>,
@@ -34,12 +36,25 @@ impl Fixture {
                 latency_ms: [100.0, 400.0, 1_000.0][i],
                 failure_rate: 0.0,
                 health: Health::Healthy,
+                arm: Arm::default(),
             })
             .collect()
     }
 }
 
 const USAGE: TokenUsage = TokenUsage { input: 1_000, output: 512, cache_read: 0, cache_write: 0 };
+
+fn wish(mode: Mode, expected: &TokenUsage) -> Wish<'_> {
+    Wish { mode, limits: Limits::default(), expected, hint: None, ignore_health: false }
+}
+
+fn order(decision: &Decision) -> Vec<usize> {
+    decision.ranked.iter().map(|ranked| ranked.index).collect()
+}
+
+fn rank(mode: Mode, expected: &TokenUsage, candidates: &[Candidate<'_>]) -> Vec<usize> {
+    order(&decide(&wish(mode, expected), candidates, &mut || 0.5))
+}
 
 #[test]
 fn each_mode_has_its_favourite() {
@@ -63,13 +78,11 @@ fn failures_count() {
 fn scores_are_the_documented_sum() {
     let fixture = fixture();
     let candidates = fixture.candidates();
-    let mut eligible: Vec<Scored> = (0..3)
-        .map(|index| Scored { index, cost_pico_usd: candidates[index].price.cost_pico_usd(&USAGE), score: 0.0 })
-        .collect();
-    score(Mode::Auto.weights(), &mut eligible, &candidates);
+    let decision = decide(&wish(Mode::Auto, &USAGE), &candidates, &mut || 0.5);
+    let score = |index| decision.ranked.iter().find(|ranked| ranked.index == index).unwrap().score;
     // 0.25·(1/20) + 0.25·(100/1000) + 0 − 0.25·(2/10)
-    assert!((eligible[0].score - (0.0125 + 0.025 - 0.05)).abs() < 1e-12);
-    assert!((eligible[2].score - (0.25 + 0.25 - 0.25)).abs() < 1e-12);
+    assert!((score(0) - (0.0125 + 0.025 - 0.05)).abs() < 1e-12);
+    assert!((score(2) - (0.25 + 0.25 - 0.25)).abs() < 1e-12);
 }
 
 #[test]
@@ -105,10 +118,75 @@ fn equals_are_ordered_by_name() {
 }
 
 #[test]
-fn modes_have_names() {
-    for mode in [Mode::Auto, Mode::Fast, Mode::Max] {
-        assert_eq!(mode.as_str().parse(), Ok(mode));
-        assert_eq!(serde_json::to_value(mode).unwrap(), mode.as_str());
+fn cheap_is_cheap_and_confidence_is_heavy() {
+    let fixture = fixture();
+    let candidates = fixture.candidates();
+    assert_eq!(rank(Mode::Cheap, &USAGE, &candidates)[0], 0);
+    for mode in [Mode::HighConfidence, Mode::Planning, Mode::Adversarial] {
+        assert_eq!(rank(mode, &USAGE, &candidates)[0], 2, "{mode:?}");
     }
-    assert_eq!("gpt-4o".parse::<Mode>(), Err(()));
+}
+
+#[test]
+fn limits_are_limits() {
+    let fixture = fixture();
+    let candidates = fixture.candidates();
+    let with = |limits: Limits| {
+        let decision = decide(&Wish { limits, ..wish(Mode::Auto, &USAGE) }, &candidates, &mut || 0.5);
+        let skipped: Vec<_> = decision.skipped.iter().map(|s| (s.index, s.reason)).collect();
+        (order(&decision), skipped)
+    };
+    // 1,512 tokens at $1, $5 and $20 a million.
+    let limits = Limits { max_cost: Some(MicroUsd(7_560)), ..Limits::default() };
+    assert_eq!(with(limits), (vec![0, 1], vec![(2, SkipReason::BudgetExceeded)]));
+    let limits = Limits { max_cost: Some(MicroUsd(1_511)), ..Limits::default() };
+    assert_eq!(with(limits).0, Vec::<usize>::new());
+    let limits = Limits { min_weight: 5, ..Limits::default() };
+    assert_eq!(with(limits).1, [(0, SkipReason::WeightBelowMinimum)]);
+    let limits = Limits { max_latency_ms: Some(400), ..Limits::default() };
+    assert_eq!(with(limits).1, [(2, SkipReason::LatencyExceeded)]);
+}
+
+#[test]
+fn each_obstacle_has_its_name() {
+    let fixture = fixture();
+    let mut candidates = fixture.candidates();
+    candidates[0].is_enabled = false;
+    candidates[1].health = Health::Down;
+    let long = TokenUsage { input: 200_000, ..USAGE };
+    let reasons = |decision: Decision| decision.skipped.iter().map(|s| s.reason.as_str()).collect::<Vec<_>>();
+    let decision = decide(&wish(Mode::Auto, &USAGE), &candidates, &mut || 0.5);
+    assert_eq!(reasons(decision), ["disabled", "health_down"]);
+    let decision = decide(&wish(Mode::Auto, &long), &candidates, &mut || 0.5);
+    assert_eq!(reasons(decision), ["disabled", "context_overflow", "context_overflow"]);
+    let hopeful = Wish { ignore_health: true, ..wish(Mode::Auto, &USAGE) };
+    assert_eq!(order(&decide(&hopeful, &candidates, &mut || 0.5)).len(), 2);
+}
+
+#[test]
+fn a_hint_leads_if_it_is_eligible() {
+    let fixture = fixture();
+    let mut candidates = fixture.candidates();
+    let hinted = Wish { hint: Some("c"), ..wish(Mode::Cheap, &USAGE) };
+    let decision = decide(&hinted, &candidates, &mut || 0.5);
+    assert_eq!(order(&decision), [2, 0, 1]);
+    assert!(decision.ranked[0].is_hint);
+    candidates[2].health = Health::Down;
+    assert_eq!(order(&decide(&hinted, &candidates, &mut || 0.5)), [0, 1]);
+}
+
+#[test]
+fn thompson_prefers_what_served_well() {
+    let fixture = fixture();
+    let mut candidates = fixture.candidates();
+    candidates[0].arm = Arm { reward_sum: 5.0, count: 100.0 };
+    candidates[1].arm = Arm { reward_sum: 90.0, count: 100.0 };
+    candidates[2].arm = Arm { reward_sum: 30.0, count: 100.0 };
+    let mut state = 7_u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let firsts = (0..200).filter(|_| order(&decide(&wish(Mode::Thompson, &USAGE), &candidates, &mut uniform))[0] == 1);
+    assert!(firsts.count() > 195);
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
 use crate::http::error::ApiError;
 use crate::http::input::RawJson;
@@ -47,5 +48,15 @@ struct ChatCompletionRequest {
 }
 
 async fn create_chat_completion(cx: Cx, request: RawJson<ChatCompletionRequest>) -> Result<Output, ApiError> {
-    complete_chat(cx, &request.body).await
+    let tells_model = cx.caller.key()?.product == "tokenhub";
+    let answer = complete_chat(cx, &request.body, &Policy::default()).await?;
+    if !tells_model {
+        // Which model serves a tier is nobody's business but ours.
+        return Ok(answer.output);
+    }
+    let output = answer.output.header("x-negotiated-model", answer.negotiated_model);
+    Ok(match answer.alias_from {
+        Some(alias) => output.header("x-alias-from", alias),
+        None => output,
+    })
 }

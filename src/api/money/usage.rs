@@ -18,7 +18,7 @@ use crate::meter::money::flush;
 use crate::ports::ask;
 use crate::routes;
 use crate::store::money::usage::{UsageRow, UsageSum, find_usage, find_usage_ids, list_usage, sum_usage, write_off};
-use crate::store::statement::run_three;
+use crate::store::statement::run_all;
 
 routes! {
     tag "Usage", dialect ToolRouter;
@@ -140,11 +140,13 @@ async fn get_usage(cx: Cx, Query(query): Query<UsageQuery>) -> Result<Reply<Usag
     // The pending records first: one that is filed meanwhile is then seen twice, never not at all.
     let pending = read_pending(&cx, caller).await?;
     let (account, key, request_type) = (&caller.account_id, &caller.key_id, query.request_type.as_deref());
-    let (rows, sums, known) = run_three(
+    let (rows, sums, known) = run_all(
         &*cx.ports.db,
-        list_usage(account, key, before_ms, i64::from(limit), request_type),
-        sum_usage(account, key, since_ms),
-        find_usage_ids(account, &write_ids(&pending)?),
+        (
+            list_usage(account, key, before_ms, i64::from(limit), request_type),
+            sum_usage(account, key, since_ms),
+            find_usage_ids(account, &write_ids(&pending)?),
+        ),
     )
     .await?;
     let fresh: Vec<_> = pending.into_iter().filter(|row| known.iter().all(|known| known.id != row.id)).collect();

@@ -3,3 +3,4 @@
 #[expect(clippy::module_inception, reason = "the table is called models")]
 pub mod models;
 pub mod providers;
+pub mod routing;

@@ -1,5 +1,6 @@
 //! Model calls.
 
+mod aliases;
 mod chat;
 mod endings;
 mod fallback;
@@ -14,6 +15,8 @@ mod models;
 mod pricing;
 mod provider_health;
 mod providers;
+mod retries;
 mod routing;
+mod routing_admin;
 mod sandbox;
 mod streams;

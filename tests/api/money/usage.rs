@@ -97,7 +97,7 @@ fn what_failed_is_there_too_and_costs_nothing() {
         let key = app.with_busy_key().await;
         app.upstream.then(Reply::error(400, "no"));
         app.hello(&key).send().await.expect(400);
-        app.upstream.then(Reply::error(500, "no"));
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
         app.hello(&key).send().await.expect(502);
         let page = page(&app, &key, "").await;
         let seen: Vec<_> = page["data"]

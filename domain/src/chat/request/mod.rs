@@ -127,6 +127,12 @@ impl<'a> ChatRequest<'a> {
         &self.model
     }
 
+    /// Whether the client named a model.
+    #[must_use]
+    pub fn names_model(&self) -> bool {
+        self.model_value.is_some_and(|value| value.to_text().is_some())
+    }
+
     /// Whether the answer is to be streamed.
     #[must_use]
     pub const fn stream(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::support::{HELLO_MICROS, Reply, run};
 fn a_failure_of_ours_or_the_upstreams_is_not_kept() {
     run(async |app| {
         let key = app.with_busy_key().await;
-        app.upstream.then(Reply::error(500, "no"));
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
         keyed(&app, &key, "k1").send().await.expect(502);
         let again = keyed(&app, &key, "k1").send().await.expect(200);
         assert!(!is_replay(&again));

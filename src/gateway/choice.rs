@@ -1,0 +1,181 @@
+//! Which models may serve a call, best first: one decision for traffic and for the simulation.
+
+use std::rc::Rc;
+
+use guildhall_domain::chat::request::ChatRequest;
+use guildhall_domain::pricing::TokenUsage;
+use guildhall_domain::routing::{Candidate, Decision, Limits, Mode, TokenBucket, Wish, decide, resolve_alias};
+
+use super::table::{Offer, Snapshot};
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+
+/// Output tokens that the routing reckons with when the client does not say.
+pub const EXPECTED_OUTPUT_TOKENS: u64 = 512;
+/// The name that leaves the choice to the router.
+pub const ANY_MODEL: &str = "*";
+
+/// What a surface wants of the routing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Policy<'a> {
+    /// What the route is to be good at; a tier that the request names goes before it.
+    pub mode: Mode,
+    /// What it must not exceed.
+    pub limits: Limits,
+    /// How the model's name is to be taken.
+    pub naming: Naming,
+    /// Input tokens as the client counted them.
+    pub input_tokens: Option<u64>,
+    /// The request's id for aliases that stick to it; ours by default.
+    pub sticky_id: Option<&'a str>,
+}
+
+/// How the name of a registered model is to be taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// This model and no other; an unknown one is an error.
+    #[default]
+    Exact,
+    /// This model first; others may serve as well, and an unknown one is no error.
+    Hint,
+}
+
+/// The models for a call.
+pub struct Choice {
+    /// The mode that decided.
+    pub mode: Mode,
+    /// The candidates that the decision's indexes mean.
+    pub offers: Vec<Rc<Offer>>,
+    /// The order, and who was left out and why.
+    pub decision: Decision,
+    /// The name that an alias replaced.
+    pub alias_from: Option<String>,
+    /// Whether the client left the choice to the router, or named an alias: it wants to know which model answers.
+    pub is_negotiated: bool,
+    /// Whether a model that the client did not name may serve.
+    pub is_open: bool,
+    /// What the decision reckoned with.
+    pub expected: TokenUsage,
+}
+
+/// Decides for a request.
+///
+/// # Errors
+/// 404 for a model that is not registered, 400 for a prompt that fits nowhere and for aliases that stand for each other,
+/// 503 when there is nobody.
+pub fn choose(
+    cx: &Cx,
+    snapshot: &Snapshot,
+    request: &ChatRequest<'_>,
+    policy: &Policy<'_>,
+) -> Result<Choice, ApiError> {
+    let asked = request.model();
+    let turn = cx.app.gateway.next_turn();
+    let key_id = cx.caller.key().map_or("", |key| &key.key_id);
+    let sticky_id = policy.sticky_id.unwrap_or(&cx.request_id);
+    let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn)
+        .map_err(|error| ApiError::invalid("model", format!("Alias {asked}: {error}")))?;
+    let tier = Mode::parse_tier(resolved.model);
+    let is_any = tier.is_some() || resolved.model == ANY_MODEL;
+    let is_known = || snapshot.offers.iter().any(|offer| offer.model_id.as_str() == resolved.model);
+    let is_open = is_any || policy.naming == Naming::Hint;
+    if !is_open && !is_known() {
+        return Err(ApiError::new(Kind::NotFound, format!("Model not found: {asked}")));
+    }
+    let is_asked = |offer: &&Rc<Offer>| is_open || offer.model_id.as_str() == resolved.model;
+    let offers: Vec<_> = snapshot.offers.iter().filter(is_asked).map(Rc::clone).collect();
+    let expected = TokenUsage {
+        input: policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate()),
+        output: request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS),
+        ..TokenUsage::default()
+    };
+    let mode = tier.unwrap_or(policy.mode);
+    let wish = Wish {
+        mode,
+        limits: policy.limits,
+        expected: &expected,
+        hint: (!is_any).then_some(resolved.model),
+        ignore_health: false,
+    };
+    let decision = decide_for(cx, snapshot, &wish, &offers);
+    if decision.ranked.is_empty() {
+        return Err(explain_nobody(asked, &offers, &decision, &expected));
+    }
+    Ok(Choice {
+        mode,
+        decision,
+        offers,
+        alias_from: resolved.is_alias.then(|| asked.to_owned()),
+        is_negotiated: resolved.is_alias || resolved.model == ANY_MODEL || !request.names_model(),
+        is_open,
+        expected,
+    })
+}
+
+/// The decision between offers. When all that fits is down or set aside, trying it is better than refusing untried.
+pub fn decide_for(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>, offers: &[Rc<Offer>]) -> Decision {
+    let bucket = TokenBucket::of(wish.expected.input);
+    let candidates: Vec<_> = offers.iter().map(|offer| to_candidate(cx, snapshot, offer, bucket)).collect();
+    let mut uniform = || draw_uniform(cx);
+    let decision = decide(wish, &candidates, &mut uniform);
+    if !decision.ranked.is_empty() {
+        return decision;
+    }
+    let hopeful = decide(&Wish { ignore_health: true, ..*wish }, &candidates, &mut uniform);
+    if hopeful.ranked.is_empty() { decision } else { hopeful }
+}
+
+/// A number in 0..1.
+#[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "a probability, never money")]
+pub fn draw_uniform(cx: &Cx) -> f64 {
+    let mut bytes = [0; 8];
+    cx.ports.random.fill(&mut bytes);
+    (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+fn to_candidate<'o>(cx: &Cx, snapshot: &Snapshot, offer: &'o Offer, bucket: TokenBucket) -> Candidate<'o> {
+    let now_ms = u64::try_from(cx.started_ms).unwrap_or(0);
+    let health = cx.app.gateway.health_of(&offer.provider.id);
+    Candidate {
+        model: &offer.model_id,
+        provider: &offer.provider.id,
+        is_enabled: offer.enabled,
+        weight: offer.weight,
+        price: &offer.price,
+        context_tokens: Some(offer.max_context_tokens).filter(|tokens| *tokens > 0),
+        latency_ms: health.latency_ms(),
+        failure_rate: health.failure_rate(now_ms),
+        health: health.health(now_ms),
+        arm: snapshot.arm_of(&offer.model_id, bucket),
+    }
+}
+
+fn explain_nobody(asked: &str, offers: &[Rc<Offer>], decision: &Decision, expected: &TokenUsage) -> ApiError {
+    use guildhall_domain::routing::SkipReason::{BudgetExceeded, ContextOverflow, LatencyExceeded, WeightBelowMinimum};
+    let is_left_out_for = |reason| decision.skipped.iter().any(|skipped| skipped.reason == reason);
+    if is_left_out_for(BudgetExceeded) {
+        return ApiError::new(
+            Kind::UpstreamFailed,
+            "no eligible models registered: all are dearer than max_budget_usd",
+        );
+    }
+    if is_left_out_for(LatencyExceeded) {
+        return ApiError::new(
+            Kind::UpstreamFailed,
+            "no eligible models registered: all are slower than max_latency_ms",
+        );
+    }
+    if is_left_out_for(WeightBelowMinimum) {
+        return ApiError::new(Kind::UpstreamFailed, "no eligible models registered: all weigh less than min_weight");
+    }
+    if is_left_out_for(ContextOverflow) {
+        let widest = offers.iter().filter(|offer| offer.enabled).map(|offer| offer.max_context_tokens).max();
+        let text = format!(
+            "The prompt of about {} tokens does not fit the context window of {asked} ({} tokens)",
+            expected.input,
+            widest.unwrap_or(0)
+        );
+        return ApiError::invalid("messages", text).with("code", "context_length_exceeded");
+    }
+    ApiError::new(Kind::Unavailable, format!("No provider configured for {asked}")).retry_after_s(5)
+}

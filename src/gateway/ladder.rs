@@ -1,0 +1,130 @@
+//! The order of a call's attempts: the chosen models one after the other; while there are attempts left, those again whose
+//! failure may pass, after a pause with jitter. Nothing is tried again once a byte has gone to the client.
+
+use std::rc::Rc;
+
+use super::dispatch::Failure;
+use super::table::Offer;
+
+/// Attempts of one call.
+pub const ATTEMPTS_MAX: usize = 3;
+/// The pause before the first repetition, in milliseconds; it doubles with each.
+const PAUSE_MS: f64 = 100.0;
+/// An upstream that asks for a longer pause is not asked again in the same call.
+const PAUSE_MAX_MS: u64 = 1_000;
+/// What a prompt keeps free for its answer's own overhead when its output is cut to the context, in tokens.
+const OVERFLOW_MARGIN_TOKENS: u64 = 256;
+/// Less output than this is no answer, in tokens.
+const OUTPUT_LEAST_TOKENS: u64 = 64;
+
+/// The next attempt.
+pub struct Step {
+    /// Who is asked.
+    pub offer: Rc<Offer>,
+    /// Cap on the output, beside the one that the money sets.
+    pub max_output_tokens: Option<u64>,
+    /// Milliseconds to wait before.
+    pub pause_ms: u32,
+    /// Why this one, as `routing_reason` says it.
+    pub reason: String,
+}
+
+/// The attempts of one call.
+pub struct Ladder {
+    /// Best first.
+    offers: Vec<Rc<Offer>>,
+    is_hint: bool,
+    /// The failures that may pass, and for how long their upstream asks to wait.
+    passing: Vec<(Rc<Offer>, u64)>,
+    /// Comes before all others.
+    next: Option<Step>,
+    climbed: usize,
+    tries: usize,
+    repeats: i32,
+    /// Whether a model's output was cut to its context already.
+    is_cut: bool,
+}
+
+impl Ladder {
+    /// The attempts on these models; `is_hint` when the first leads because the client named it.
+    #[must_use]
+    pub const fn new(offers: Vec<Rc<Offer>>, is_hint: bool) -> Self {
+        Self { offers, is_hint, passing: Vec::new(), next: None, climbed: 0, tries: 0, repeats: 0, is_cut: false }
+    }
+
+    /// The next attempt; `draw` gives a number in 0..1.
+    pub fn climb(&mut self, draw: impl FnOnce() -> f64) -> Option<Step> {
+        if self.tries >= ATTEMPTS_MAX {
+            return None;
+        }
+        self.tries += 1;
+        if let Some(step) = self.next.take() {
+            return Some(step);
+        }
+        if let Some(offer) = self.offers.get(self.climbed).map(Rc::clone) {
+            self.climbed += 1;
+            let reason = name_reason(&offer, self.climbed == 1 && self.is_hint);
+            return Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason });
+        }
+        if self.passing.is_empty() {
+            return None;
+        }
+        let (offer, asked_ms) = self.passing.remove(0);
+        let pause_ms = pause_ms(self.repeats, asked_ms, draw());
+        self.repeats += 1;
+        Some(Step { offer, max_output_tokens: None, pause_ms, reason: "retried-transient".to_owned() })
+    }
+
+    /// An attempt failed.
+    pub fn note(&mut self, offer: &Rc<Offer>, failure: &Failure) {
+        let asked_ms = failure.retry_after_ms.unwrap_or(0);
+        if failure.is_passing && asked_ms <= PAUSE_MAX_MS {
+            self.passing.push((Rc::clone(offer), asked_ms));
+        }
+    }
+
+    /// The request did not fit a model's context. Says whether something is left that may take it: the same model with
+    /// a smaller cap on the output, or (if the client did not insist on this one) the smallest model that is large enough.
+    pub fn escalate(
+        &mut self,
+        offer: &Rc<Offer>,
+        input_tokens: u64,
+        asked_output: Option<u64>,
+        all: Option<&[Rc<Offer>]>,
+    ) -> bool {
+        let room = offer.max_context_tokens.saturating_sub(input_tokens).saturating_sub(OVERFLOW_MARGIN_TOKENS);
+        if !self.is_cut && room >= OUTPUT_LEAST_TOKENS && asked_output.is_none_or(|asked| asked > room) {
+            let reason = "reduced-max-tokens".to_owned();
+            self.is_cut = true;
+            self.next = Some(Step { offer: Rc::clone(offer), max_output_tokens: Some(room), pause_ms: 0, reason });
+            return true;
+        }
+        let is_larger = |other: &&Rc<Offer>| {
+            let context = other.max_context_tokens;
+            other.enabled && context > offer.max_context_tokens && context >= input_tokens.saturating_mul(2)
+        };
+        let larger = all.unwrap_or_default().iter().filter(is_larger).min_by_key(|other| other.max_context_tokens);
+        let Some(larger) = larger else { return false };
+        let reason = "escalated-context-overflow".to_owned();
+        self.next = Some(Step { offer: Rc::clone(larger), max_output_tokens: None, pause_ms: 0, reason });
+        true
+    }
+}
+
+/// Why a model is asked first.
+#[must_use]
+pub fn name_reason(offer: &Offer, is_hint: bool) -> String {
+    if is_hint { "routed-hint-exact".to_owned() } else { format!("routed-weight-{}", offer.weight) }
+}
+
+/// 100 ms, doubled with each repetition, times 0.5 to 1.5; never less than the upstream asks for.
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a pause of at most seconds"
+)]
+fn pause_ms(repeats: i32, asked_ms: u64, draw: f64) -> u32 {
+    let pause = PAUSE_MS * 2_f64.powi(repeats) * (0.5 + draw);
+    (pause as u32).max(u32::try_from(asked_ms).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,121 @@
+//! Repetitions, escalation, and the pauses in between.
+
+use serde_json::json;
+
+use super::kit::{add_ladder, add_model, assert_balanced, chat, hello, last_receipt, rich_key};
+use crate::support::{Reply, run};
+
+#[test]
+fn a_failure_that_passes_is_tried_again_after_a_pause() {
+    run(async |app| {
+        let key = app.with_model().await;
+        for _ in 0..2 {
+            app.upstream.then(Reply::error(503, "busy"));
+        }
+        app.upstream.then(Reply::chat("at last", 10, 5));
+        let began_ms = app.now_ms();
+        chat(&app, &key, &hello("m1")).send().await.expect(200);
+        assert_eq!(app.upstream.take_called(), ["p1", "p1", "p1"]);
+        let took_ms = app.now_ms() - began_ms;
+        // 100 and 200 ms, each times 0.5 to 1.5.
+        assert!((150..=450).contains(&took_ms), "{took_ms}");
+        assert_eq!(last_receipt(&app, &key).await["receipt"]["attempts"], 3);
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn others_come_first_and_an_upstream_that_asks_for_time_gets_it() {
+    run(async |app| {
+        add_ladder(&app, 2).await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.always(Reply::error(503, "busy"));
+        chat(&app, &key, &hello("max")).send().await.expect(502);
+        assert_eq!(app.upstream.take_called(), ["p1", "p2", "p1"]);
+    });
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::Whole(503, "{}".into(), "30"));
+        let began_ms = app.now_ms();
+        chat(&app, &key, &hello("m1")).send().await.expect(502);
+        assert_eq!(app.upstream.take_called().len(), 1);
+        assert!(app.now_ms() - began_ms < 50, "nobody waits half a minute");
+        app.upstream.always(Reply::Whole(503, "{}".into(), "1"));
+        let began_ms = app.now_ms();
+        chat(&app, &key, &hello("m1")).send().await.expect(502);
+        assert_eq!(app.upstream.take_called().len(), 3);
+        assert!(app.now_ms() - began_ms >= 2_000, "a second before each repetition");
+    });
+}
+
+#[test]
+fn what_will_not_pass_is_not_repeated() {
+    for reply in [
+        Reply::error(401, "key"),
+        Reply::error(404, "model"),
+        Reply::Whole(200, "garbage".into(), ""),
+        Reply::error(400, "you"),
+    ] {
+        run(async |app| {
+            let key = app.with_model().await;
+            app.upstream.always(reply);
+            chat(&app, &key, &hello("m1")).send().await;
+            assert_eq!(app.upstream.take_called().len(), 1);
+        });
+    }
+}
+
+#[test]
+fn a_request_that_overflows_is_cut_and_then_goes_to_a_larger_model() {
+    run(async |app| {
+        app.add_provider("a").await;
+        app.add_provider("b").await;
+        add_model(&app, "small", "a", json!({ "weight": 10, "max_context_tokens": 4_000 })).await;
+        add_model(&app, "large", "b", json!({ "weight": 1, "max_context_tokens": 32_000 })).await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.always_at("a", Reply::error(400, "context_length_exceeded"));
+        app.upstream.always_at("b", Reply::chat("from the large one", 10, 5));
+        let body = hello("max").replace("\"max_tokens\":100", "\"max_tokens\":3990");
+        let answer = chat(&app, &key, &body).send().await.expect(200).json();
+        assert_eq!(answer["choices"][0]["message"]["content"], "from the large one");
+        let sent: Vec<_> = app.upstream.bodies().iter().map(|body| body["max_tokens"].as_u64().unwrap()).collect();
+        assert_eq!(app.upstream.take_called(), ["a", "a", "b"]);
+        assert!(sent[0] == 3_990 && sent[1] < 3_800 && sent[2] == 3_990, "{sent:?}");
+        // Neither provider is to blame.
+        chat(&app, &key, &hello("small")).send().await.expect(400);
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn a_model_asked_for_by_name_is_not_replaced_by_a_larger_one() {
+    run(async |app| {
+        app.add_provider("a").await;
+        app.add_provider("b").await;
+        add_model(&app, "small", "a", json!({ "max_context_tokens": 4_000 })).await;
+        add_model(&app, "large", "b", json!({ "max_context_tokens": 32_000 })).await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.always_at("a", Reply::error(400, "context_length_exceeded"));
+        let answer = chat(&app, &key, &hello("small")).send().await.expect(400).json();
+        assert!(answer["error"].as_str().unwrap().contains("context_length_exceeded"), "{answer}");
+        assert_eq!(app.upstream.take_called(), ["a"]);
+    });
+}
+
+#[test]
+fn one_request_tries_a_provider_that_was_down() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::error(503, "busy"));
+        for _ in 0..3 {
+            chat(&app, &key, &hello("m1")).send().await.expect(502);
+        }
+        app.pass_ms(31_000).await;
+        app.upstream.take_called();
+        app.upstream.always(Reply::chat("well again", 1, 1));
+        chat(&app, &key, &hello("m1")).send().await.expect(200);
+        let simulate = json!({ "token_count": 5 });
+        let simulated = app.admin("POST", "/admin/v1/routing/simulate").json(&simulate).send().await.expect(200).json();
+        assert_eq!(simulated["total"], 1);
+    });
+}
