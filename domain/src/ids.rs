@@ -184,6 +184,8 @@ random_ids! {
     KeyId = "key_";
     /// One request to the platform; also the id of its usage record.
     RequestId = "req_";
+    /// A video that is made or was made; the id of its job.
+    VideoId = "video_";
 }
 
 /// A usage record: the id of the request that made it, so that a retry of the write can't count

@@ -54,7 +54,11 @@ fn create() -> Command {
 }
 
 fn claim(token: &str, idle_ms: i64) -> Command {
-    Command::Claim { token: token.to_owned(), idle_ms }
+    Command::Claim { token: token.to_owned(), owner: None, idle_ms }
+}
+
+fn get() -> Command {
+    Command::Get { owner: "alice".to_owned() }
 }
 
 fn report(token: &str, report: Report) -> Command {
@@ -80,7 +84,7 @@ fn view(reply: Reply) -> (bool, View) {
 #[test]
 fn a_job_goes_from_queued_to_completed() {
     let mut job = work();
-    assert_eq!(job.ask(Command::Get, 0), Reply::Absent);
+    assert_eq!(job.ask(get(), 0), Reply::Absent);
     let (claimed, queued) = view(job.ask(create(), 0));
     assert!(claimed && queued.status == Status::Queued);
     let (_, under_way) = view(job.ask(report("creator", working(10)), 5));
@@ -111,6 +115,9 @@ fn creating_again_changes_nothing() {
     job.ask(report("creator", working(0)), 2);
     let (claimed, again) = view(job.ask(create(), 3));
     assert!(!claimed && again.status == Status::Processing);
+    assert_eq!(job.ask(Command::Get { owner: "bob".to_owned() }, 3), Reply::Absent);
+    let bobs = Command::Claim { token: "t".to_owned(), owner: Some("bob".to_owned()), idle_ms: 0 };
+    assert_eq!(job.ask(bobs, FIRST_CLAIM_MS), Reply::Absent);
     let other = Command::Create { order: Order { owner: "bob".to_owned(), ..order() }, token: "t".to_owned() };
     assert!(matches!(job.ask(other, 4), Reply::Refused { .. }));
 }
@@ -158,7 +165,7 @@ fn steps_that_fail_are_repeated_and_then_given_up() {
         assert!(view(job.ask(claim("a", 0), at_ms)).0, "{step}");
         job.ask(report("a", Report::Retry { cause: format!("cause {step}") }), at_ms);
     }
-    let (_, failed) = view(job.ask(Command::Get, 10_000));
+    let (_, failed) = view(job.ask(get(), 10_000));
     assert_eq!((failed.status, failed.error.as_deref()), (Status::Failed, Some("the provider could not be reached")));
     assert!(failed.events.len() <= EVENTS_MAX);
     assert_eq!(failed.events[0].what, "created");
@@ -231,7 +238,7 @@ fn a_job_that_nobody_finishes_ends_at_its_deadline_and_is_forgotten() {
     objects.ask::<Job>("job_1", &create(), 0).unwrap();
     objects.restart();
     objects.run_due_alarms(DEADLINE_MS);
-    let (_, failed) = view(objects.ask::<Job>("job_1", &Command::Get, DEADLINE_MS).unwrap());
+    let (_, failed) = view(objects.ask::<Job>("job_1", &get(), DEADLINE_MS).unwrap());
     assert_eq!((failed.status, failed.error.as_deref()), (Status::Failed, Some("it took too long")));
     assert_eq!(failed.events.last().unwrap().what, "settled");
     assert_eq!(money(&objects, DEADLINE_MS), (100, 0));
@@ -306,7 +313,7 @@ proptest! {
         let end_ms = now_ms.max(DEADLINE_MS);
         (0..10).for_each(|round| objects.run_due_alarms(end_ms + round * 3_600_000));
         let end_ms = end_ms + 36_000_000;
-        let (_, job) = view(ask(&Command::Get, end_ms).unwrap());
+        let (_, job) = view(ask(&get(), end_ms).unwrap());
         prop_assert!(job.status.is_final());
         let paid = if job.status == Status::Completed { 70 } else { 100 };
         let money = (0..5).find_map(|_| match objects.ask::<Wallet>("alice", &WalletCommand::Balance, end_ms) {

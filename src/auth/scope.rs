@@ -7,6 +7,10 @@ pub enum Scope {
     Own,
     /// Call models.
     Chat,
+    /// Embed texts.
+    Embeddings,
+    /// Draw, speak, transcribe and film.
+    Media,
 }
 
 impl Scope {
@@ -14,6 +18,8 @@ impl Scope {
         match self {
             Self::Own => "",
             Self::Chat => "chat",
+            Self::Embeddings => "embeddings",
+            Self::Media => "media",
         }
     }
 }

@@ -9,10 +9,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use guildhall_domain::ids::{ModelId, ProviderId};
-use guildhall_domain::money::Rate;
-use guildhall_domain::pricing::Price;
+use guildhall_domain::media::{ModelKind, Quantity};
+use guildhall_domain::money::{MicroUsd, Rate};
+use guildhall_domain::pricing::{Price, UnitPrice};
 use guildhall_domain::routing::{Alias, Arm, ProviderHealth, TokenBucket};
 use guildhall_domain::seal;
+use serde_json::json;
 
 use super::provider::{ProviderKind, key_context};
 use crate::app::App;
@@ -37,6 +39,8 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// Where chat completions go.
     pub chat_url: String,
+    /// Where it answers, without `/v1`.
+    pub base_url: String,
     /// `Bearer …`; `None` when it needs no key.
     pub authorization: Option<String>,
     /// Whether it takes traffic.
@@ -51,8 +55,12 @@ pub struct Offer {
     pub upstream_model: String,
     /// Who serves it.
     pub provider: Rc<Provider>,
-    /// What it costs.
+    /// What it does.
+    pub kind: ModelKind,
+    /// What a token costs. A price per unit stands here as the input's, so that models of a kind compare.
     pub price: Price,
+    /// What a unit of its kind costs.
+    pub unit_price: Option<UnitPrice>,
     /// Which version of the price.
     pub price_version: i64,
     /// Preference, 0 to 10.
@@ -66,6 +74,37 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// What so much costs.
+    #[must_use]
+    pub fn cost(&self, quantity: Quantity) -> MicroUsd {
+        match (quantity, &self.unit_price) {
+            (Quantity::Tokens(usage), None) => self.price.cost(&usage),
+            (Quantity::Steps(steps), Some(price)) => price.cost(steps),
+            // What is priced by the unit is charged by nothing else, and the other way round.
+            (Quantity::Tokens(_), Some(_)) | (Quantity::Steps(_), None) => MicroUsd::ZERO,
+        }
+    }
+
+    /// What it costs, as receipts say it.
+    #[must_use]
+    pub fn price_for_receipt(&self) -> serde_json::Value {
+        match &self.unit_price {
+            Some(price) => json!({
+                "model": self.model_id,
+                "version": self.price_version,
+                "unit": price.unit,
+                "pico_usd_per_unit": price.rate.pico_usd_per_token(),
+            }),
+            None => json!({
+                "model": self.model_id,
+                "version": self.price_version,
+                "input_pico_usd_per_token": self.price.input.pico_usd_per_token(),
+                "output_pico_usd_per_token": self.price.output.pico_usd_per_token(),
+                "cache_read_pico_usd_per_token": self.price.cache_read.map(Rate::pico_usd_per_token),
+            }),
+        }
+    }
+
     /// Most output tokens to reckon with when the client does not say.
     #[must_use]
     pub const fn output_tokens_cap(&self) -> u64 {
@@ -240,6 +279,7 @@ fn open_provider(app: &App, ports: &Ports, row: ProviderRow) -> Option<Rc<Provid
     };
     Some(Rc::new(Provider {
         chat_url: format!("{}/v1/chat/completions", row.base_url),
+        base_url: row.base_url,
         authorization: key.map(|key| format!("Bearer {key}")),
         id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
         kind,
@@ -254,14 +294,20 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
         Some(pico_usd) => Some(rate(pico_usd)?),
     };
     // A model whose price nobody has said cannot be enabled; it is listed as free of charge and takes no traffic.
-    let is_priced = row.input_rate.is_some() && row.output_rate.is_some();
+    let is_priced = row.is_priced();
+    let unit_price = match row.kind.unit() {
+        Some(unit) => Some(UnitPrice { unit, rate: rate(row.unit_rate.unwrap_or(0))? }),
+        None => None,
+    };
     Some(Rc::new(Offer {
         price: Price {
-            input: rate(row.input_rate.unwrap_or(0))?,
+            input: unit_price.map_or_else(|| rate(row.input_rate.unwrap_or(0)), |price| Some(price.rate))?,
             output: rate(row.output_rate.unwrap_or(0))?,
             cache_read,
             cache_write: None,
         },
+        kind: row.kind,
+        unit_price,
         model_id: row.id.parse().ok()?,
         upstream_model: row.upstream_model,
         enabled: row.enabled && is_priced && provider.enabled,

@@ -184,6 +184,12 @@ impl<'a> MediaRequest<'a> {
         &self.model
     }
 
+    /// Whether the client named a model.
+    #[must_use]
+    pub fn names_model(&self) -> bool {
+        matches!(self.fields.text("model"), Ok(Some(_)))
+    }
+
     /// What is asked for.
     #[must_use]
     pub const fn task(&self) -> &Task<'a> {

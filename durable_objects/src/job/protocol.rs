@@ -51,12 +51,17 @@ pub enum Command {
         /// Names the creator's step.
         token: String,
     },
-    /// Reads the job. Answer: [`Reply::Job`].
-    Get,
+    /// Reads the job. Answer: [`Reply::Job`], or [`Reply::Absent`] when it is somebody else's.
+    Get {
+        /// Whose it must be.
+        owner: String,
+    },
     /// Asks for the next step. Answer: [`Reply::Job`], claimed or not.
     Claim {
         /// Names the step, by a text that no other worker uses.
         token: String,
+        /// Whose it must be; `None` for the platform's own workers.
+        owner: Option<String>,
         /// Only if no step ended in so many milliseconds; 0 for a worker that was called for.
         idle_ms: i64,
     },

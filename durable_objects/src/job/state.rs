@@ -89,8 +89,10 @@ impl Machine for JobMachine {
         let before = self.job.as_ref().map(|(_, run)| run.clone());
         let reply = match command {
             Command::Create { order, token } => self.create(order, token, now_ms, &mut writes)?,
-            Command::Get => self.reply(false),
-            Command::Claim { token, idle_ms } => self.claim(token, idle_ms, now_ms, &mut writes),
+            Command::Get { owner } if !self.is_of(&owner) => Reply::Absent,
+            Command::Get { .. } => self.reply(false),
+            Command::Claim { owner: Some(owner), .. } if !self.is_of(&owner) => Reply::Absent,
+            Command::Claim { token, idle_ms, .. } => self.claim(token, idle_ms, now_ms, &mut writes),
             Command::Report { token, report } => self.report(&token, report, now_ms, &mut writes)?,
             Command::Cancel => {
                 self.end(Status::Canceled, None, now_ms, &mut writes)?;
@@ -145,6 +147,10 @@ impl Machine for JobMachine {
 }
 
 impl JobMachine {
+    fn is_of(&self, owner: &str) -> bool {
+        self.job.as_ref().is_some_and(|(order, _)| order.owner == owner)
+    }
+
     /// What time alone brings about: the deadline, and the end of what is kept.
     fn pass_time(&mut self, now_ms: i64) -> Result<Vec<Write>, MachineError> {
         let mut writes = Vec::new();

@@ -1,11 +1,14 @@
 //! Models: what can be asked for by name, and what it costs.
 
 use guildhall_domain::ids::ModelId;
+use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::Rate;
+use guildhall_domain::pricing::Unit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use super::kind::apply_kind;
 use super::page::{Page, PageQuery};
 use super::providers::Done;
 use crate::app::Cx;
@@ -26,7 +29,7 @@ routes! {
     /// Create or update a model.
     ///
     /// It takes traffic as soon as the answer comes. Rates are US dollars per 1,000 tokens; an enabled model needs
-    /// both, 0 meaning free.
+    /// both, 0 meaning free. Models that embed need the input's rate, those of other kinds `unit_price_usd`.
     Post "/admin/v1/models" Access::Admin => put_model;
     /// List models.
     Get "/admin/v1/models" Access::Admin => list_models;
@@ -62,6 +65,11 @@ pub struct ModelFields {
     /// US dollars per 1,000 input tokens that the provider read from its cache; the input rate by default.
     #[schemars(with = "Option<f64>")]
     cache_read_per_1k: Option<Number>,
+    /// What it does; `chat` by default.
+    kind: Option<ModelKind>,
+    /// US dollars per image, million characters spoken, minute transcribed or second filmed, as its kind says.
+    #[schemars(with = "Option<f64>")]
+    unit_price_usd: Option<Number>,
     /// Whether it takes traffic; false by default.
     enabled: Option<bool>,
 }
@@ -84,6 +92,11 @@ pub struct Model {
     enabled: bool,
     pricing_source: String,
     price_version: i64,
+    kind: ModelKind,
+    /// What `unit_price_usd` is for; null for kinds that are priced by the token.
+    unit: Option<Unit>,
+    /// Null until somebody has said; then a model with a unit can't be enabled.
+    unit_price_usd: Option<f64>,
 }
 
 /// A model was changed.
@@ -151,6 +164,8 @@ fn default_model(id: &str) -> ModelRow {
         enabled: false,
         pricing_source: "manual".to_owned(),
         price_version: 1,
+        kind: ModelKind::Chat,
+        unit_rate: None,
     }
 }
 
@@ -187,11 +202,7 @@ fn apply_fields(row: &mut ModelRow, fields: ModelFields) -> Result<(), ApiError>
         row.cache_read_rate = Some(read_rate("cache_read_per_1k", &rate)?);
     }
     row.enabled = fields.enabled.unwrap_or(row.enabled);
-    if row.enabled && (row.input_rate.is_none() || row.output_rate.is_none()) {
-        let text = "an enabled model needs input_per_1k and output_per_1k (0 means free)";
-        return Err(ApiError::invalid("input_per_1k", text));
-    }
-    Ok(())
+    apply_kind(row, fields.kind, fields.unit_price_usd.as_ref())
 }
 
 fn read_rate(field: &'static str, dollars: &Number) -> Result<i64, ApiError> {
@@ -219,6 +230,8 @@ async fn store_model(cx: &Cx, row: &ModelRow) -> Result<(), ApiError> {
         row.enabled,
         &row.pricing_source,
         cx.started_ms,
+        row.kind.name(),
+        row.unit_rate,
     )
     .run(&*cx.ports.db)
     .await?;
@@ -231,6 +244,8 @@ impl TryFrom<ModelRow> for Model {
 
     fn try_from(row: ModelRow) -> Result<Self, ApiError> {
         let per_1k = |rate| Rate::from_pico_usd_per_token(rate).map(Rate::to_usd_per_1k).map_err(ApiError::internal);
+        let per_unit =
+            |rate| Rate::from_pico_usd_per_token(rate).map(Rate::to_usd_per_unit).map_err(ApiError::internal);
         Ok(Self {
             id: row.id,
             provider_id: row.provider_id,
@@ -244,6 +259,9 @@ impl TryFrom<ModelRow> for Model {
             enabled: row.enabled,
             pricing_source: row.pricing_source,
             price_version: row.price_version,
+            kind: row.kind,
+            unit: row.kind.unit(),
+            unit_price_usd: row.unit_rate.map(per_unit).transpose()?,
         })
     }
 }

@@ -1,15 +1,20 @@
 //! Model calls.
 
 mod aliases;
+mod audio;
 mod chat;
+mod embeddings;
 mod endings;
 mod fallback;
 mod forwarding;
 mod hostile;
 mod hot_path;
+mod images;
 mod invalid;
+mod kinds;
 mod kit;
 mod list;
+mod media;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
 mod pricing;
@@ -20,3 +25,4 @@ mod routing;
 mod routing_admin;
 mod sandbox;
 mod streams;
+mod videos;
