@@ -93,9 +93,11 @@ pub struct Model {
     pricing_source: String,
     price_version: i64,
     kind: ModelKind,
-    /// What `unit_price_usd` is for; null for kinds that are priced by the token.
+    /// What `unit_price_usd` is for; absent for kinds that are priced by the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<Unit>,
-    /// Null until somebody has said; then a model with a unit can't be enabled.
+    /// Absent until somebody has said; then a model with a unit can't be enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
     unit_price_usd: Option<f64>,
 }
 

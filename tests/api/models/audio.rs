@@ -1,7 +1,5 @@
 //! `POST /v1/audio/speech` and `POST /v1/audio/transcriptions`.
 
-use std::collections::VecDeque;
-
 use guildhall::ports::StreamEnd;
 use serde_json::json;
 
@@ -59,12 +57,13 @@ fn transcripts_come_as_text_and_subtitles() {
 fn speech_is_relayed_as_it_comes() {
     run(async |app| {
         let key = with_upstream(&app).await;
-        let chunks = || VecDeque::from([b"\xff\xf3one".to_vec(), b"two\x00".to_vec()]).into();
-        app.upstream.then(Reply::Stream(chunks(), StreamEnd::Eof));
+        let spoken = |end| Reply::Relay("audio/mpeg", vec![b"\xff\xf3one".to_vec(), b"two\x00".to_vec()], end);
+        app.upstream.then(spoken(StreamEnd::Eof));
         let answer = speak(&app, &key, r#"{"input":"1234567890"}"#).await.expect(200);
         assert_eq!(answer.body, b"\xff\xf3onetwo\x00");
+        assert_eq!(answer.header("content-type"), Some("audio/mpeg"));
         assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 150);
-        app.upstream.then(Reply::Stream(chunks(), StreamEnd::Broken));
+        app.upstream.then(spoken(StreamEnd::Broken));
         speak(&app, &key, r#"{"input":"1234567890"}"#).await.expect(200);
         let record = last_receipt(&app, &key).await;
         assert_eq!((&record["outcome"], micros(&record["charged_usd"])), (&json!("stream_broken"), 0));
@@ -76,18 +75,20 @@ fn speech_is_relayed_as_it_comes() {
 fn a_transcription_passes_the_form_on_and_charges_what_is_reported() {
     run(async |app| {
         let key = with_upstream(&app).await;
+        // It does not tell its length: it may be 100 seconds long.
+        let sound = vec![0xff; 75_000];
         app.upstream.always(Reply::Whole(
             200,
             r#"{"text":"hi","usage":{"type":"duration","seconds":61}}"#.to_owned(),
             "",
         ));
-        let answer = transcribe(&app, &key, &[("model", "hear"), ("odd", "kept")], b"\x00\xffsound").await.expect(200);
+        let answer = transcribe(&app, &key, &[("model", "hear"), ("odd", "kept")], &sound).await.expect(200);
         assert_eq!((&answer.json()["text"], answer.header("x-tokaroo-cost")), (&json!("hi"), Some("0.0061")));
         let sent = app.upstream.sent.borrow();
         assert!(sent[0].headers.contains(&("content-type", FORM.to_owned())));
         assert_eq!(
             sent[0].body.as_deref(),
-            Some(form(&[("model", "up-hear"), ("odd", "kept")], Some(b"\x00\xffsound")).as_slice())
+            Some(form(&[("model", "up-hear"), ("odd", "kept")], Some(sound.as_slice())).as_slice())
         );
     });
 }
