@@ -9,15 +9,19 @@ use serde_json::{Map, Value, json};
 use crate::api;
 use crate::app::Cx;
 use crate::http::error::ApiError;
-use crate::http::input::{IfNoneMatch, Json, Path, Query, Raw, RawJson};
+use crate::http::input::{ContentType, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson};
 use crate::http::output::{NoStore, Output, RawReply, Reply};
 use crate::http::route::{Access, Method, Route};
+
+/// The usual type of a body.
+const JSON: &str = "application/json";
 
 /// What a handler takes and gives.
 pub struct Operation {
     generator: SchemaGenerator,
     parameters: Vec<Value>,
     body: Option<Value>,
+    body_type: &'static str,
     reply: Option<Value>,
 }
 
@@ -45,6 +49,10 @@ impl Describe for () {
 
 // Path parameters are read off the route's path.
 impl Describe for Path {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Describe for ContentType {
     fn describe(_: &mut Operation) {}
 }
 
@@ -98,6 +106,13 @@ impl<T: JsonSchema> Describe for RawJson<T> {
     }
 }
 
+impl<T: JsonSchema> Describe for RawForm<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
+        operation.body_type = "multipart/form-data";
+    }
+}
+
 impl<T: JsonSchema> Describe for Reply<T> {
     fn describe(operation: &mut Operation) {
         operation.reply = Some(operation.generator.subschema_for::<T>().to_value());
@@ -133,10 +148,12 @@ pub fn write_document() -> String {
             .into_generator(),
         parameters: Vec::new(),
         body: None,
+        body_type: JSON,
         reply: None,
     };
     for route in api::ALL.iter().copied().flatten() {
         (operation.parameters, operation.body, operation.reply) = (Vec::new(), None, None);
+        operation.body_type = JSON;
         (route.describe)(&mut operation);
         let path = route.path.replace("{*", "{");
         let method = route.method.name().to_lowercase();
@@ -203,7 +220,8 @@ fn write_operation(route: &Route, operation: &Operation) -> Value {
         },
     });
     if let (Some(schema), Some(fields)) = (&operation.body, written.as_object_mut()) {
-        let body = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+        let content = Map::from_iter([(operation.body_type.to_owned(), json!({ "schema": schema }))]);
+        let body = json!({ "required": true, "content": content });
         fields.insert("requestBody".to_owned(), body);
     }
     written

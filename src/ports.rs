@@ -92,9 +92,9 @@ pub enum ReadMode {
         /// Above it the call fails with [`FetchError::TooLarge`].
         max_bytes: u32,
     },
-    /// As it comes when it is a successful event stream, else whole.
+    /// As it comes when it is a successful event stream, sound or film, else whole.
     Stream {
-        /// Limit of an answer that is not an event stream.
+        /// Limit of an answer that is neither.
         max_bytes: u32,
         /// Longest silence between two chunks.
         stall_ms: u32,

@@ -2,6 +2,7 @@
 
 use durable_objects::events::protocol::Events;
 use durable_objects::idempotency::protocol::Idempotency;
+use durable_objects::job::protocol::Job;
 use durable_objects::protocol::Protocol;
 use durable_objects::provider_health::protocol::ProviderHealth;
 use durable_objects::rate_limiter::protocol::RateLimiter;
@@ -32,6 +33,7 @@ fn the_objects_are_bound() {
         ProviderHealth::BINDING,
         Vault::BINDING,
         Events::BINDING,
+        Job::BINDING,
     ];
     expected.sort_unstable();
     assert_eq!(names(bound, "name"), expected);

@@ -186,6 +186,8 @@ random_ids! {
     RequestId = "req_";
     /// An answer of the Responses API; the ids of its output items are made of it.
     ResponseId = "resp_";
+    /// A video that is made or was made; the id of its job.
+    VideoId = "video_";
 }
 
 /// A usage record: the id of the request that made it, so that a retry of the write can't count

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod json;
 pub mod json_schema;
 pub mod latency;
+pub mod media;
 pub mod money;
 pub mod native;
 pub mod outbound;

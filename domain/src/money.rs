@@ -107,8 +107,10 @@ const PER_1K_DECIMALS: u32 = 9;
 /// Scale between dollars per 1,000,000 tokens and pico-dollars per token: 12 decimals less 6 for
 /// the million.
 const PER_1M_DECIMALS: u32 = 6;
+/// Scale between dollars per unit and pico-dollars per unit.
+const PER_UNIT_DECIMALS: u32 = 12;
 
-/// What one token costs, in pico-dollars (10^-12 US dollars); never negative.
+/// What one token, or one other unit, costs, in pico-dollars (10^-12 US dollars); never negative.
 ///
 /// $2.50 per million tokens is 2,500,000 pico-dollars per token: the unit makes every published
 /// price an integer. In JSON and in storage it is the bare integer.
@@ -163,7 +165,30 @@ impl Rate {
         Self::from_usd_per_1m_str(&dollars.to_string())
     }
 
-    /// Pico-dollars per token.
+    /// Reads dollars per unit (an image, a minute, a million characters) from decimal text.
+    ///
+    /// # Errors
+    /// [`DecimalError`]: more than twelve decimals that count, negative, or above nine million dollars.
+    pub fn from_usd_per_unit_str(dollars: &str) -> Result<Self, DecimalError> {
+        Self::from_pico_usd_per_token(parse_scaled(dollars, PER_UNIT_DECIMALS)?)
+    }
+
+    /// Reads dollars per unit from a JSON number, taken as its shortest decimal text.
+    ///
+    /// # Errors
+    /// As [`Rate::from_usd_per_unit_str`].
+    pub fn from_usd_per_unit(dollars: &serde_json::Number) -> Result<Self, DecimalError> {
+        Self::from_usd_per_unit_str(&dollars.to_string())
+    }
+
+    /// Dollars per unit as a float, for a JSON number at the edge of the API and nothing else.
+    #[must_use]
+    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "only for JSON at the edge")]
+    pub fn to_usd_per_unit(self) -> f64 {
+        self.0 as f64 / 1e12
+    }
+
+    /// Pico-dollars per token, or per other unit.
     #[must_use]
     pub const fn pico_usd_per_token(self) -> i64 {
         self.0

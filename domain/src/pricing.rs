@@ -1,9 +1,13 @@
-//! What a model call costs: token counts times token rates, rounded once.
+//! What a model call costs: token counts times token rates, or units times the unit's rate; rounded once.
+
+mod unit;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::money::{MicroUsd, Rate};
+
+pub use unit::{Unit, UnitPrice};
 
 /// Pico-dollars in a micro-dollar.
 const PICO_PER_MICRO: i128 = 1_000_000;
@@ -63,10 +67,7 @@ impl Price {
     /// which is the safe side.
     #[must_use]
     pub fn cost(&self, usage: &TokenUsage) -> MicroUsd {
-        let pico_usd = self.cost_pico_usd(usage);
-        let whole = pico_usd / PICO_PER_MICRO;
-        let rounded_up = if pico_usd % PICO_PER_MICRO == 0 { whole } else { whole + 1 };
-        i64::try_from(rounded_up).map_or(MicroUsd::MAX, MicroUsd)
+        round_up(self.cost_pico_usd(usage), PICO_PER_MICRO)
     }
 
     /// The exact cost in pico-dollars, saturating; for comparing prices, never for charging.
@@ -96,6 +97,13 @@ impl Price {
             .flatten()
             .all(|rate| rate == Rate::ZERO)
     }
+}
+
+/// So many parts of a micro-dollar, rounded up to a whole one; an amount past [`MicroUsd::MAX`] is that maximum.
+fn round_up(parts: i128, parts_per_micro: i128) -> MicroUsd {
+    let whole = parts / parts_per_micro;
+    let rounded_up = if parts % parts_per_micro == 0 { whole } else { whole + 1 };
+    i64::try_from(rounded_up).map_or(MicroUsd::MAX, MicroUsd)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod connection;
 pub mod events;
 pub mod host;
 pub mod idempotency;
+pub mod job;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod local;
 pub mod machine;

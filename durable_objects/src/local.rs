@@ -10,6 +10,8 @@ use crate::events::state::EventsMachine;
 use crate::host::{Host, HostError, Job, Turn};
 use crate::idempotency::protocol::Idempotency;
 use crate::idempotency::state::IdempotencyMachine;
+use crate::job::protocol::Job as JobProtocol;
+use crate::job::state::JobMachine;
 use crate::machine::Machine;
 use crate::memory::MemoryStore;
 use crate::protocol::Protocol;
@@ -301,6 +303,7 @@ fn open(address: &Address) -> Result<Box<dyn AnyHost>, LocalError> {
         Events::BINDING => Ok(Box::new(Host::<EventsMachine, _>::new(name, store))),
         Idempotency::BINDING => Ok(Box::new(Host::<IdempotencyMachine, _>::new(name, store))),
         Vault::BINDING => Ok(Box::new(Host::<VaultMachine, _>::new(name, store))),
+        JobProtocol::BINDING => Ok(Box::new(Host::<JobMachine, _>::new(name, store))),
         _ => Err(LocalError::UnknownBinding(binding.clone())),
     }
 }

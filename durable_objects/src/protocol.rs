@@ -18,5 +18,5 @@ pub trait Protocol {
 }
 
 /// The queue that takes what objects must hand on. A message is the JSON array of the items of one turn; a `Wallet`'s
-/// items are [`crate::wallet::protocol::QueuedRecord`].
+/// items are [`crate::wallet::protocol::QueuedRecord`], a `Job`'s [`crate::job::protocol::QueuedStep`].
 pub const QUEUE_BINDING: &str = "USAGE";

@@ -326,3 +326,25 @@ fn messages_of_a_vault_are_unchanged() {
     assert_format(&Reply::Locked(Status { initialized: true, locked: true, shut: false }), json);
     assert_format(&Reply::TooManyGuesses { retry_after_ms: 1 }, r#"{"reply":"too_many_guesses","retry_after_ms":1}"#);
 }
+
+#[test]
+fn stored_jobs_are_unchanged() {
+    use durable_objects::job::protocol::{Command, Delivery, Order};
+    use durable_objects::job::state::JobMachine;
+    let mut bench = Bench::<JobMachine, _>::new("j", MemoryStore::default());
+    let delivery = Delivery { binding: text("WALLET"), name: text("a"), command: text("{}") };
+    let (kind, owner, spec) = (text("video"), text("a"), text("s"));
+    let order = Order { kind, owner, spec, deadline_at_ms: 9_000, retain_ms: 5, on_unfinished: Some(delivery) };
+    bench.ask(Command::Create { order, token: text("t") }, 1_000);
+    let order = concat!(
+        r#"{"kind":"video","owner":"a","spec":"s","deadline_at_ms":9000,"retain_ms":5,"#,
+        r#""on_unfinished":{"binding":"WALLET","name":"a","command":"{}"}}"#
+    );
+    let run = concat!(
+        r#"{"status":"queued","progress":0,"reference":null,"result":null,"error":null,"attempts":1,"failures":0,"#,
+        r#""created_at_ms":1000,"stepped_at_ms":1000,"next_at_ms":1000,"finished_at_ms":null,"#,
+        r#""claim":{"token":"t","until_ms":301000},"is_called":false,"is_outcome_due":false,"#,
+        r#""events":[{"at_ms":1000,"what":"created"}]}"#
+    );
+    assert_eq!(rows(&bench), [pair("order", order), pair("run", run)]);
+}

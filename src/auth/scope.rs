@@ -11,11 +11,13 @@ pub enum Scope {
     Plan,
     /// Embed texts.
     Embeddings,
+    /// Draw, speak, transcribe and film.
+    Media,
 }
 
 impl Scope {
     /// Every permission that a key can be given.
-    pub const GRANTABLE: [Self; 3] = [Self::Chat, Self::Plan, Self::Embeddings];
+    pub const GRANTABLE: [Self; 4] = [Self::Chat, Self::Plan, Self::Embeddings, Self::Media];
 
     /// As keys name it; empty for what every key may.
     #[must_use]
@@ -25,6 +27,7 @@ impl Scope {
             Self::Chat => "chat",
             Self::Plan => "plan",
             Self::Embeddings => "embeddings",
+            Self::Media => "media",
         }
     }
 }

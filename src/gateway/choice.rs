@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use guildhall_domain::catalogue::is_native_chat_model;
 use guildhall_domain::chat::request::ChatRequest;
+use guildhall_domain::media::ModelKind;
 use guildhall_domain::native::ANY_MODEL;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{
@@ -43,6 +44,19 @@ pub enum Naming {
     Hint,
 }
 
+/// What a request wants of a model, whatever its kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// What the model must do.
+    pub kind: ModelKind,
+    /// The model's name as asked for.
+    pub model: &'a str,
+    /// Whether the client wrote it.
+    pub is_named: bool,
+    /// What the decision reckons with.
+    pub expected: TokenUsage,
+}
+
 /// The models for a call.
 pub struct Choice {
     /// The mode that decided.
@@ -74,31 +88,42 @@ pub fn choose(
     request: &ChatRequest<'_>,
     policy: &Policy<'_>,
 ) -> Result<Choice, ApiError> {
-    let asked = request.model();
+    let expected = TokenUsage {
+        input: policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate()),
+        output: request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS),
+        ..TokenUsage::default()
+    };
+    let ask = Ask { kind: ModelKind::Chat, model: request.model(), is_named: request.names_model(), expected };
+    choose_for(cx, snapshot, &ask, policy)
+}
+
+/// Decides between the models of a kind.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_for(cx: &Cx, snapshot: &Snapshot, ask: &Ask<'_>, policy: &Policy<'_>) -> Result<Choice, ApiError> {
+    let Ask { kind, model: asked, expected, .. } = *ask;
     let turn = cx.app.gateway.next_turn();
     let key_id = cx.caller.key().map_or("", |key| &key.key_id);
     let sticky_id = policy.sticky_id.unwrap_or(&cx.request_id);
     let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn)
         .map_err(|error| ApiError::invalid("model", format!("Alias {asked}: {error}")))?;
-    let is_known = snapshot.offers.iter().any(|offer| offer.model_id.as_str() == resolved.model);
+    let of_kind = || snapshot.offers.iter().filter(|offer| offer.kind == kind);
+    let is_known = of_kind().any(|offer| offer.model_id.as_str() == resolved.model);
     let mut tier = Mode::parse_tier(resolved.model);
     // A provider's own name of a model that is not registered here means: whatever serves best.
-    let is_native = !is_known && tier.is_none() && is_native_chat_model(resolved.model);
+    let is_native = kind == ModelKind::Chat && !is_known && tier.is_none() && is_native_chat_model(resolved.model);
     if is_native && policy.naming == Naming::Exact {
         tier = Some(Mode::Auto);
     }
     let is_any = tier.is_some() || resolved.model == ANY_MODEL;
     let is_open = is_any || policy.naming == Naming::Hint;
     if !is_open && !is_known {
-        return Err(ApiError::new(Kind::NotFound, format!("Model not found: {asked}")));
+        let model = if kind == ModelKind::Chat { "Model" } else { "model" };
+        return Err(ApiError::new(Kind::NotFound, format!("{model} not found: {asked}")));
     }
     let is_asked = |offer: &&Rc<Offer>| is_open || offer.model_id.as_str() == resolved.model;
-    let offers: Vec<_> = snapshot.offers.iter().filter(is_asked).map(Rc::clone).collect();
-    let expected = TokenUsage {
-        input: policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate()),
-        output: request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS),
-        ..TokenUsage::default()
-    };
+    let offers: Vec<_> = of_kind().filter(is_asked).map(Rc::clone).collect();
     let mode = tier.unwrap_or(policy.mode);
     let wish = Wish {
         mode,
@@ -117,7 +142,7 @@ pub fn choose(
         decision,
         offers,
         alias_from: resolved.is_alias.then(|| asked.to_owned()),
-        is_negotiated: resolved.is_alias || resolved.model == ANY_MODEL || !request.names_model(),
+        is_negotiated: resolved.is_alias || resolved.model == ANY_MODEL || !ask.is_named,
         is_open,
         expected,
         answers_as: if is_native { Mode::Auto.as_str() } else { asked }.to_owned(),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::response::rewrite_completion;
+use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
@@ -66,6 +67,7 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
     let is_hint = choice.decision.ranked.first().is_some_and(|ranked| ranked.is_hint);
     let call = RunningCall {
+        kind: ModelKind::Chat,
         asked_model: choice.answers_as.clone(),
         // TokenHub's clients read from the answer which model the router took.
         echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
@@ -156,20 +158,22 @@ async fn climb(
     Err(error)
 }
 
-fn reject(call: RunningCall, error: ApiError) -> ApiError {
+/// Ends a call that the upstream refused.
+pub fn reject(call: RunningCall, error: ApiError) -> ApiError {
     call.settle(Outcome::Rejected, error.kind.status(), Used::Nothing);
     error
 }
 
 /// What went wrong on the way.
 #[derive(Default)]
-struct Failures {
+pub struct Failures {
     /// The soonest that a rate-limited upstream may be asked again.
     retry_after_ms: Option<u64>,
 }
 
 impl Failures {
-    fn note(&mut self, call: &mut RunningCall, ladder: &mut Ladder, offer: &Rc<Offer>, failure: &Failure) {
+    /// An attempt failed: it is logged, counted against its provider, and perhaps repeated.
+    pub fn note(&mut self, call: &mut RunningCall, ladder: &mut Ladder, offer: &Rc<Offer>, failure: &Failure) {
         let (id, provider) = (&call.cx.request_id, &offer.provider.id);
         call.cx.ports.background.log(&format!("{id} provider {provider}: {}", failure.cause));
         note_failure(&call.cx, provider, failure);
@@ -186,7 +190,9 @@ impl Failures {
         };
     }
 
-    fn to_error(&self) -> ApiError {
+    /// What the client is told when all have failed.
+    #[must_use]
+    pub fn to_error(&self) -> ApiError {
         let Some(wait_ms) = self.retry_after_ms else {
             return ApiError::new(Kind::UpstreamFailed, ALL_FAILED);
         };
@@ -247,7 +253,8 @@ impl Bounds<'_> {
     }
 }
 
-fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
+/// Why there is no money for a call.
+pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::Insufficient { balance, required } => {
             let text = format!(

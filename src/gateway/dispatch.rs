@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
+use guildhall_domain::media::ModelKind;
 use guildhall_domain::routing::{ErrorClass, classify_status, parse_retry_after};
 use guildhall_domain::sandbox::{self, SandboxBody};
 
@@ -68,40 +69,61 @@ impl Failure {
     }
 }
 
-/// Sends the call to one upstream.
+/// A request in an upstream's words.
+pub struct Wire {
+    /// What is asked for, and so where it goes.
+    pub kind: ModelKind,
+    /// Of the body.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether the answer is wanted as it comes.
+    pub stream: bool,
+}
+
+/// Sends a chat to one upstream.
 pub async fn attempt(
     call: &mut RunningCall,
     offer: &Rc<Offer>,
     request: &ChatRequest<'_>,
     max_output_tokens: Option<u64>,
 ) -> Attempt {
-    call.begin_attempt(offer);
     let provider = &offer.provider;
     let edit = UpstreamEdit {
         model: &offer.upstream_model,
         max_output_tokens,
         max_output_field: provider.kind.max_output_field(),
     };
-    let body = request.rewrite(&edit);
+    let content_type = "application/json".to_owned();
+    let wire = Wire { kind: ModelKind::Chat, content_type, body: request.rewrite(&edit), stream: request.stream() };
+    send(call, offer, wire).await
+}
+
+/// Sends a call to one upstream.
+pub async fn send(call: &mut RunningCall, offer: &Rc<Offer>, wire: Wire) -> Attempt {
+    call.begin_attempt(offer);
+    let provider = &offer.provider;
     let started_ms = call.cx.ports.clock.now_ms();
     note_begin(&call.cx, &provider.id);
     let result = match provider.kind {
-        ProviderKind::Sandbox => Ok(answer_in_sandbox(&body, started_ms)),
+        ProviderKind::Sandbox => Ok(answer_in_sandbox(&wire, started_ms)),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Anthropic => {
             let cx = call.cx.clone();
             let tick = Rc::new(move || cx.keep_up());
-            call.cx.ports.fetch.send(outbound(call, provider, body, request.stream(), started_ms), tick).await
+            call.cx.ports.fetch.send(outbound(call, provider, wire, started_ms), tick).await
         }
     };
     let now_ms = call.cx.ports.clock.now_ms();
     judge(result, now_ms, now_ms - started_ms)
 }
 
-fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool, now_ms: i64) -> Outbound {
+fn outbound(call: &RunningCall, provider: &Provider, wire: Wire, now_ms: i64) -> Outbound {
     let config = &call.cx.app.config;
-    let mut headers = vec![("content-type", "application/json".to_owned())];
+    let path = if wire.kind == ModelKind::Chat { provider.kind.chat_path() } else { wire.kind.path() };
+    let url = provider.endpoint.url(path);
+    let mut headers = vec![("content-type", wire.content_type)];
     headers.extend(provider.endpoint.headers.iter().cloned());
-    let (read, first_byte_ms) = if stream {
+    let (read, first_byte_ms) = if wire.stream {
         (ReadMode::Stream { max_bytes: ANSWER_MAX_BYTES, stall_ms: config.stall_ms }, config.first_byte_ms)
     } else {
         let wait_ms = config.first_byte_ms.saturating_mul(WHOLE_ANSWER_FACTOR);
@@ -110,18 +132,17 @@ fn outbound(call: &RunningCall, provider: &Provider, body: Vec<u8>, stream: bool
     let left_ms =
         call.deadline_ms.map_or(u32::MAX, |due_ms| u32::try_from((due_ms - now_ms).max(1)).unwrap_or(u32::MAX));
     let first_byte_ms = first_byte_ms.min(left_ms);
-    Outbound {
-        method: "POST",
-        url: provider.endpoint.url(provider.kind.chat_path()),
-        headers,
-        body: Some(body),
-        read,
-        first_byte_ms,
-    }
+    Outbound { method: "POST", url, headers, body: Some(wire.body), read, first_byte_ms }
 }
 
-fn answer_in_sandbox(body: &[u8], now_ms: i64) -> Inbound {
-    let reply = sandbox::answer(body, u64::try_from(now_ms / 1_000).unwrap_or(0));
+fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {
+    let now_s = u64::try_from(now_ms / 1_000).unwrap_or(0);
+    if wire.kind != ModelKind::Chat {
+        let reply = sandbox::media::answer(wire.kind, &wire.content_type, &wire.body, now_s);
+        let (status, content_type) = (reply.status, reply.content_type.to_owned());
+        return Inbound { status, content_type, retry_after: String::new(), body: InboundBody::Whole(reply.body) };
+    }
+    let reply = sandbox::answer(&wire.body, now_s);
     let body = match reply.body {
         SandboxBody::Json(bytes) => InboundBody::Whole(bytes),
         SandboxBody::Events(events) => {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
@@ -63,6 +64,8 @@ pub struct RunningCall {
     pub cx: Cx,
     /// The money set aside.
     pub reservation: Reservation,
+    /// What is asked for.
+    pub kind: ModelKind,
     /// The routing mode.
     pub mode: &'static str,
     /// The model as the client asked for it.
@@ -98,6 +101,10 @@ pub enum Used {
     Nothing,
     /// As the upstream counted it.
     Reported(TokenUsage),
+    /// As the upstream counted it, or as the request says: what is not counted in tokens.
+    Counted(Quantity),
+    /// Estimated by us, as [`Used::Counted`].
+    Measured(Quantity),
     /// Estimated by us: so many output tokens were delivered.
     Estimated {
         /// Output tokens delivered.
@@ -141,33 +148,31 @@ impl RunningCall {
 
     /// Ends the call; gives what was charged.
     pub fn settle(self, outcome: Outcome, status: u16, used: Used) -> MicroUsd {
-        let (rule, usage) = match used {
-            Used::Nothing => ("nothing_delivered", TokenUsage::default()),
-            Used::Reported(usage) => ("reported", usage),
+        let (rule, quantity) = match used {
+            Used::Nothing => ("nothing_delivered", Quantity::Tokens(TokenUsage::default())),
+            Used::Reported(usage) => ("reported", Quantity::Tokens(usage)),
+            Used::Counted(quantity) => ("reported", quantity),
+            Used::Measured(quantity) => ("estimated", quantity),
             Used::Estimated { output } => {
-                ("estimated", TokenUsage { input: self.input_tokens_estimate, output, ..TokenUsage::default() })
+                let input = self.input_tokens_estimate;
+                ("estimated", Quantity::Tokens(TokenUsage { input, output, ..TokenUsage::default() }))
             }
         };
-        let cost = self.offer().map_or(MicroUsd::ZERO, |offer| offer.price.cost(&usage));
-        let receipt = self.receipt(rule, &usage, cost);
+        let cost = self.offer().map_or(MicroUsd::ZERO, |offer| offer.cost(quantity));
+        let usage = match quantity {
+            Quantity::Tokens(usage) => usage,
+            Quantity::Steps(_) => TokenUsage::default(),
+        };
+        let receipt = self.receipt(rule, quantity, cost);
         let record = self.record(outcome, status, &usage, cost, receipt);
         self.reservation.settle(cost, record)
     }
 
-    fn receipt(&self, rule: &str, usage: &TokenUsage, cost: MicroUsd) -> String {
-        let price = self.offer().map(|offer| {
-            json!({
-                "model": offer.model_id,
-                "version": offer.price_version,
-                "input_pico_usd_per_token": offer.price.input.pico_usd_per_token(),
-                "output_pico_usd_per_token": offer.price.output.pico_usd_per_token(),
-                "cache_read_pico_usd_per_token": offer.price.cache_read.map(guildhall_domain::money::Rate::pico_usd_per_token),
-            })
-        });
+    fn receipt(&self, rule: &str, quantity: Quantity, cost: MicroUsd) -> String {
         json!({
             "rule": rule,
-            "usage": { "input": usage.input, "output": usage.output, "cache_read": usage.cache_read },
-            "price": price,
+            "usage": usage_for_receipt(quantity),
+            "price": self.offer().map(|offer| offer.price_for_receipt()),
             "held_micros": self.reservation.amount,
             "cost_micros": cost,
             "attempts": self.tried.len(),
@@ -187,7 +192,7 @@ impl RunningCall {
             account_id,
             api_key_id,
             created_at_ms: self.cx.started_ms,
-            request_type: "chat".to_owned(),
+            request_type: self.kind.name().to_owned(),
             mode: self.mode.to_owned(),
             model: self.asked_model.clone(),
             routed_model: self.offer().map_or_else(String::new, |offer| offer.model_id.to_string()),
@@ -225,5 +230,16 @@ impl RunningCall {
             estimated_tokens: self.input_tokens_estimate,
             latency_budget_ms: self.deadline_ms.map_or(0, |due_ms| due_ms - self.cx.started_ms),
         })
+    }
+}
+
+/// How much was used, as receipts say it.
+#[must_use]
+pub fn usage_for_receipt(quantity: Quantity) -> serde_json::Value {
+    match quantity {
+        Quantity::Tokens(usage) => {
+            json!({ "input": usage.input, "output": usage.output, "cache_read": usage.cache_read })
+        }
+        Quantity::Steps(steps) => json!({ "steps": steps }),
     }
 }

@@ -9,9 +9,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use guildhall_domain::ids::{ModelId, ProviderId};
-use guildhall_domain::money::Rate;
-use guildhall_domain::pricing::Price;
+use guildhall_domain::media::{ModelKind, Quantity};
+use guildhall_domain::money::{MicroUsd, Rate};
+use guildhall_domain::pricing::{Price, UnitPrice};
 use guildhall_domain::routing::{Alias, Arm, TokenBucket};
+use serde_json::json;
 
 use super::health::HealthBook;
 use super::keys::ProviderKeys;
@@ -56,8 +58,13 @@ pub struct Offer {
     pub upstream_model: String,
     /// Who serves it.
     pub provider: Rc<Provider>,
-    /// What it costs; nothing while nobody has said.
+    /// What it does.
+    pub kind: ModelKind,
+    /// What a token costs; nothing while nobody has said. A price per unit stands here as the input's, so that models of a
+    /// kind compare.
     pub price: Price,
+    /// What a unit of its kind costs.
+    pub unit_price: Option<UnitPrice>,
     /// Whether somebody has said what it costs.
     pub is_priced: bool,
     /// Which version of the price.
@@ -73,6 +80,37 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// What so much costs.
+    #[must_use]
+    pub fn cost(&self, quantity: Quantity) -> MicroUsd {
+        match (quantity, &self.unit_price) {
+            (Quantity::Tokens(usage), None) => self.price.cost(&usage),
+            (Quantity::Steps(steps), Some(price)) => price.cost(steps),
+            // What is priced by the unit is charged by nothing else, and the other way round.
+            (Quantity::Tokens(_), Some(_)) | (Quantity::Steps(_), None) => MicroUsd::ZERO,
+        }
+    }
+
+    /// What it costs, as receipts say it.
+    #[must_use]
+    pub fn price_for_receipt(&self) -> serde_json::Value {
+        match &self.unit_price {
+            Some(price) => json!({
+                "model": self.model_id,
+                "version": self.price_version,
+                "unit": price.unit,
+                "pico_usd_per_unit": price.rate.pico_usd_per_token(),
+            }),
+            None => json!({
+                "model": self.model_id,
+                "version": self.price_version,
+                "input_pico_usd_per_token": self.price.input.pico_usd_per_token(),
+                "output_pico_usd_per_token": self.price.output.pico_usd_per_token(),
+                "cache_read_pico_usd_per_token": self.price.cache_read.map(Rate::pico_usd_per_token),
+            }),
+        }
+    }
+
     /// Most output tokens to reckon with when the client does not say.
     #[must_use]
     pub const fn output_tokens_cap(&self) -> u64 {
@@ -263,14 +301,20 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
         Some(pico_usd) => Some(rate(pico_usd)?),
     };
     // A model whose price nobody has said cannot be enabled; it is listed as free of charge and takes no traffic.
-    let is_priced = row.input_rate.is_some() && row.output_rate.is_some();
+    let is_priced = row.is_priced();
+    let unit_price = match row.kind.unit() {
+        Some(unit) => Some(UnitPrice { unit, rate: rate(row.unit_rate.unwrap_or(0))? }),
+        None => None,
+    };
     Some(Rc::new(Offer {
         price: Price {
-            input: rate(row.input_rate.unwrap_or(0))?,
+            input: unit_price.map_or_else(|| rate(row.input_rate.unwrap_or(0)), |price| Some(price.rate))?,
             output: rate(row.output_rate.unwrap_or(0))?,
             cache_read,
             cache_write: None,
         },
+        kind: row.kind,
+        unit_price,
         is_priced,
         model_id: row.id.parse().ok()?,
         upstream_model: row.upstream_model,

@@ -59,6 +59,22 @@ impl FromHead for IfNoneMatch {
     }
 }
 
+/// A form as it came; `T` is what the document says of its fields.
+pub struct RawForm<T> {
+    /// The bytes.
+    pub body: Vec<u8>,
+    shape: PhantomData<T>,
+}
+
+/// The body's content type; empty when absent.
+pub struct ContentType(pub String);
+
+impl FromHead for ContentType {
+    fn from_head(request: &Request) -> Result<Self, ApiError> {
+        Ok(Self(request.head.content_type.clone()))
+    }
+}
+
 impl FromHead for Path {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
         let (_, value) = request.params.first().ok_or_else(|| ApiError::internal("the route has no parameter"))?;
@@ -120,6 +136,13 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
 }
 
 impl<T> FromRequest for RawJson<T> {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        let Raw(body) = Raw::from_request(request).await?;
+        Ok(Self { body, shape: PhantomData })
+    }
+}
+
+impl<T> FromRequest for RawForm<T> {
     async fn from_request(request: Request) -> Result<Self, ApiError> {
         let Raw(body) = Raw::from_request(request).await?;
         Ok(Self { body, shape: PhantomData })

@@ -15,6 +15,8 @@ pub struct Head {
     pub authorization: String,
     /// `x-api-key`.
     pub api_key: String,
+    /// `content-type`.
+    pub content_type: String,
     /// `content-length`; empty when chunked or absent.
     pub content_length: String,
     /// `idempotency-key`.

@@ -14,8 +14,8 @@ use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::serve::serve;
+use crate::jobs::consume;
 use crate::jobs::hourly::run_hourly;
-use crate::jobs::usage::file_usage;
 
 thread_local! {
     static APP: RefCell<Option<Rc<App>>> = const { RefCell::new(None) };
@@ -67,14 +67,18 @@ pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function
     }));
 }
 
-/// Consumes a batch of the usage queue; `resolve` takes nothing, or an error's text: then the batch comes again.
+/// Consumes a batch of the queue; `resolve` takes nothing, or an error's text: then the batch comes again.
 #[wasm_bindgen]
 pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) {
     begin_turn();
+    let app = match app(&env) {
+        Ok(app) => app,
+        Err(error) => return answer(&resolve, &JsValue::from(error)),
+    };
     spawn(Box::pin(async move {
         let ports = ports(&env, &context, JsValue::UNDEFINED);
         let done = match serde_json::from_str::<Vec<String>>(&glue::read_messages(&batch)) {
-            Ok(messages) => file_usage(&ports, &messages).await.map_err(|e| e.to_string()),
+            Ok(messages) => consume(&app, &ports, messages).await.map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
         answer(&resolve, &done.map_or_else(JsValue::from, |()| JsValue::UNDEFINED));

@@ -13,7 +13,7 @@ function settle(id, promise) {
   promise.then((value) => resume(id, RESOLVED, value), (error) => resume(id, REJECTED, error));
 }
 
-const FIELDS = ["authorization", "x-api-key", "content-length", "idempotency-key", "origin", "accept",
+const FIELDS = ["authorization", "x-api-key", "content-type", "content-length", "idempotency-key", "origin", "accept",
   "if-none-match", "access-control-request-method", "cookie", "last-event-id", "cf-connecting-ip"];
 
 export function read_head(request) {
@@ -104,17 +104,21 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
   );
 }
 
+// What is relayed as it comes, when that is wanted.
+const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/octet-stream)/;
+
 async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
   const response = await fetch(url, { method, headers: toHeaders(headers), body, redirect: "manual", signal });
   const type = response.headers.get("content-type") ?? "";
   const retryAfter = response.headers.get("retry-after") ?? "";
-  if (!stream || !response.ok || !type.startsWith("text/event-stream") || !response.body) {
+  if (!stream || !response.ok || !STREAMS.test(type) || !response.body) {
     const statedBytes = Number(response.headers.get("content-length") ?? -1);
     return [response.status, type, retryAfter, await readAll(response, statedBytes, maxBytes), null];
   }
   const reader = (watch.reader = response.body.getReader());
   const { done, value } = await reader.read();
-  return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : { body: response.body, reader, watch }];
+  return [response.status, type, retryAfter, done ? NOTHING : value,
+    done ? null : { body: response.body, reader, watch, isEvents: type.startsWith("text/event-stream") }];
 }
 
 const NOTHING = new Uint8Array(0);
@@ -214,8 +218,8 @@ class Collector {
 }
 
 class Pump {
-  constructor(signal, { body, reader, watch }, writer, tap, stallMs, resolve) {
-    Object.assign(this, { reader, watch, writer, tap, stallMs, resolve });
+  constructor(signal, { body, reader, watch, isEvents }, writer, tap, stallMs, resolve) {
+    Object.assign(this, { reader, watch, isEvents, writer, tap, stallMs, resolve });
     this.isCollecting = gatherMs === GATHER_BUSY_MS;
     if (this.isCollecting) {
       reader.releaseLock();
@@ -314,8 +318,8 @@ class Pump {
     this.tap.tick();
     const now = Date.now();
     if (now - this.heardAt >= this.stallMs) this.end(STALLED);
-    // A client that left while nothing is sent is noticed only by a write.
-    else if (!this.isWriting && now - this.wroteAt >= KEEP_ALIVE_MS) this.write(KEEP_ALIVE);
+    // A client that left while nothing is sent is noticed only by a write; nothing can be put into sound.
+    else if (this.isEvents && !this.isWriting && now - this.wroteAt >= KEEP_ALIVE_MS) this.write(KEEP_ALIVE);
   }
 
   end(how) {

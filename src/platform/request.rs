@@ -37,6 +37,7 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         query,
         authorization: next(),
         api_key: next(),
+        content_type: next(),
         content_length: next(),
         idempotency_key: next(),
         origin: next(),

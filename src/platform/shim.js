@@ -151,6 +151,7 @@ function durableObject(name) {
 export const Events = durableObject("Events");
 export const Idempotency = durableObject("Idempotency");
 export const ProviderHealth = durableObject("ProviderHealth");
+export const Job = durableObject("Job");
 export const RateLimiter = durableObject("RateLimiter");
 export const Vault = durableObject("Vault");
 export const Wallet = durableObject("Wallet");

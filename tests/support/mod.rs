@@ -14,7 +14,7 @@ use std::rc::Rc;
 use durable_objects::local::LocalObjects;
 use guildhall::app::App;
 use guildhall::config::Config;
-use guildhall::jobs::usage::file_usage;
+use guildhall::jobs::consume;
 use guildhall::ports::{Clock as _, Ports};
 
 pub use books::Books;
@@ -149,7 +149,7 @@ impl TestApp {
     pub async fn deliver(&self) {
         self.objects.run_due_alarms(self.now_ms());
         let messages = self.objects.drain_queue();
-        if !messages.is_empty() && file_usage(&self.ports(), &messages).await.is_err() {
+        if !messages.is_empty() && consume(&self.isolate(), &self.ports(), messages).await.is_err() {
             // The queue would deliver again; here the wallet's own retry does.
         }
     }

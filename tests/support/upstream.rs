@@ -14,6 +14,8 @@ pub enum Reply {
     Whole(u16, String, &'static str),
     /// An event stream in chunks, and how it ends.
     Stream(Vec<Vec<u8>>, StreamEnd),
+    /// Sound or film in chunks: its content type, and how it ends.
+    Relay(&'static str, Vec<Vec<u8>>, StreamEnd),
     /// A status and a body of any bytes.
     Bytes(u16, Vec<u8>),
     /// No answer.
@@ -151,15 +153,20 @@ impl Upstream {
             Some(Reply::Fails(error)) => Err(error),
             Some(Reply::Whole(status, body, retry_after)) => Ok(whole(status, body.into_bytes(), retry_after)),
             Some(Reply::Bytes(status, body)) => Ok(whole(status, body, "")),
-            Some(Reply::Stream(..)) if !wants_stream => Ok(whole(500, "not asked for a stream".into(), "")),
-            Some(Reply::Stream(chunks, end)) => {
-                let mut chunks: VecDeque<_> = chunks.into();
-                let first = chunks.pop_front().unwrap_or_default();
-                let body = InboundBody::Stream { first, rest: StreamSource::Chunks(chunks, end) };
-                Ok(Inbound { status: 200, content_type: "text/event-stream".into(), retry_after: String::new(), body })
+            Some(Reply::Stream(..) | Reply::Relay(..)) if !wants_stream => {
+                Ok(whole(500, "not asked for a stream".into(), ""))
             }
+            Some(Reply::Stream(chunks, end)) => Ok(stream("text/event-stream", chunks, end)),
+            Some(Reply::Relay(content_type, chunks, end)) => Ok(stream(content_type, chunks, end)),
         }
     }
+}
+
+fn stream(content_type: &str, chunks: Vec<Vec<u8>>, end: StreamEnd) -> Inbound {
+    let mut chunks: VecDeque<_> = chunks.into();
+    let first = chunks.pop_front().unwrap_or_default();
+    let body = InboundBody::Stream { first, rest: StreamSource::Chunks(chunks, end) };
+    Inbound { status: 200, content_type: content_type.into(), retry_after: String::new(), body }
 }
 
 /// The id of the provider that an address belongs to: its first path segment.

@@ -4,6 +4,7 @@
 //! The same request always gets the same answer. It echoes the user, calls the tools it is given,
 //! fits the schemas it is given, and counts a token for every word.
 
+pub mod media;
 mod request;
 mod schema;
 mod wire;

@@ -145,7 +145,7 @@ struct FunctionDelta<'c> {
 }
 
 #[derive(Serialize)]
-pub(super) struct ErrorBody<'e> {
+pub(in crate::sandbox) struct ErrorBody<'e> {
     error: ErrorDetail<'e>,
 }
 
@@ -164,7 +164,7 @@ impl<'e> ErrorBody<'e> {
     }
 }
 
-pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
+pub(in crate::sandbox) fn to_json(value: &impl Serialize) -> Vec<u8> {
     // These shapes have string keys and finite numbers only: writing them can't fail.
     serde_json::to_vec(value).unwrap_or_default()
 }

@@ -1,10 +1,14 @@
 //! Model calls, and the providers and models behind them.
 
 pub mod aliases;
+pub mod audio;
 pub mod catalog;
 pub mod chat;
 pub mod discover;
+pub mod embeddings;
 pub mod engine;
+pub mod images;
+mod kind;
 pub mod list;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 pub mod models;
@@ -15,3 +19,4 @@ pub mod providers;
 pub mod routing;
 
 pub use crate::http::page;
+pub mod videos;

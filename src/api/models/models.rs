@@ -1,11 +1,14 @@
 //! Models: what can be asked for by name, and what it costs.
 
 use guildhall_domain::ids::ModelId;
+use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::Rate;
+use guildhall_domain::pricing::Unit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use super::kind::apply_kind;
 use super::page::{Page, PageQuery};
 use super::price::{AskedPrice, is_mode, new_model, set_price};
 use super::providers::Done;
@@ -28,7 +31,8 @@ routes! {
     ///
     /// It takes traffic as soon as the answer comes. Rates are US dollars per 1,000 tokens; an enabled model needs
     /// both, or `free`. When neither is said and the reference catalogue (`/v1/models/catalog`) has the upstream's name
-    /// under the provider's type, its price is taken, and the sizes that are unknown.
+    /// under the provider's type, its price is taken, and the sizes that are unknown. Models that embed need the input's
+    /// rate, those of other kinds `unit_price_usd`.
     Post "/admin/v1/models" Access::Admin, audit = "model.upsert" => put_model;
     /// List models.
     Get "/admin/v1/models" Access::Admin => list_models;
@@ -67,6 +71,11 @@ pub struct ModelFields {
     /// US dollars per 1,000 input tokens that the provider read from its cache; the input rate by default.
     #[schemars(with = "Option<f64>")]
     cache_read_per_1k: Option<Number>,
+    /// What it does; `chat` by default.
+    kind: Option<ModelKind>,
+    /// US dollars per image, million characters spoken, minute transcribed or second filmed, as its kind says.
+    #[schemars(with = "Option<f64>")]
+    unit_price_usd: Option<Number>,
     /// Whether it takes traffic; false by default.
     enabled: Option<bool>,
 }
@@ -90,6 +99,13 @@ pub struct Model {
     /// `manual`, or `catalog` when the price is the reference catalogue's.
     pricing_source: String,
     price_version: i64,
+    kind: ModelKind,
+    /// What `unit_price_usd` is for; absent for kinds that are priced by the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
+    /// Absent until somebody has said; then a model with a unit can't be enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_price_usd: Option<f64>,
 }
 
 /// A model was changed.
@@ -150,6 +166,7 @@ async fn change_model(cx: &Cx, row: &mut ModelRow, fields: ModelFields) -> Resul
         fields.output_per_1k.as_ref(),
         fields.cache_read_per_1k.as_ref(),
     )?;
+    let (kind, unit_price) = (fields.kind, fields.unit_price_usd.clone());
     let before = (row.provider_id.clone(), row.upstream_model.clone());
     apply_fields(row, fields)?;
     let another = before != (row.provider_id.clone(), row.upstream_model.clone());
@@ -158,10 +175,7 @@ async fn change_model(cx: &Cx, row: &mut ModelRow, fields: ModelFields) -> Resul
         .await?
         .ok_or_else(|| ApiError::invalid("provider_id", format!("provider {} does not exist", row.provider_id)))?;
     set_price(row, &price, another, &provider.r#type);
-    if row.enabled && (row.input_rate.is_none() || row.output_rate.is_none()) {
-        let text = "an enabled model needs input_per_1k and output_per_1k, or \"free\": true";
-        return Err(ApiError::invalid("input_per_1k", text));
-    }
+    apply_kind(row, kind, unit_price.as_ref())?;
     store_model(cx, row).await
 }
 
@@ -206,6 +220,8 @@ async fn store_model(cx: &Cx, row: &ModelRow) -> Result<(), ApiError> {
         row.enabled,
         &row.pricing_source,
         cx.started_ms,
+        row.kind.name(),
+        row.unit_rate,
     )
     .run(&*cx.ports.db)
     .await?;
@@ -218,6 +234,8 @@ impl TryFrom<ModelRow> for Model {
 
     fn try_from(row: ModelRow) -> Result<Self, ApiError> {
         let per_1k = |rate| Rate::from_pico_usd_per_token(rate).map(Rate::to_usd_per_1k).map_err(ApiError::internal);
+        let per_unit =
+            |rate| Rate::from_pico_usd_per_token(rate).map(Rate::to_usd_per_unit).map_err(ApiError::internal);
         Ok(Self {
             id: row.id,
             provider_id: row.provider_id,
@@ -231,6 +249,9 @@ impl TryFrom<ModelRow> for Model {
             enabled: row.enabled,
             pricing_source: row.pricing_source,
             price_version: row.price_version,
+            kind: row.kind,
+            unit: row.kind.unit(),
+            unit_price_usd: row.unit_rate.map(per_unit).transpose()?,
         })
     }
 }

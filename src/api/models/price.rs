@@ -1,6 +1,7 @@
 //! How a model begins, and where its price comes from: what the administrator says, else the reference catalogue.
 
 use guildhall_domain::catalogue::{CatalogueEntry, find_price};
+use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::Rate;
 use serde_json::Number;
 
@@ -121,5 +122,7 @@ pub fn new_model(id: &str, provider_id: &str) -> ModelRow {
         enabled: false,
         pricing_source: MANUAL.to_owned(),
         price_version: 1,
+        kind: ModelKind::Chat,
+        unit_rate: None,
     }
 }

@@ -1,18 +1,23 @@
 //! Model calls.
 
 mod aliases;
+mod audio;
 mod catalog;
 mod chat;
 mod discover;
+mod embeddings;
 mod endings;
 mod engine;
 mod fallback;
 mod forwarding;
 mod hostile;
 mod hot_path;
+mod images;
 mod invalid;
+mod kinds;
 mod kit;
 mod list;
+mod media;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
 mod native;
@@ -26,3 +31,4 @@ mod routing;
 mod routing_admin;
 mod sandbox;
 mod streams;
+mod videos;

@@ -33,6 +33,7 @@ fn a_model_is_stored_listed_changed_and_deleted() {
         let mut stored = fields;
         stored["upstream_model"] = "m1".into();
         stored["pricing_source"] = "manual".into();
+        stored["kind"] = "chat".into();
         stored["price_version"] = 1.into();
         assert_eq!(list(&app, "").await, json!({ "items": [stored], "total": 1, "limit": 1000, "offset": 0 }));
         let (status, answer) = patch(

@@ -1,0 +1,80 @@
+//! Speech and transcriptions, in `OpenAI`'s form.
+
+use guildhall_domain::media::{MAX_UPLOAD_BYTES, MediaRequest, ModelKind, Task};
+use schemars::JsonSchema;
+
+use crate::app::Cx;
+use crate::auth::scope::Scope;
+use crate::gateway::media::run_media;
+use crate::http::error::ApiError;
+use crate::http::input::{ContentType, RawForm, RawJson, too_large};
+use crate::http::output::Output;
+use crate::http::route::Access;
+use crate::routes;
+
+/// A recording of the largest size and the rest of its form.
+const FORM_MAX_BYTES: u32 = MAX_UPLOAD_BYTES + (256 << 10);
+
+routes! {
+    tag "Audio", dialect Tokaroo;
+    /// Speak a text.
+    ///
+    /// The answer is the sound itself, as it comes from the model, with its content type. Priced by a million characters.
+    Post "/v1/audio/speech" Access::Key(Scope::Media) => create_speech;
+    /// Write down what is spoken.
+    ///
+    /// A form with the recording, at most 25 MB. Priced by the minute, counted in seconds.
+    Post "/v1/audio/transcriptions" Access::Key(Scope::Media), body_max_bytes = FORM_MAX_BYTES => create_transcription;
+}
+
+/// What the document says of a request; `domain::media` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename = "SpeechRequest")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct SpeechRequest {
+    /// The text; at most 4,096 characters.
+    input: String,
+    /// `auto` (the default), `fast`, `max`, or a registered model that speaks.
+    model: Option<String>,
+    /// `alloy` (the default), `echo`, `fable`, `onyx`, `nova`, `shimmer`, or another that the model has.
+    voice: Option<String>,
+    /// `mp3` (the default), `opus`, `aac`, `flac`, `wav` or `pcm`.
+    response_format: Option<String>,
+    /// 0.25 to 4; 1 by default.
+    speed: Option<f64>,
+}
+
+/// What the document says of a form; `domain::media` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename = "TranscriptionRequest")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct TranscriptionRequest {
+    /// The recording, with a file name; at most 25 MB.
+    file: String,
+    /// `auto` (the default), `fast`, `max`, or a registered model that transcribes.
+    model: Option<String>,
+    /// An ISO 639-1 code such as `en`.
+    language: Option<String>,
+    /// `json` (the default), `text`, `srt`, `vtt` or `verbose_json`.
+    response_format: Option<String>,
+    /// 0 to 1.
+    temperature: Option<f64>,
+}
+
+async fn create_speech(cx: Cx, request: RawJson<SpeechRequest>) -> Result<Output, ApiError> {
+    Ok(run_media(cx, ModelKind::Speech, "application/json", &request.body).await?.output)
+}
+
+async fn create_transcription(
+    cx: Cx,
+    (ContentType(content_type), form): (ContentType, RawForm<TranscriptionRequest>),
+) -> Result<Output, ApiError> {
+    // The form may be a little larger than a recording may be.
+    if form.body.len() > MAX_UPLOAD_BYTES as usize
+        && let Ok(request) = MediaRequest::parse(ModelKind::Transcription, &content_type, &form.body)
+        && matches!(request.task(), Task::Transcription(task) if task.is_too_large())
+    {
+        return Err(too_large(MAX_UPLOAD_BYTES));
+    }
+    Ok(run_media(cx, ModelKind::Transcription, &content_type, &form.body).await?.output)
+}

@@ -1,0 +1,50 @@
+//! Embeddings, in `OpenAI`'s form.
+
+use guildhall_domain::media::ModelKind;
+use schemars::JsonSchema;
+
+use crate::app::Cx;
+use crate::auth::scope::Scope;
+use crate::gateway::media::run_media;
+use crate::http::error::ApiError;
+use crate::http::input::RawJson;
+use crate::http::output::Output;
+use crate::http::route::Access;
+use crate::routes;
+
+routes! {
+    tag "Embeddings", dialect Tokaroo;
+    /// Turn texts into vectors.
+    ///
+    /// `OpenAI`'s request and answer; fields that are not known here are passed on. `x-tokaroo-cost` is the charge in US
+    /// dollars.
+    Post "/v1/embeddings" Access::Key(Scope::Embeddings), body_max_bytes = 10 << 20 => create_embeddings;
+}
+
+/// What the document says of a request; `domain::media` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename = "EmbeddingsRequest")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct EmbeddingsRequest {
+    /// A text, or an array of 1 to 2,048 texts or arrays of token ids, or one array of token ids.
+    input: serde_json::Value,
+    /// `auto` (the default), or a registered model that embeds.
+    model: Option<String>,
+    /// `float` (the default) or `base64`.
+    encoding_format: Option<String>,
+    /// Numbers of a vector; the model's own by default.
+    dimensions: Option<u32>,
+}
+
+async fn create_embeddings(cx: Cx, request: RawJson<EmbeddingsRequest>) -> Result<Output, ApiError> {
+    let tells_model = cx.caller.key()?.product == "tokenhub";
+    let answer = run_media(cx, ModelKind::Embedding, "application/json", &request.body).await?;
+    if !tells_model {
+        return Ok(answer.output);
+    }
+    let output = answer.output.header("x-negotiated-model", answer.negotiated_model);
+    Ok(match answer.alias_from {
+        Some(alias) => output.header("x-alias-from", alias),
+        None => output,
+    })
+}

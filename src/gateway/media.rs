@@ -1,0 +1,263 @@
+//! One call that is no chat: embeddings, images, speech, a transcription. Routed, reserved, answered, settled as chats
+//! are; what differs is how it is measured and what the answer is.
+
+use std::rc::Rc;
+
+use guildhall_domain::chat::request::InvalidRequest;
+use guildhall_domain::media::{MediaAnswer, MediaRequest, ModelKind, Quantity, Task, audio, read_answer};
+use guildhall_domain::money::MicroUsd;
+use guildhall_domain::pricing::TokenUsage;
+
+use super::choice::{Ask, Choice, Policy, choose_for, draw_uniform};
+use super::completion::{Failures, refuse, reject};
+use super::dispatch::{Attempt, Failure, Wire, send};
+use super::health::{note_nothing, note_success};
+use super::ladder::{ATTEMPTS_MAX, Ladder};
+use super::settlement::{Outcome, RunningCall, Used};
+use super::table::{Offer, read_snapshot};
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+use crate::http::output::{Body, Output};
+use crate::meter::money::{Need, Refusal, reserve};
+use crate::ports::{Flow, InboundBody, StreamEnd, StreamTap};
+
+/// An answer on its way to the client.
+pub struct Answer {
+    /// The answer.
+    pub output: Output,
+    /// The registered model that answers.
+    pub negotiated_model: String,
+    /// The name that an alias replaced.
+    pub alias_from: Option<String>,
+}
+
+/// Runs a call of one kind.
+///
+/// # Errors
+/// As [`super::completion::complete_chat`].
+pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8]) -> Result<Answer, ApiError> {
+    let request = MediaRequest::parse(kind, content_type, body).map_err(invalid)?;
+    let choice = choose_for_media(&cx, kind, &request).await?;
+    let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
+    let mut offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
+    let payer = Rc::clone(&cx.caller.key()?.payer);
+    let reservation = match reserve(&cx.app, &cx.ports, &payer, need(&offers, &request)).await {
+        // What costs nothing needs no money.
+        Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
+            if offers.iter().any(|offer| offer.price.is_free()) =>
+        {
+            offers.retain(|offer| offer.price.is_free());
+            reserve(&cx.app, &cx.ports, &payer, need(&offers, &request)).await
+        }
+        reserved => reserved,
+    };
+    let reservation = reservation.map_err(|refusal| refuse(&cx, refusal))?;
+    let is_hint = choice.decision.ranked.first().is_some_and(|ranked| ranked.is_hint);
+    let call = RunningCall {
+        kind,
+        asked_model: request.model().to_owned(),
+        echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
+        alias_from: choice.alias_from.clone(),
+        reason: String::new(),
+        mode: choice.mode.as_str(),
+        input_tokens_estimate: choice.expected.input,
+        deadline_ms: None,
+        cx,
+        reservation,
+        tried: Vec::new(),
+    };
+    let (output, offer) = climb(call, Ladder::new(offers, is_hint), &request, content_type).await?;
+    Ok(Answer { output, negotiated_model: offer.model_id.to_string(), alias_from: choice.alias_from })
+}
+
+/// The client's mistake, in our words.
+pub fn invalid(error: InvalidRequest) -> ApiError {
+    ApiError::invalid(error.param.unwrap_or_default(), error.message)
+}
+
+/// Which models may serve the call.
+///
+/// # Errors
+/// As [`super::choice::choose`].
+pub async fn choose_for_media(cx: &Cx, kind: ModelKind, request: &MediaRequest<'_>) -> Result<Choice, ApiError> {
+    let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
+    let expected = match request.quantity_estimate() {
+        Quantity::Tokens(usage) => usage,
+        Quantity::Steps(steps) => TokenUsage { input: steps, ..TokenUsage::default() },
+    };
+    let ask = Ask { kind, model: request.model(), is_named: request.names_model(), expected };
+    choose_for(cx, &snapshot, &ask, &Policy::default())
+}
+
+/// What to reserve: what the dearest of the routes that may be tried costs at most.
+fn need(offers: &[Rc<Offer>], request: &MediaRequest<'_>) -> Need {
+    let dearest = |quantity| offers.iter().map(|offer| offer.cost(quantity)).max().unwrap_or(MicroUsd::ZERO);
+    let most = dearest(request.quantity_upper());
+    // Only tokens are uncertain by nature: the estimate must be there.
+    Need { most, least: dearest(request.quantity_estimate()).min(most) }
+}
+
+/// Tries one upstream after the other.
+async fn climb(
+    mut call: RunningCall,
+    mut ladder: Ladder,
+    request: &MediaRequest<'_>,
+    content_type: &str,
+) -> Result<(Output, Rc<Offer>), ApiError> {
+    let mut failures = Failures::default();
+    while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
+        if step.pause_ms > 0 {
+            call.cx.ports.clock.sleep_ms(step.pause_ms).await;
+            call.cx.keep_up();
+        }
+        let offer = step.offer;
+        call.reason.clone_from(&step.reason);
+        let wire = Wire {
+            kind: call.kind,
+            content_type: if content_type.is_empty() { "application/json".to_owned() } else { content_type.to_owned() },
+            body: request.with_model(&offer.upstream_model),
+            stream: matches!(request.task(), Task::Speech(_)),
+        };
+        match send(&mut call, &offer, wire).await {
+            Attempt::Answered { inbound, latency_ms } => {
+                let cx = call.cx.clone();
+                match deliver(call, inbound.content_type, inbound.body, request) {
+                    Ok(output) => {
+                        note_success(&cx, &offer.provider.id, latency_ms);
+                        return Ok((output, offer));
+                    }
+                    Err(undelivered) => {
+                        let failure;
+                        (call, failure) = *undelivered;
+                        failures.note(&mut call, &mut ladder, &offer, &failure);
+                    }
+                }
+            }
+            Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &offer, &failure),
+            Attempt::Overflowed(error) | Attempt::Rejected(error) => {
+                note_nothing(&call.cx, &offer.provider.id);
+                return Err(reject(call, error));
+            }
+            Attempt::ClientGone => {
+                note_nothing(&call.cx, &offer.provider.id);
+                // The upstream has the request, and its work is done for nobody.
+                call.settle(Outcome::ClientGone, 499, Used::Measured(request.quantity_estimate()));
+                return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
+            }
+        }
+    }
+    let error = failures.to_error();
+    call.settle(Outcome::UpstreamFailed, error.kind.status(), Used::Nothing);
+    Err(error)
+}
+
+/// The call back, for another attempt, and why this one could not be delivered.
+type Undelivered = Box<(RunningCall, Failure)>;
+
+fn deliver(
+    call: RunningCall,
+    content_type: String,
+    body: InboundBody,
+    request: &MediaRequest<'_>,
+) -> Result<Output, Undelivered> {
+    match (body, request.task()) {
+        (InboundBody::Stream { first, rest }, Task::Speech(_)) if !content_type.starts_with("text/") => {
+            let used = Used::Counted(request.quantity_upper());
+            let tap = SoundTap { call: Some(call), used };
+            let body = Body::Relay { first, rest: Some((rest, Box::new(tap))) };
+            Ok(Output { status: 200, headers: Vec::new(), body }.header("content-type", content_type))
+        }
+        (InboundBody::Stream { .. }, _) => Err(Box::new((call, Failure::new("answered with an event stream")))),
+        (InboundBody::Whole(body), _) => deliver_whole(call, &content_type, body, request),
+    }
+}
+
+fn deliver_whole(
+    call: RunningCall,
+    content_type: &str,
+    body: Vec<u8>,
+    request: &MediaRequest<'_>,
+) -> Result<Output, Undelivered> {
+    let is_json = content_type.starts_with("application/json");
+    let (body, used, content_type) = match request.task() {
+        Task::Speech(_) if body.is_empty() || is_json => {
+            return Err(Box::new((call, Failure::new("answered without sound"))));
+        }
+        Task::Speech(task) => {
+            let content_type =
+                if content_type.is_empty() { task.format.content_type().to_owned() } else { content_type.to_owned() };
+            (body, Used::Counted(request.quantity_upper()), content_type)
+        }
+        Task::Transcription(task) if !task.format.is_json() => {
+            let content_type = task.format.content_type().to_owned();
+            (body, Used::Counted(measure(request)), content_type)
+        }
+        _ => {
+            let answer = match read_answer(&body, call.model_to_echo()) {
+                Ok(answer) => answer,
+                Err(error) => return Err(Box::new((call, Failure::new(error)))),
+            };
+            let used = used_of(&answer, request);
+            (answer.body, used, "application/json".to_owned())
+        }
+    };
+    let charged = call.settle(Outcome::Completed, 200, used);
+    Ok(Output::bytes(&content_type, body)
+        .header("x-tokaroo-cost", charged.to_usd_string())
+        .header("x-tokaroo-cache", "miss"))
+}
+
+/// What an answer in JSON says was used; where it says nothing, what the request says.
+fn used_of(answer: &MediaAnswer, request: &MediaRequest<'_>) -> Used {
+    match (request.task(), answer.usage, answer.seconds) {
+        (Task::Embeddings(_), Some(usage), _) => Used::Counted(Quantity::Tokens(usage)),
+        (Task::Embeddings(_), None, _) => Used::Measured(request.quantity_estimate()),
+        (Task::Transcription(_), _, Some(seconds)) => Used::Counted(Quantity::Steps(seconds.max(1))),
+        (Task::Transcription(_), _, None) => Used::Measured(measure(request)),
+        // Fewer pictures than asked for cost less.
+        (Task::Images(task), _, _) => {
+            let each = task.images() / u64::from(task.n.max(1));
+            Used::Counted(Quantity::Steps(answer.items.min(u64::from(task.n)) * each))
+        }
+        (Task::Speech(_) | Task::Video(_), _, _) => Used::Counted(request.quantity_upper()),
+    }
+}
+
+/// How long the recording is, when the upstream does not say.
+fn measure(request: &MediaRequest<'_>) -> Quantity {
+    match request.task() {
+        Task::Transcription(task) => Quantity::Steps(audio::seconds_upper(task.file.bytes)),
+        _ => request.quantity_upper(),
+    }
+}
+
+/// The tap of speech that streams: it passes everything on and settles once.
+struct SoundTap {
+    /// `None` once settled.
+    call: Option<RunningCall>,
+    used: Used,
+}
+
+impl StreamTap for SoundTap {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Flow {
+        out.extend_from_slice(chunk);
+        Flow::Continue
+    }
+
+    fn tick(&mut self) {
+        if let Some(call) = &self.call {
+            call.cx.keep_up();
+        }
+    }
+
+    fn end(&mut self, end: StreamEnd, _out: &mut Vec<u8>) {
+        let Some(call) = self.call.take() else { return };
+        match end {
+            StreamEnd::Eof => call.settle(Outcome::Completed, 200, self.used),
+            // The upstream speaks to the end, and is paid for it.
+            StreamEnd::ClientGone => call.settle(Outcome::ClientGone, 200, self.used),
+            // Half a file is none.
+            StreamEnd::Broken | StreamEnd::Stalled => call.settle(Outcome::StreamBroken, 200, Used::Nothing),
+        };
+    }
+}

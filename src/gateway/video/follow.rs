@@ -1,0 +1,198 @@
+//! A video on its way: asked about at its upstream by its client or by its job, then loaded.
+
+use std::rc::Rc;
+
+use durable_objects::job::protocol::{self as job, Command, Job, Reply, Report, Status, View};
+use guildhall_domain::ids::{RANDOM_ID_BYTES, VideoId};
+use guildhall_domain::media::{UpstreamVideo, VideoState, VideoTask, read_video};
+use guildhall_domain::money::MicroUsd;
+use guildhall_domain::sandbox::media::{FAILING_PROMPT, FILMING_MS, film};
+
+use super::money::{Film, Place, Spec, complete};
+use super::{JOB_KIND, Video, tell, to_video};
+use crate::app::{App, Cx};
+use crate::gateway::provider::ProviderKind;
+use crate::gateway::table::{Provider, read_snapshot};
+use crate::http::error::{ApiError, Kind};
+use crate::ports::{Inbound, InboundBody, Outbound, PortError, Ports, ReadMode, ask};
+
+/// A client that polls makes the upstream be asked no more often, in milliseconds.
+const IDLE_MS: i64 = 2_000;
+/// Longest answer about a video, in bytes.
+const STATUS_MAX_BYTES: u32 = 1 << 20;
+/// Longest video that comes whole, in bytes; others are relayed.
+const VIDEO_MAX_BYTES: u32 = 32 << 20;
+
+/// The file of a video.
+pub enum Content {
+    /// The bytes of an MP4.
+    File(Vec<u8>),
+    /// It lies there.
+    Elsewhere(String),
+    /// As the upstream sends it.
+    Upstream(Inbound),
+}
+
+/// A video of this account, asked about at its upstream if that was not done a moment ago.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn find_video(cx: &Cx, id: &str) -> Result<Video, ApiError> {
+    let owner = cx.caller.key()?.account_id.clone();
+    let token = cx.request_id.to_string();
+    let command = Command::Claim { token, owner: Some(owner.clone()), idle_ms: IDLE_MS };
+    let (claimed, view) = look(&cx.ports, id, &command).await?.ok_or_else(|| ApiError::not_found("Video"))?;
+    if !claimed {
+        return to_video(id.to_owned(), &view);
+    }
+    let report = step(&cx.app, &cx.ports, id, &view).await?;
+    match tell(&cx.ports, id, &cx.request_id, report).await? {
+        Some(view) => to_video(id.to_owned(), &view),
+        None => {
+            let (_, view) =
+                look(&cx.ports, id, &Command::Get { owner }).await?.ok_or_else(|| ApiError::not_found("Video"))?;
+            to_video(id.to_owned(), &view)
+        }
+    }
+}
+
+async fn look(ports: &Ports, id: &str, command: &Command) -> Result<Option<(bool, View)>, ApiError> {
+    // What is no id is nobody's, and needs no object.
+    if id.parse::<VideoId>().is_err() {
+        return Ok(None);
+    }
+    match ask::<Job>(&*ports.objects, &job::name(id), command).await? {
+        Reply::Job { claimed, job } if job.kind == JOB_KIND => Ok(Some((claimed, *job))),
+        Reply::Absent | Reply::Job { .. } => Ok(None),
+        other => Err(ApiError::internal(format!("job: {other:?}"))),
+    }
+}
+
+/// Takes the next step of a job that nobody asks about.
+///
+/// # Errors
+/// When an object or the database does not answer.
+pub async fn take_step(app: &Rc<App>, ports: &Rc<Ports>, id: &str) -> Result<(), PortError> {
+    let mut random = [0; RANDOM_ID_BYTES];
+    ports.random.fill(&mut random);
+    let token = VideoId::from_random(random).to_string();
+    let command = Command::Claim { token: token.clone(), owner: None, idle_ms: 0 };
+    if let Reply::Job { claimed: true, job } = ask::<Job>(&*ports.objects, &job::name(id), &command).await?
+        && job.kind == JOB_KIND
+    {
+        let report = step(app, ports, id, &job).await?;
+        tell(ports, id, &token, report).await?;
+    }
+    Ok(())
+}
+
+/// Asks the upstream how far it is.
+async fn step(app: &Rc<App>, ports: &Rc<Ports>, id: &str, view: &View) -> Result<Report, PortError> {
+    let unreadable = |error: serde_json::Error| PortError(format!("job {id}: {error}"));
+    let spec: Spec = serde_json::from_str(&view.spec).map_err(unreadable)?;
+    let Some(reference) = &view.reference else {
+        return Ok(Report::Failed { reason: "the request did not reach a provider".to_owned() });
+    };
+    let place: Place = serde_json::from_str(reference).map_err(unreadable)?;
+    let snapshot = read_snapshot(app, ports).await?;
+    let provider = snapshot.providers.iter().find(|provider| provider.id.as_str() == place.provider);
+    let Some(provider) = provider else {
+        return Ok(Report::Retry { cause: format!("provider {} is gone", place.provider) });
+    };
+    let video = match provider.kind {
+        ProviderKind::Sandbox => watch_sandbox(&spec, view.created_at_ms, ports.clock.now_ms()),
+        ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Anthropic => {
+            match ask_upstream(app, ports, provider, &place.id).await {
+                Ok(video) => video,
+                Err(report) => return Ok(report),
+            }
+        }
+    };
+    match video.state {
+        VideoState::Processing => Ok(Report::Working { reference: None, progress: video.progress }),
+        VideoState::Failed(reason) => Ok(Report::Failed { reason }),
+        VideoState::Completed => {
+            let seconds = video.seconds.unwrap_or_else(|| u64::from(spec.seconds));
+            let now_ms = ports.clock.now_ms();
+            complete(id, spec, &place, Film { url: video.url, seconds, charged: MicroUsd::ZERO }, now_ms)
+                .map_err(unreadable)
+        }
+    }
+}
+
+/// The sandbox films for a moment; a prompt that asks for it fails.
+fn watch_sandbox(spec: &Spec, created_at_ms: i64, now_ms: i64) -> UpstreamVideo {
+    let passed_ms = (now_ms - created_at_ms).max(0);
+    let state = match passed_ms {
+        passed_ms if passed_ms < FILMING_MS => VideoState::Processing,
+        _ if spec.prompt.starts_with(FAILING_PROMPT) => VideoState::Failed("the prompt asked to fail".to_owned()),
+        _ => VideoState::Completed,
+    };
+    let progress = u8::try_from(passed_ms.min(FILMING_MS) * 100 / FILMING_MS).ok();
+    UpstreamVideo { id: String::new(), state, progress, seconds: Some(u64::from(spec.seconds)), url: None }
+}
+
+async fn ask_upstream(
+    app: &App,
+    ports: &Ports,
+    provider: &Provider,
+    upstream_id: &str,
+) -> Result<UpstreamVideo, Report> {
+    let retry = |cause: String| Report::Retry { cause };
+    let read = ReadMode::Whole { max_bytes: STATUS_MAX_BYTES };
+    let request = outbound(app, provider, upstream_id, "", read);
+    let inbound = ports.fetch.send(request, Rc::new(|| {})).await.map_err(|error| retry(format!("{error:?}")))?;
+    let InboundBody::Whole(body) = inbound.body else {
+        return Err(retry("answered with a stream".to_owned()));
+    };
+    match inbound.status {
+        200..300 => read_video(&body).map_err(|error| retry(error.to_string())),
+        404 | 410 => Err(Report::Failed { reason: "the provider no longer knows the video".to_owned() }),
+        status => Err(retry(format!("the provider answered {status}"))),
+    }
+}
+
+fn outbound(app: &App, provider: &Provider, upstream_id: &str, suffix: &str, read: ReadMode) -> Outbound {
+    let id = percent_encoding::utf8_percent_encode(upstream_id, percent_encoding::NON_ALPHANUMERIC);
+    Outbound {
+        method: "GET",
+        url: provider.endpoint.url(&format!("/v1/videos/{id}{suffix}")),
+        headers: provider.endpoint.headers.clone(),
+        body: None,
+        read,
+        first_byte_ms: app.config.first_byte_ms,
+    }
+}
+
+/// The file of a video of this account.
+///
+/// # Errors
+/// 404 when there is no such video, 409 when it is not completed, 502 when the upstream does not hand it out.
+pub async fn load_content(cx: &Cx, id: &str) -> Result<Content, ApiError> {
+    let owner = cx.caller.key()?.account_id.clone();
+    let found = look(&cx.ports, id, &Command::Get { owner }).await?;
+    let (_, view) = found.ok_or_else(|| ApiError::not_found("Video"))?;
+    let (Status::Completed, Some(result), Some(reference)) = (view.status, &view.result, &view.reference) else {
+        return Err(ApiError::new(Kind::Conflict, "The video is not completed"));
+    };
+    let film_made: Film = serde_json::from_str(result).map_err(ApiError::internal)?;
+    let place: Place = serde_json::from_str(reference).map_err(ApiError::internal)?;
+    let spec: Spec = serde_json::from_str(&view.spec).map_err(ApiError::internal)?;
+    if let Some(url) = film_made.url {
+        return Ok(Content::Elsewhere(url));
+    }
+    let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
+    let provider = snapshot.providers.iter().find(|provider| provider.id.as_str() == place.provider);
+    let gone = || ApiError::new(Kind::UpstreamFailed, "The video's provider does not hand it out");
+    let provider = provider.ok_or_else(gone)?;
+    if provider.kind == ProviderKind::Sandbox {
+        let task = VideoTask { prompt: spec.prompt.into(), seconds: spec.seconds, size: spec.size, fps: spec.fps };
+        return Ok(Content::File(film(&task)));
+    }
+    let read = ReadMode::Stream { max_bytes: VIDEO_MAX_BYTES, stall_ms: cx.app.config.stall_ms };
+    let request = outbound(&cx.app, provider, &place.id, "/content", read);
+    let ticker = cx.clone();
+    let inbound = cx.ports.fetch.send(request, Rc::new(move || ticker.keep_up())).await;
+    let inbound = inbound.map_err(|error| gone().caused_by(PortError(format!("{error:?}"))))?;
+    if (200..300).contains(&inbound.status) { Ok(Content::Upstream(inbound)) } else { Err(gone()) }
+}

@@ -1,0 +1,232 @@
+//! Videos: handed to an upstream at once, followed by a `Job`, paid when they are done.
+//!
+//! The order of things is what keeps the books: the wallet holds the price, then the job is created (its end gives the
+//! hold back by itself), then the upstream is asked. Whatever dies in between, the job's deadline ends it.
+
+mod follow;
+mod money;
+
+use std::rc::Rc;
+
+use durable_objects::job::protocol::{self as job, Command, Job, Order, Reply, Report, Status, View};
+use guildhall_domain::ids::{RANDOM_ID_BYTES, VideoId};
+use guildhall_domain::media::{MediaRequest, ModelKind, Task, UpstreamVideo, read_video};
+use guildhall_domain::money::MicroUsd;
+
+use super::choice::{Choice, draw_uniform};
+use super::completion::{Failures, refuse};
+use super::dispatch::{Attempt, Failure, Wire, send};
+use super::health::{note_nothing, note_success};
+use super::ladder::{ATTEMPTS_MAX, Ladder};
+use super::media::{choose_for_media, invalid};
+use super::settlement::RunningCall;
+use super::table::Offer;
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+use crate::meter::money::{Need, reserve};
+use crate::ports::{Inbound, InboundBody, PortError, Ports, ask};
+use money::{Film, Place, Spec, charge, hold, release, write_spec};
+
+pub use follow::{Content, find_video, load_content, take_step};
+
+/// The kind of these jobs.
+const JOB_KIND: &str = "video";
+/// How long a video may take, in milliseconds.
+const DEADLINE_MS: i64 = 60 * 60 * 1_000;
+/// How long it can be loaded, in milliseconds.
+const RETAIN_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+
+/// A video as clients see it.
+pub struct Video {
+    /// Its id.
+    pub id: String,
+    /// `processing`, `completed` or `failed`.
+    pub status: &'static str,
+    /// Percent done.
+    pub progress: u8,
+    /// When it was asked for; milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// When it ended; milliseconds since 1970.
+    pub finished_at_ms: Option<i64>,
+    /// When it can no longer be loaded; milliseconds since 1970.
+    pub expires_at_ms: Option<i64>,
+    /// The model as asked for.
+    pub model: String,
+    /// How long it is, in seconds.
+    pub seconds: u64,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+    /// Where the upstream has put it, if it told.
+    pub url: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What was charged, once it is completed.
+    pub charged: Option<MicroUsd>,
+}
+
+/// Has a video made.
+///
+/// # Errors
+/// As [`super::completion::complete_chat`].
+pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Video, ApiError> {
+    let request = MediaRequest::parse(ModelKind::Video, content_type, body).map_err(invalid)?;
+    let Task::Video(task) = request.task() else {
+        return Err(ApiError::internal("a video request is no video task"));
+    };
+    let choice = choose_for_media(&cx, ModelKind::Video, &request).await?;
+    let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
+    let offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
+    let dearest = offers.iter().map(|offer| offer.cost(request.quantity_upper())).max().unwrap_or(MicroUsd::ZERO);
+    let id = new_id(&cx);
+    hold(&cx, &id, dearest).await?;
+    let spec = write_spec(&cx, task, &choice, request.model(), dearest)?;
+    let created = create_job(&cx, &id, &spec).await;
+    if let Err(error) = created {
+        // Without a job nobody would give the money back before the hold expires.
+        release(&cx, &id).await;
+        return Err(error);
+    }
+    let report = match submit(&cx, Ladder::new(offers, false), &choice, &request, content_type).await {
+        Ok((offer, video)) => working(&offer, video)?,
+        Err(error) => {
+            let reason = error.message.clone();
+            tell(&cx.ports, &id, &cx.request_id, Report::Failed { reason }).await?;
+            return Err(error);
+        }
+    };
+    let view = tell(&cx.ports, &id, &cx.request_id, report).await?;
+    to_video(id, &view.ok_or_else(|| ApiError::internal("the job is gone"))?)
+}
+
+fn new_id(cx: &Cx) -> String {
+    let mut random = [0; RANDOM_ID_BYTES];
+    cx.ports.random.fill(&mut random);
+    VideoId::from_random(random).to_string()
+}
+
+async fn create_job(cx: &Cx, id: &str, spec: &Spec) -> Result<(), ApiError> {
+    let order = Order {
+        kind: JOB_KIND.to_owned(),
+        owner: spec.record.account_id.clone(),
+        spec: serde_json::to_string(spec).map_err(ApiError::internal)?,
+        deadline_at_ms: cx.started_ms + DEADLINE_MS,
+        retain_ms: RETAIN_MS,
+        on_unfinished: Some(
+            charge(id, &spec.record, MicroUsd::ZERO, spec.budgets.clone()).map_err(ApiError::internal)?,
+        ),
+    };
+    let command = Command::Create { order, token: cx.request_id.to_string() };
+    match ask::<Job>(&*cx.ports.objects, &job::name(id), &command).await? {
+        Reply::Job { claimed: true, .. } => Ok(()),
+        other => Err(ApiError::internal(format!("job: {other:?}"))),
+    }
+}
+
+/// Hands the request to one upstream after the other, until one takes it.
+async fn submit(
+    cx: &Cx,
+    mut ladder: Ladder,
+    choice: &Choice,
+    request: &MediaRequest<'_>,
+    content_type: &str,
+) -> Result<(Rc<Offer>, UpstreamVideo), ApiError> {
+    let payer = Rc::clone(&cx.caller.key()?.payer);
+    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
+    let reservation = reserve(&cx.app, &cx.ports, &payer, nothing).await.map_err(|refusal| refuse(cx, refusal))?;
+    let mut call = RunningCall {
+        kind: ModelKind::Video,
+        asked_model: request.model().to_owned(),
+        echoes_negotiated: false,
+        alias_from: None,
+        reason: String::new(),
+        mode: choice.mode.as_str(),
+        input_tokens_estimate: 0,
+        deadline_ms: None,
+        cx: cx.clone(),
+        reservation,
+        tried: Vec::new(),
+    };
+    let mut failures = Failures::default();
+    while let Some(step) = ladder.climb(|| draw_uniform(cx)) {
+        if step.pause_ms > 0 {
+            cx.ports.clock.sleep_ms(step.pause_ms).await;
+        }
+        let content_type = if content_type.is_empty() { "application/json" } else { content_type }.to_owned();
+        let body = request.with_model(&step.offer.upstream_model);
+        let wire = Wire { kind: ModelKind::Video, content_type, body, stream: false };
+        match send(&mut call, &step.offer, wire).await {
+            Attempt::Answered { inbound: Inbound { body: InboundBody::Whole(body), .. }, latency_ms } => {
+                match read_video(&body) {
+                    Ok(video) => {
+                        note_success(cx, &step.offer.provider.id, latency_ms);
+                        return Ok((step.offer, video));
+                    }
+                    Err(error) => failures.note(&mut call, &mut ladder, &step.offer, &Failure::new(error)),
+                }
+            }
+            Attempt::Answered { .. } => {
+                failures.note(&mut call, &mut ladder, &step.offer, &Failure::new("answered with a stream"));
+            }
+            // It may have the request all the same: asking another could make the video twice, which costs us, not
+            // the client.
+            Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &step.offer, &failure),
+            Attempt::Overflowed(error) | Attempt::Rejected(error) => {
+                note_nothing(cx, &step.offer.provider.id);
+                return Err(error);
+            }
+            Attempt::ClientGone => {
+                note_nothing(cx, &step.offer.provider.id);
+                return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
+            }
+        }
+    }
+    Err(failures.to_error())
+}
+
+fn working(offer: &Offer, video: UpstreamVideo) -> Result<Report, ApiError> {
+    let place = Place {
+        provider: offer.provider.id.to_string(),
+        model: offer.model_id.to_string(),
+        id: video.id,
+        rate: offer.price.input,
+        price_version: offer.price_version,
+    };
+    let reference = Some(serde_json::to_string(&place).map_err(ApiError::internal)?);
+    Ok(Report::Working { reference, progress: video.progress })
+}
+
+/// Reports; gives the job as it is then, unless the step was lost to somebody else.
+async fn tell(ports: &Ports, id: &str, token: &str, report: Report) -> Result<Option<View>, PortError> {
+    let command = Command::Report { token: token.to_owned(), report };
+    match ask::<Job>(&*ports.objects, &job::name(id), &command).await? {
+        Reply::Job { job, .. } => Ok(Some(*job)),
+        Reply::Stale | Reply::Absent => Ok(None),
+        Reply::Refused { message } => Err(PortError(format!("job: {message}"))),
+    }
+}
+
+fn to_video(id: String, view: &View) -> Result<Video, ApiError> {
+    let spec: Spec = serde_json::from_str(&view.spec).map_err(ApiError::internal)?;
+    let film: Option<Film> = match &view.result {
+        Some(result) => Some(serde_json::from_str(result).map_err(ApiError::internal)?),
+        None => None,
+    };
+    Ok(Video {
+        id,
+        status: match view.status {
+            Status::Queued | Status::Processing => "processing",
+            Status::Completed => "completed",
+            Status::Failed | Status::Canceled => "failed",
+        },
+        progress: view.progress,
+        created_at_ms: view.created_at_ms,
+        finished_at_ms: view.finished_at_ms,
+        expires_at_ms: view.expires_at_ms,
+        model: spec.record.model,
+        seconds: film.as_ref().map_or(u64::from(spec.seconds), |film| film.seconds),
+        size: spec.size,
+        charged: film.as_ref().map(|film| film.charged),
+        url: film.and_then(|film| film.url),
+        error: view.error.clone(),
+    })
+}

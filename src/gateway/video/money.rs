@@ -1,0 +1,188 @@
+//! A video's money: the hold, the record, the charge that ends it.
+
+use durable_objects::job::protocol::{Delivery, Report};
+use durable_objects::protocol::Protocol as _;
+use durable_objects::wallet::protocol::{self as wallet, BudgetLine, Capture, RefusalCode, Wallet};
+use guildhall_domain::media::{ModelKind, Quantity, VideoTask};
+use guildhall_domain::money::{MicroUsd, Rate};
+use guildhall_domain::pricing::{Unit, UnitPrice};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::DEADLINE_MS;
+use crate::app::Cx;
+use crate::gateway::choice::Choice;
+use crate::gateway::completion::refuse;
+use crate::gateway::settlement::{Outcome, usage_for_receipt};
+use crate::http::error::ApiError;
+use crate::meter::money::Refusal;
+use crate::ports::ask;
+use crate::store::money::usage::UsageRow;
+
+/// How long the money stays held beyond the deadline, in milliseconds: the job's end comes first.
+const HOLD_GRACE_MS: i64 = 60 * 60 * 1_000;
+/// How long money that other calls hold is waited for: so many times so many milliseconds.
+const HOLD_TRIES: u32 = 12;
+const HOLD_PAUSE_MS: u32 = 250;
+/// What is kept of a prompt, in characters.
+const PROMPT_KEPT_CHARS: usize = 1_000;
+
+/// What the job must know.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Spec {
+    pub(super) prompt: String,
+    pub(super) seconds: u32,
+    pub(super) size: (u32, u32),
+    pub(super) fps: u32,
+    /// The usage record, but for how it ends.
+    pub(super) record: UsageRow,
+    pub(super) held: MicroUsd,
+    /// The budgets that it counts against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) budgets: Vec<BudgetLine>,
+}
+
+/// Where it is made, and at what price: the job's reference.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) provider: String,
+    pub(super) model: String,
+    pub(super) id: String,
+    pub(super) rate: Rate,
+    pub(super) price_version: i64,
+}
+
+/// What came of it: the job's result.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Film {
+    pub(super) url: Option<String>,
+    pub(super) seconds: u64,
+    pub(super) charged: MicroUsd,
+}
+
+/// Holds the price. What is leased to isolates comes back within a moment, and is waited for.
+pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiError> {
+    if amount == MicroUsd::ZERO {
+        return Ok(());
+    }
+    let key = cx.caller.key()?;
+    let account = key.account_id.clone();
+    let expires_at_ms = cx.started_ms + DEADLINE_MS + HOLD_GRACE_MS;
+    let budgets = key.payer.lines(cx.started_ms);
+    let command = wallet::Command::Hold { id: id.to_owned(), amount, expires_at_ms, budgets: budgets.clone() };
+    for tries in 0.. {
+        match ask_wallet(cx, &account, &command).await? {
+            wallet::Reply::Held { .. } => return Ok(()),
+            wallet::Reply::Refused { code: RefusalCode::Insufficient, .. } => {}
+            wallet::Reply::Refused { code: RefusalCode::BudgetExceeded, budget: Some(left), .. } => {
+                let budget = budgets.get(left.line).map_or(MicroUsd::ZERO, |line| line.limit);
+                return Err(refuse(cx, Refusal::Budget { budget, spent: left.spent }));
+            }
+            other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
+        }
+        let wallet::Reply::Balance(balance) = ask_wallet(cx, &account, &wallet::Command::Balance).await? else {
+            return Err(ApiError::internal("wallet: no balance"));
+        };
+        if tries == HOLD_TRIES || balance.available < amount {
+            return Err(refuse(cx, Refusal::Insufficient { balance: balance.available, required: amount }));
+        }
+        cx.ports.clock.sleep_ms(HOLD_PAUSE_MS).await;
+    }
+    Ok(())
+}
+
+async fn ask_wallet(cx: &Cx, account: &str, command: &wallet::Command) -> Result<wallet::Reply, ApiError> {
+    let answer = ask::<Wallet>(&*cx.ports.objects, &wallet::name(account), command).await;
+    answer.map_err(|cause| refuse(cx, Refusal::Failed(cause)))
+}
+
+pub(super) async fn release(cx: &Cx, id: &str) {
+    let Ok(key) = cx.caller.key() else { return };
+    if let Err(error) = ask_wallet(cx, &key.account_id, &wallet::Command::Release { hold_id: id.to_owned() }).await {
+        cx.ports.background.log(&format!("{}: hold {id} is left to expire: {}", cx.request_id, error.message));
+    }
+}
+
+pub(super) fn write_spec(
+    cx: &Cx,
+    task: &VideoTask<'_>,
+    choice: &Choice,
+    asked: &str,
+    held: MicroUsd,
+) -> Result<Spec, ApiError> {
+    let key = cx.caller.key()?;
+    let record = UsageRow {
+        id: cx.request_id.to_string(),
+        account_id: key.account_id.clone(),
+        api_key_id: key.key_id.clone(),
+        created_at_ms: cx.started_ms,
+        request_type: ModelKind::Video.name().to_owned(),
+        mode: choice.mode.as_str().to_owned(),
+        model: asked.to_owned(),
+        routed_model: String::new(),
+        routed_provider: String::new(),
+        status: 200,
+        outcome: Outcome::UpstreamFailed.name().to_owned(),
+        input_tokens: 0,
+        output_tokens: 0,
+        cost_micros: 0,
+        charged_micros: 0,
+        latency_ms: 0,
+        receipt: receipt("nothing_delivered", 0, None, held, MicroUsd::ZERO),
+        alias_from: choice.alias_from.clone().unwrap_or_default(),
+        error_class: String::new(),
+        routing_reason: String::new(),
+        attempts: Vec::new(),
+    };
+    let budgets = key.payer.lines(cx.started_ms);
+    let prompt = task.prompt.chars().take(PROMPT_KEPT_CHARS).collect();
+    Ok(Spec { prompt, seconds: task.seconds, size: task.size, fps: task.fps, record, held, budgets })
+}
+
+fn receipt(rule: &str, seconds: u64, place: Option<&Place>, held: MicroUsd, cost: MicroUsd) -> String {
+    let price = place.map(|place| {
+        json!({
+            "model": place.model, "version": place.price_version, "unit": Unit::Second,
+            "pico_usd_per_unit": place.rate.pico_usd_per_token(),
+        })
+    });
+    let usage = usage_for_receipt(Quantity::Steps(seconds));
+    json!({ "rule": rule, "usage": usage, "price": price, "held_micros": held, "cost_micros": cost }).to_string()
+}
+
+/// The charge that ends the hold, with its record.
+pub(super) fn charge(
+    id: &str,
+    record: &UsageRow,
+    amount: MicroUsd,
+    budgets: Vec<BudgetLine>,
+) -> Result<Delivery, serde_json::Error> {
+    let capture = Capture { id: record.id.clone(), amount, record: Some(serde_json::to_string(&[record])?) };
+    let command = wallet::Command::Capture { hold_id: id.to_owned(), capture, close: true, budgets };
+    let name = wallet::name(&record.account_id);
+    Ok(Delivery { binding: Wallet::BINDING.to_owned(), name, command: serde_json::to_string(&command)? })
+}
+
+pub(super) fn complete(
+    id: &str,
+    spec: Spec,
+    place: &Place,
+    film: Film,
+    now_ms: i64,
+) -> Result<Report, serde_json::Error> {
+    let cost = UnitPrice { unit: Unit::Second, rate: place.rate }.cost(film.seconds);
+    // What was promised when it was asked for is the most that is charged.
+    let charged = cost.min(spec.held);
+    let record = UsageRow {
+        routed_model: place.model.clone(),
+        routed_provider: place.provider.clone(),
+        outcome: Outcome::Completed.name().to_owned(),
+        cost_micros: cost.0,
+        charged_micros: charged.0,
+        latency_ms: now_ms - spec.record.created_at_ms,
+        receipt: receipt("reported", film.seconds, Some(place), spec.held, cost),
+        ..spec.record
+    };
+    let then = Some(charge(id, &record, charged, spec.budgets)?);
+    Ok(Report::Completed { result: serde_json::to_string(&Film { charged, ..film })?, then })
+}

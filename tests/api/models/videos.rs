@@ -1,0 +1,159 @@
+//! `POST /v1/videos`, its aliases, and what follows.
+
+use durable_objects::job::protocol::Job;
+use durable_objects::local::FaultPoint;
+use durable_objects::protocol::Protocol;
+use serde_json::{Value, json};
+
+use super::kit::{assert_balanced, last_receipt, micros, usage_rows};
+use super::media::{FORM, form, with_sandbox, with_upstream};
+use crate::support::{Key, Reply, TestApp, run};
+
+async fn ask_for(app: &TestApp, key: &Key, body: &Value) -> Value {
+    app.post("/v1/videos").bearer(&key.key).json(body).send().await.expect(200).json()
+}
+
+async fn look_at(app: &TestApp, key: &Key, id: &str) -> Value {
+    app.get(&format!("/v1/videos/{id}")).bearer(&key.key).send().await.expect(200).json()
+}
+
+async fn available(app: &TestApp, key: &Key) -> i64 {
+    let balance = app.get("/v1/balance").bearer(&key.key).send().await.expect(200).json();
+    micros(&balance["available_usd"])
+}
+
+#[test]
+fn a_video_is_made_while_its_client_polls() {
+    run(async |app| {
+        let key = with_sandbox(&app).await;
+        let video = ask_for(&app, &key, &json!({ "prompt": "waves", "duration": 3, "size": "64x64" })).await;
+        assert_eq!(
+            (&video["object"], &video["status"], &video["seconds"]),
+            (&json!("video"), &json!("processing"), &json!("3"))
+        );
+        assert!(video.get("url").is_none());
+        let id = video["id"].as_str().unwrap();
+        assert_eq!(available(&app, &key).await, 700_000, "3 seconds at $0.10 are held");
+        app.get(&format!("/v1/videos/{id}/content")).bearer(&key.key).send().await.expect(409);
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+        let done = app.get(&format!("/v1/videos/generations/{id}")).bearer(&key.key).send().await.expect(200).json();
+        assert_eq!((&done["status"], &done["progress"]), (&json!("completed"), &json!(100)));
+        assert_eq!(done["url"], format!("http://guildhall.test/v1/videos/{id}/content"));
+        let file = app.get(&format!("/v1/videos/{id}/content")).bearer(&key.key).send().await.expect(200);
+        assert_eq!((file.header("content-type"), &file.body[4..8]), (Some("video/mp4"), b"ftyp".as_slice()));
+        app.pass_ms(2_000).await;
+        let record = last_receipt(&app, &key).await;
+        assert_eq!((&record["request_type"], &record["outcome"]), (&json!("video"), &json!("completed")));
+        assert_eq!(micros(&record["charged_usd"]), 300_000);
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn a_video_that_nobody_asks_about_is_finished_and_charged_once() {
+    run(async |app| {
+        let key = with_sandbox(&app).await;
+        let body = form(&[("prompt", "waves"), ("seconds", "4"), ("model", "film")], None);
+        let call = app.post("/v1/videos/generations").bearer(&key.key).bytes(&body);
+        let video = call.head(|head| head.content_type = FORM.into()).send().await.expect(200).json();
+        app.objects.fail_next(Job::BINDING, FaultPoint::Effect);
+        app.pass_ms(120_000).await;
+        assert_eq!(usage_rows(&app, &key).await.len(), 1);
+        assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 400_000);
+        assert_eq!(look_at(&app, &key, video["id"].as_str().unwrap()).await["status"], "completed");
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn a_video_that_fails_costs_nothing() {
+    run(async |app| {
+        let key = with_sandbox(&app).await;
+        let video = ask_for(&app, &key, &json!({ "prompt": "sandbox:fail please" })).await;
+        app.pass_ms(20_000).await;
+        let failed = look_at(&app, &key, video["id"].as_str().unwrap()).await;
+        assert_eq!(
+            (&failed["status"], &failed["error"]["message"]),
+            (&json!("failed"), &json!("the prompt asked to fail"))
+        );
+        assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 0);
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+fn state(status: &str, more: &Value) -> Reply {
+    let mut body = json!({ "id": "vid/1", "object": "video", "status": status });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    Reply::Whole(200, body.to_string(), "")
+}
+
+#[test]
+fn an_upstream_is_followed_to_the_end() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(state("queued", &json!({ "progress": 0 })));
+        let video = ask_for(&app, &key, &json!({ "prompt": "waves", "seconds": "8", "extra": 1 })).await;
+        let id = video["id"].as_str().unwrap();
+        assert_eq!(app.upstream.last_body(), r#"{"model":"up-film","extra":1,"prompt":"waves","seconds":"8"}"#);
+        app.upstream.always(state("in_progress", &json!({ "progress": 40 })));
+        app.pass_ms(4_000).await;
+        assert_eq!(look_at(&app, &key, id).await["progress"], 40);
+        assert!(app.upstream.sent.borrow().iter().any(|sent| sent.url.ends_with("/p1/v1/videos/vid%2F1")));
+        app.upstream.always(Reply::error(500, "for a moment"));
+        app.pass_ms(30_000).await;
+        assert_eq!(look_at(&app, &key, id).await["status"], "processing");
+        // It made less than was asked for, and only that is charged.
+        app.upstream.always(state("completed", &json!({ "seconds": "4", "url": "https://cdn.example/v.mp4" })));
+        app.pass_ms(120_000).await;
+        let done = look_at(&app, &key, id).await;
+        assert_eq!((&done["status"], &done["url"]), (&json!("completed"), &json!("https://cdn.example/v.mp4")));
+        assert_eq!(micros(&done["cost_usd"]), 400_000);
+        let elsewhere = app.get(&format!("/v1/videos/{id}/content")).bearer(&key.key).send().await.expect(302);
+        assert_eq!(elsewhere.header("location"), Some("https://cdn.example/v.mp4"));
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn what_no_upstream_takes_holds_no_money() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        let ask = || app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send();
+        app.upstream.always(Reply::error(400, "moderation"));
+        let answer = ask().await.expect(400);
+        assert!(answer.text().contains("moderation"));
+        app.upstream.always(Reply::error(503, "busy"));
+        ask().await.expect(502);
+        app.pass_ms(5_000).await;
+        assert_eq!(available(&app, &key).await, 1_000_000);
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn a_job_that_can_not_be_created_gives_its_money_back() {
+    run(async |app| {
+        let key = with_sandbox(&app).await;
+        app.objects.fail_next(Job::BINDING, FaultPoint::BeforePersist);
+        app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send().await.expect(500);
+        assert_eq!(available(&app, &key).await, 1_000_000);
+    });
+}
+
+#[test]
+fn a_video_is_its_owners() {
+    run(async |app| {
+        let (key, other) = (with_sandbox(&app).await, app.provision("0").await);
+        let video = ask_for(&app, &key, &json!({ "prompt": "waves" })).await;
+        let id = video["id"].as_str().unwrap();
+        app.get(&format!("/v1/videos/{id}")).bearer(&other.key).send().await.expect(404);
+        app.get(&format!("/v1/videos/{id}/content")).bearer(&other.key).send().await.expect(404);
+        app.get("/v1/videos/nothing").bearer(&key.key).send().await.expect(404);
+        app.post("/v1/videos").bearer(&other.key).body(r#"{"prompt":"a"}"#).send().await.expect(402);
+        let answer =
+            app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a","duration":61}"#).send().await.expect(400);
+        assert!(answer.text().contains("duration"));
+    });
+}
