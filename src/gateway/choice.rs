@@ -32,6 +32,8 @@ pub struct Policy<'a> {
     pub input_tokens: Option<u64>,
     /// The request's id for aliases that stick to it; ours by default.
     pub sticky_id: Option<&'a str>,
+    /// Whether the request has members that chat completions do not know, made of another API's.
+    pub is_extended: bool,
 }
 
 /// How the name of a registered model is to be taken.

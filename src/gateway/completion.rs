@@ -9,8 +9,9 @@ use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 
+use super::adapter::{read_whole, write_chat};
 use super::choice::{Choice, Policy, choose, draw_uniform};
-use super::dispatch::{Attempt, Failure, attempt};
+use super::dispatch::{Attempt, Failure, send};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
 use super::ladder::{ATTEMPTS_MAX, Ladder};
 use super::settlement::{Outcome, RunningCall, Used};
@@ -52,7 +53,7 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
     let mut offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
     let payer = Rc::clone(&cx.caller.key()?.payer);
-    let bounds = Bounds { request: &request, max_cost: policy.limits.max_cost };
+    let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
     let reservation = match reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await {
         // What costs nothing needs no money.
         Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
@@ -91,6 +92,8 @@ async fn climb(
     bounds: &Bounds<'_>,
 ) -> Result<Answer, ApiError> {
     let mut failures = Failures::default();
+    // What some upstreams cannot be told: no failure of theirs.
+    let mut untold = None;
     while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
         if step.pause_ms > 0 {
             call.cx.ports.clock.sleep_ms(step.pause_ms).await;
@@ -102,7 +105,14 @@ async fn climb(
         let offer = step.offer;
         call.reason.clone_from(&step.reason);
         let cap = bounds.affordable_output(call.reservation.amount, &offer).into_iter().chain(step.max_output_tokens);
-        let outcome = attempt(&mut call, &offer, bounds.request, cap.min()).await;
+        let wire = match write_chat(&offer, bounds.request, bounds.is_extended, cap.min()) {
+            Ok(wire) => wire,
+            Err(error) => {
+                untold.get_or_insert(error);
+                continue;
+            }
+        };
+        let outcome = send(&mut call, &offer, wire).await;
         match outcome {
             Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request) {
                 Ok(delivered) => {
@@ -148,6 +158,9 @@ async fn climb(
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
             }
         }
+    }
+    if let (true, Some(error)) = (call.tried.is_empty(), untold) {
+        return Err(reject(call, error));
     }
     let error = if call.is_too_late() {
         ApiError::new(Kind::UpstreamFailed, "max_latency_ms passed before a model answered")
@@ -205,6 +218,8 @@ impl Failures {
 /// What a call may cost.
 struct Bounds<'r> {
     request: &'r ChatRequest<'r>,
+    /// As [`Policy::is_extended`].
+    is_extended: bool,
     /// The client's own limit.
     max_cost: Option<MicroUsd>,
 }
@@ -311,7 +326,11 @@ fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> R
 }
 
 fn deliver_whole(call: RunningCall, body: &[u8]) -> Result<Delivered, Undelivered> {
-    let completion = match rewrite_completion(body, call.model_to_echo()) {
+    let body = match read_whole(&call, body) {
+        Ok(body) => body,
+        Err(error) => return Err(Box::new((call, Failure::new(error)))),
+    };
+    let completion = match rewrite_completion(&body, call.model_to_echo()) {
         Ok(completion) => completion,
         Err(error) => return Err(Box::new((call, Failure::new(error)))),
     };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
+use guildhall_domain::anthropic::classify_error;
 use guildhall_domain::media::ModelKind;
 use guildhall_domain::routing::{ErrorClass, classify_status, parse_retry_after};
 use guildhall_domain::sandbox::{self, SandboxBody};
@@ -81,24 +81,6 @@ pub struct Wire {
     pub stream: bool,
 }
 
-/// Sends a chat to one upstream.
-pub async fn attempt(
-    call: &mut RunningCall,
-    offer: &Rc<Offer>,
-    request: &ChatRequest<'_>,
-    max_output_tokens: Option<u64>,
-) -> Attempt {
-    let provider = &offer.provider;
-    let edit = UpstreamEdit {
-        model: &offer.upstream_model,
-        max_output_tokens,
-        max_output_field: provider.kind.max_output_field(),
-    };
-    let content_type = "application/json".to_owned();
-    let wire = Wire { kind: ModelKind::Chat, content_type, body: request.rewrite(&edit), stream: request.stream() };
-    send(call, offer, wire).await
-}
-
 /// Sends a call to one upstream.
 pub async fn send(call: &mut RunningCall, offer: &Rc<Offer>, wire: Wire) -> Attempt {
     call.begin_attempt(offer);
@@ -114,7 +96,7 @@ pub async fn send(call: &mut RunningCall, offer: &Rc<Offer>, wire: Wire) -> Atte
         }
     };
     let now_ms = call.cx.ports.clock.now_ms();
-    judge(result, now_ms, now_ms - started_ms)
+    judge(provider.kind, result, now_ms, now_ms - started_ms)
 }
 
 fn outbound(call: &RunningCall, provider: &Provider, wire: Wire, now_ms: i64) -> Outbound {
@@ -154,7 +136,7 @@ fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {
     Inbound { status: reply.status, content_type: String::new(), retry_after: String::new(), body }
 }
 
-fn judge(result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {
+fn judge(provider: ProviderKind, result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {
     let inbound = match result {
         Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
@@ -170,7 +152,10 @@ fn judge(result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> A
         InboundBody::Stream { first, .. } => first.as_slice(),
     };
     let text = || String::from_utf8_lossy(body.get(..500).unwrap_or(body)).into_owned();
-    let class = classify_status(inbound.status, body);
+    let class = match provider {
+        ProviderKind::Anthropic => classify_error(inbound.status, body),
+        ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => classify_status(inbound.status, body),
+    };
     let retry_after_ms = parse_retry_after(&inbound.retry_after, u64::try_from(now_ms).unwrap_or(0));
     let cause = format!("{} {}", inbound.status, text());
     match class {

@@ -1,9 +1,11 @@
 //! What model endpoints share: which route a call takes, the attempts, the stream on its way back, the settlement.
 
+pub mod adapter;
 pub mod choice;
 pub mod completion;
 pub mod discovery;
 pub mod dispatch;
+pub mod face;
 pub mod health;
 pub mod keys;
 pub mod ladder;
@@ -11,6 +13,7 @@ pub mod media;
 pub mod native;
 pub mod orchestration;
 pub mod provider;
+pub mod relay;
 pub mod report;
 pub mod settlement;
 pub mod table;

@@ -54,6 +54,7 @@ pub async fn complete_natively(
         // An orchestration's prompts are longer than the request: only what the client said itself holds for them.
         input_tokens: Some(request.estimated_input_tokens).filter(|tokens| *tokens > 0),
         sticky_id: request.id.as_deref(),
+        is_extended: false,
     };
     complete_chat(cx, body, &policy).await.map_err(|mut error| {
         if error.kind == Kind::UpstreamFailed && error.message == ALL_FAILED {

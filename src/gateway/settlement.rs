@@ -8,6 +8,7 @@ use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 use serde_json::json;
 
+use super::provider::ProviderKind;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::meter::money::Reservation;
@@ -140,6 +141,12 @@ impl RunningCall {
             Some(offer) if self.echoes_negotiated => offer.model_id.as_str(),
             _ => &self.asked_model,
         }
+    }
+
+    /// The kind of the provider that answers.
+    #[must_use]
+    pub fn provider_kind(&self) -> Option<ProviderKind> {
+        self.offer().map(|offer| offer.provider.kind)
     }
 
     fn offer(&self) -> Option<&Rc<Offer>> {

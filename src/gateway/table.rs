@@ -19,6 +19,7 @@ use super::health::HealthBook;
 use super::keys::ProviderKeys;
 use super::provider::{Endpoint, ProviderKind};
 use crate::app::App;
+use crate::observe::retention::ARM_DAYS;
 use crate::ports::{PortError, Ports};
 use crate::store::models::models::{ModelRow, find_routing_version, list_models};
 use crate::store::models::providers::{ProviderRow, list_providers};
@@ -30,8 +31,6 @@ const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 10_000;
 /// How old the rewards of [`Snapshot::arm_of`] may grow.
 const REWARDS_MS: i64 = 60_000;
-/// Rewards older than this many days are forgotten.
-const REWARD_DAYS: i64 = 7;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Rows read at most; the database holds no more than an administrator registered.
 const ROWS_MAX: i64 = 10_000;
@@ -236,7 +235,7 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
             list_models(ROWS_MAX, 0),
             list_aliases(ROWS_MAX),
             find_routing_config(),
-            list_reward_arms(now_ms.div_euclid(DAY_MS) - REWARD_DAYS + 1),
+            list_reward_arms(now_ms.div_euclid(DAY_MS) - ARM_DAYS + 1),
         ),
     )
     .await?;

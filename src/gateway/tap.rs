@@ -2,14 +2,20 @@
 
 use guildhall_domain::chat::stream::{StreamEnd as RewriterEnd, StreamFault, StreamRewriter};
 
+use guildhall_domain::pricing::TokenUsage;
+
+use super::adapter::Decoder;
 use super::settlement::{Outcome, RunningCall, Used};
 use crate::ports::{Flow, StreamEnd, StreamTap};
+
+const FAILED_MIDWAY: &str = "The model's provider failed in the middle of the answer.";
 
 /// A call whose stream was a fault from its first chunk.
 pub type Faulted = Box<(RunningCall, StreamFault)>;
 
 /// The tap of one chat stream.
 pub struct ChatTap {
+    decoder: Decoder,
     rewriter: StreamRewriter,
     /// `None` once settled.
     call: Option<RunningCall>,
@@ -21,16 +27,21 @@ impl ChatTap {
     /// # Errors
     /// When the first chunk is a fault already: nothing has gone to the client, and the call may be tried elsewhere.
     pub fn begin(call: RunningCall, hide_usage: bool, first: &[u8]) -> Result<(Self, Vec<u8>), Faulted> {
-        let mut rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
+        let rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
+        let mut tap = Self { decoder: Decoder::new(&call), rewriter, call: None };
         let mut out = Vec::new();
-        match rewriter.push(first, &mut out) {
-            Err(fault) => Err(Box::new((call, fault))),
-            Ok(()) => {
-                let mut tap = Self { rewriter, call: Some(call) };
-                tap.settle_if_done();
-                Ok((tap, out))
-            }
+        if let Err(fault) = tap.take(first, &mut out) {
+            return Err(Box::new((call, fault)));
         }
+        tap.call = Some(call);
+        tap.settle_if_done();
+        Ok((tap, out))
+    }
+
+    fn take(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), StreamFault> {
+        let (chunks, decoded) = self.decoder.push(chunk);
+        self.rewriter.push(&chunks, out)?;
+        decoded
     }
 
     /// The books are closed before the client can see the end, so that it may read its usage at once.
@@ -40,11 +51,26 @@ impl ChatTap {
         }
     }
 
+    /// The upstream closed its stream: what it still owed.
+    fn finish_decoder(&mut self, out: &mut Vec<u8>) -> RewriterEnd<'static> {
+        let (chunks, decoded) = self.decoder.finish();
+        match self.rewriter.push(&chunks, out).and(decoded) {
+            Ok(()) => RewriterEnd::Eof,
+            Err(fault) => RewriterEnd::Failed { code: fault.code(), message: FAILED_MIDWAY },
+        }
+    }
+
     fn settle(&mut self, outcome: Outcome) {
         let Some(call) = self.call.take() else { return };
         let used = match self.rewriter.usage() {
             Some(usage) => Used::Reported(usage),
-            None => Used::Estimated { output: self.rewriter.output_tokens_seen() },
+            None => match self.decoder.usage() {
+                Some(usage) => {
+                    let output = usage.output.max(self.rewriter.output_tokens_seen());
+                    Used::Reported(TokenUsage { output, ..usage })
+                }
+                None => Used::Estimated { output: self.rewriter.output_tokens_seen() },
+            },
         };
         call.settle(outcome, 200, used);
     }
@@ -52,12 +78,11 @@ impl ChatTap {
 
 impl StreamTap for ChatTap {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Flow {
-        if let Err(fault) = self.rewriter.push(chunk, out) {
+        if let Err(fault) = self.take(chunk, out) {
             if let Some(call) = &self.call {
                 call.cx.ports.background.log(&format!("{}: {fault}", call.cx.request_id));
             }
-            let message = "The model's provider failed in the middle of the answer.";
-            self.rewriter.finish(RewriterEnd::Failed { code: fault.code(), message }, out);
+            self.rewriter.finish(RewriterEnd::Failed { code: fault.code(), message: FAILED_MIDWAY }, out);
             self.settle(Outcome::StreamBroken);
             return Flow::Stop;
         }
@@ -73,7 +98,7 @@ impl StreamTap for ChatTap {
 
     fn end(&mut self, end: StreamEnd, out: &mut Vec<u8>) {
         let written = match end {
-            StreamEnd::Eof => RewriterEnd::Eof,
+            StreamEnd::Eof => self.finish_decoder(out),
             StreamEnd::Broken | StreamEnd::ClientGone => RewriterEnd::Failed {
                 code: "upstream_reset",
                 message: "The connection to the model's provider broke in the middle of the answer.",

@@ -1,5 +1,6 @@
 //! The five error dialects, one renderer.
 
+use guildhall_domain::anthropic::error_type;
 use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, Kind};
@@ -19,6 +20,10 @@ pub enum Dialect {
     FastApi,
     /// `{"error": "text"}` with `TokenHub`'s texts.
     TokenHub,
+    /// `{"error": {message, type, param, code}}`.
+    OpenAi,
+    /// `{"type": "error", "error": {type, message}, "request_id"}`.
+    Anthropic,
 }
 
 impl Dialect {
@@ -49,6 +54,11 @@ impl Dialect {
             Self::Toku => json!({ "error": error.message }),
             Self::FastApi => fastapi(error),
             Self::TokenHub => json!({ "error": tokenhub_text(error, access) }),
+            Self::OpenAi => openai(error),
+            Self::Anthropic => {
+                json!({ "type": "error", "error": { "type": error_type(status), "message": error.message },
+                    "request_id": request_id })
+            }
         };
         if let Value::Object(fields) = &mut body {
             for (name, value) in &error.details {
@@ -81,6 +91,23 @@ fn tokaroo(error: &ApiError) -> Value {
         }
     };
     json!({ "error": code, "message": error.message })
+}
+
+fn openai(error: &ApiError) -> Value {
+    let (r#type, code) = match error.kind {
+        Kind::MissingCredential | Kind::BadCredential | Kind::MalformedCredential | Kind::WrongPassword => {
+            ("authentication_error", Some("invalid_api_key"))
+        }
+        Kind::Forbidden => ("permission_error", None),
+        Kind::InsufficientFunds => ("insufficient_quota", Some("insufficient_quota")),
+        Kind::BudgetExceeded => ("insufficient_quota", Some("budget_exceeded")),
+        Kind::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded")),
+        Kind::UpstreamFailed | Kind::Unavailable | Kind::Internal => ("server_error", None),
+        _ => ("invalid_request_error", None),
+    };
+    let told = error.details.iter().find(|(name, _)| *name == "code").map(|(_, code)| code.clone());
+    let code = told.unwrap_or_else(|| code.map_or(Value::Null, Value::from));
+    json!({ "error": { "message": error.message, "type": r#type, "param": error.param, "code": code } })
 }
 
 fn with_param(mut body: Value, error: &ApiError) -> Value {

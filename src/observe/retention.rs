@@ -1,6 +1,7 @@
 //! What is old goes: by the hour, and when an administrator asks.
 
 use crate::ports::{Db, PortError, Ports};
+use crate::store::models::responses::prune_responses;
 use crate::store::ops::audit::prune_audit;
 use crate::store::ops::retention::find_retention;
 use crate::store::ops::rewards::{prune_arms, prune_rewards};
@@ -15,6 +16,8 @@ pub const TSDB: &str = "tsdb";
 pub const TSDB_DAYS: i64 = 7;
 /// How long logs of changes and attempts are kept, in days.
 const LOG_DAYS: i64 = 90;
+/// How long answers of `/v1/responses` are kept, in days.
+const RESPONSE_DAYS: i64 = 30;
 /// The bandit forgets what is older, in days.
 pub const ARM_DAYS: i64 = 7;
 /// How long the finest steps are kept, in milliseconds: no window that needs them is longer than an hour.
@@ -54,6 +57,7 @@ pub async fn prune_all(ports: &Ports) -> Result<(), PortError> {
     prune(db, || prune_audit(before_ms)).await?;
     prune(db, || prune_rewards(before_ms)).await?;
     prune(db, || prune_workflows(before_ms)).await?;
+    prune(db, || prune_responses(now_ms - RESPONSE_DAYS * DAY_MS)).await?;
     prune_sessions(now_ms).run(db).await?;
     prune_arms(now_ms / DAY_MS - ARM_DAYS - 1).run(db).await?;
     Ok(())

@@ -14,6 +14,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     identity::keys::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
+    models::responses::QUERIES,
     models::routing::QUERIES,
     money::usage::QUERIES,
     ops::audit::QUERIES,

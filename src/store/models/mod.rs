@@ -3,4 +3,5 @@
 #[expect(clippy::module_inception, reason = "the table is called models")]
 pub mod models;
 pub mod providers;
+pub mod responses;
 pub mod routing;

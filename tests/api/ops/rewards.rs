@@ -55,7 +55,7 @@ fn a_failure_is_evidence_and_a_clients_mistake_is_none() {
     run(async |app| {
         let key = app.with_busy_key().await;
         app.hello(&key).send().await.expect(200);
-        app.upstream.then(Reply::Fails(FetchError::Broken("gone".into())));
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
         app.hello(&key).send().await.expect(502);
         app.upstream.then(Reply::error(400, "no"));
         app.hello(&key).send().await.expect(400);

@@ -1,6 +1,5 @@
 //! `/admin/v1/stats`.
 
-use guildhall::ports::FetchError;
 use serde_json::{Value, json};
 
 use crate::support::{Key, Reply, TestApp, run};
@@ -33,7 +32,7 @@ fn a_call_is_in_every_group_and_window_at_once() {
         let key = app.with_busy_key().await;
         call_taking(&app, &key, 40).await;
         app.upstream.latency_ms.set(0);
-        app.upstream.then(Reply::Fails(FetchError::Broken("gone".into())));
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
         app.hello(&key).send().await.expect(502);
         let stats = stats(&app).await;
         let key_id = app.key_id(&key);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use guildhall::jobs::hourly::run_hourly;
-use guildhall::ports::FetchError;
 use guildhall_domain::time::format_rfc3339;
 use serde_json::{Value, json};
 
@@ -42,7 +41,7 @@ fn downsampling_adds_counters_and_averages_latency() {
             app.hello(&key).send().await.expect(200);
             tokio::time::sleep(Duration::from_millis(60_000 - latency_ms)).await;
         }
-        app.upstream.then(Reply::Fails(FetchError::Broken("gone".into())));
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
         app.upstream.latency_ms.set(20);
         app.hello(&key).send().await.expect(502);
         let start = app.now_ms() - 3_600_000;

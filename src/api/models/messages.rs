@@ -1,0 +1,71 @@
+//! Messages, in Anthropic's form, on any model.
+
+use guildhall_domain::anthropic::{TranslateError, to_chat_request};
+use schemars::JsonSchema;
+use serde_json::{Map, Value};
+
+use crate::app::Cx;
+use crate::auth::scope::Scope;
+use crate::gateway::choice::Policy;
+use crate::gateway::completion::complete_chat;
+use crate::gateway::face::as_message;
+use crate::http::error::ApiError;
+use crate::http::input::RawJson;
+use crate::http::output::Output;
+use crate::http::route::Access;
+use crate::routes;
+
+routes! {
+    tag "Chat", dialect Anthropic;
+    /// Create a message.
+    ///
+    /// Anthropic's request and answer on any model, streaming and not: system prompts, images, documents, tools and their
+    /// results, thinking. Anthropic's own tools that run on its servers are refused. `model` is as for chat completions.
+    Post "/v1/messages" Access::Key(Scope::Chat), body_max_bytes = 32 << 20 => create_message;
+}
+
+/// What the document says of a request; `domain::anthropic` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename = "MessageRequest")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct MessageRequest {
+    /// `auto`, `fast`, `max`, or a registered model.
+    model: String,
+    /// The conversation: turns with a `role` (`user` or `assistant`) and `content` (a text or blocks).
+    messages: Vec<Map<String, Value>>,
+    /// Most output tokens.
+    max_tokens: u64,
+    /// The system prompt: a text, or blocks of text.
+    system: Option<Value>,
+    /// Answer as server-sent events.
+    stream: Option<bool>,
+    /// Tools that the model may call.
+    tools: Option<Vec<Map<String, Value>>>,
+    /// Which tool it is to call.
+    tool_choice: Option<Map<String, Value>>,
+    /// 0 to 1.
+    temperature: Option<f64>,
+    /// Texts that end the answer.
+    stop_sequences: Option<Vec<String>>,
+}
+
+/// The model's name alone: what the answer repeats.
+#[derive(serde::Deserialize)]
+struct Named {
+    #[serde(default)]
+    model: String,
+}
+
+async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Output, ApiError> {
+    let chat = to_chat_request(&request.body).map_err(refuse)?;
+    let Named { model } =
+        serde_json::from_slice(&request.body).map_err(|error| ApiError::invalid("", error.to_string()))?;
+    drop(request);
+    let policy = Policy { is_extended: true, ..Policy::default() };
+    let answer = complete_chat(cx.clone(), &chat, &policy).await?;
+    Ok(as_message(answer.output, &model)?.header("request-id", &*cx.request_id))
+}
+
+fn refuse(error: TranslateError) -> ApiError {
+    ApiError::invalid(error.param.unwrap_or_default(), error.message)
+}

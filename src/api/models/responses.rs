@@ -1,0 +1,207 @@
+//! Responses, in `OpenAI`'s newer form, on any model.
+
+use std::rc::Rc;
+
+use guildhall_domain::chat::request::InvalidRequest;
+use guildhall_domain::ids::{RANDOM_ID_BYTES, ResponseId};
+use guildhall_domain::responses::{
+    ItemOrder, ItemPage, MAX_PAGE_ITEMS, MAX_TURNS, Request, StoredTurn, Translated, to_deleted, to_input_items,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::app::Cx;
+use crate::auth::scope::Scope;
+use crate::gateway::choice::Policy;
+use crate::gateway::completion::complete_chat;
+use crate::gateway::face::{ResponsePlan, stream_response, to_whole_response};
+use crate::http::error::{ApiError, Kind};
+use crate::http::input::{Path, Query, RawJson};
+use crate::http::output::{Body, Output};
+use crate::http::route::Access;
+use crate::routes;
+use crate::store::models::responses::{TurnRow, delete_response, find_response, insert_response, list_turns};
+
+routes! {
+    tag "Responses", dialect OpenAi;
+    /// Create a response.
+    ///
+    /// `OpenAI`'s request and answer on any model, streaming and not: items, function and custom tools, reasoning,
+    /// structured output. Kept for 30 days unless `store` is false, so that `previous_response_id` continues it; tools
+    /// that run on `OpenAI`'s servers are refused.
+    Post "/v1/responses" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_response;
+    /// Get a response.
+    Get "/v1/responses/{id}" Access::Key(Scope::Chat) => get_response;
+    /// Delete a response.
+    ///
+    /// What continues it can no longer be continued.
+    Delete "/v1/responses/{id}" Access::Key(Scope::Chat) => forget_response;
+    /// List a response's input items.
+    Get "/v1/responses/{id}/input_items" Access::Key(Scope::Chat) => list_input_items;
+}
+
+/// What the document says of a request; `domain::responses` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename = "ResponseRequest")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ResponseRequest {
+    /// `auto` (the default), `fast`, `max`, or a registered model.
+    model: Option<String>,
+    /// A text, or items: messages, function calls and their outputs, reasoning.
+    input: Value,
+    /// Goes in front as a system message.
+    instructions: Option<String>,
+    /// The response that this one continues.
+    previous_response_id: Option<String>,
+    /// Whether it is kept; true by default.
+    store: Option<bool>,
+    /// Answer as server-sent events.
+    stream: Option<bool>,
+    /// Tools of type `function` and `custom`.
+    tools: Option<Vec<Map<String, Value>>>,
+    /// Most output tokens.
+    max_output_tokens: Option<u64>,
+    /// `effort` and `summary`.
+    reasoning: Option<Map<String, Value>>,
+    /// `format`: text, a JSON object, or JSON of a schema.
+    text: Option<Map<String, Value>>,
+}
+
+/// Which items.
+#[derive(Deserialize, JsonSchema)]
+struct ItemQuery {
+    /// 1 to 100; 20 by default.
+    limit: Option<usize>,
+    /// `asc` or `desc` (the default).
+    order: Option<String>,
+    /// The item after which the page begins.
+    after: Option<String>,
+}
+
+/// Largest turn that is kept, in bytes: a row of the database holds little more.
+const TURN_MAX_BYTES: usize = 1_500_000;
+/// How often, and after how long, a turn is looked for again that is just being written.
+const LOOKS: u32 = 4;
+const LOOK_PAUSE_MS: u32 = 100;
+
+async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Output, ApiError> {
+    let request = Request::parse(&request.body).map_err(refuse)?;
+    let history = match request.previous_response_id() {
+        Some(id) => load_history(&cx, &id).await?,
+        None => Vec::new(),
+    };
+    let mut referenced = Vec::new();
+    for id in request.referenced_response_ids() {
+        referenced.extend(find_turn(&cx, id).await?);
+    }
+    let Translated { chat_body, echo, input } = request.translate(&history, &referenced).map_err(refuse)?;
+    let mut random = [0; RANDOM_ID_BYTES];
+    cx.ports.random.fill(&mut random);
+    let created_s = u64::try_from(cx.started_ms / 1_000).unwrap_or(0);
+    let plan = ResponsePlan { echo, id: ResponseId::from_random(random), created_s };
+    let is_kept = request.store();
+    let mut output = complete_chat(cx.clone(), &chat_body, &Policy::default()).await?.output;
+    output.body = match output.body {
+        Body::Whole(completion) => {
+            let response = to_whole_response(&completion, &plan)?;
+            if is_kept {
+                keep(&cx, input, response.clone()).await;
+            }
+            Body::Whole(response)
+        }
+        relay => stream_response(relay, plan, move |response| {
+            if !is_kept {
+                return;
+            }
+            let (background, cx) = (Rc::clone(&cx.ports), cx.clone());
+            background.background.spawn(Box::pin(async move { keep(&cx, input, response).await }));
+        }),
+    };
+    Ok(output)
+}
+
+/// Keeps a turn. The client has its answer whatever comes of it; one that could not be kept cannot be continued.
+async fn keep(cx: &Cx, input: Vec<Box<RawValue>>, response: Vec<u8>) {
+    if let Err(error) = try_keep(cx, input, response).await {
+        cx.ports.background.log(&format!("{}: response not kept: {}", cx.request_id, error.message));
+    }
+}
+
+async fn try_keep(cx: &Cx, input: Vec<Box<RawValue>>, response: Vec<u8>) -> Result<(), ApiError> {
+    let turn = StoredTurn::new(input, response).map_err(refuse)?;
+    let text = serde_json::to_string(&turn).map_err(ApiError::internal)?;
+    if text.len() > TURN_MAX_BYTES {
+        return Err(ApiError::new(Kind::BodyTooLarge, format!("{} bytes", text.len())));
+    }
+    let previous = turn.previous.as_ref().map(ResponseId::as_str);
+    let account = &cx.caller.key()?.account_id;
+    insert_response(account, turn.id.as_str(), previous, cx.started_ms, &text).run(&*cx.ports.db).await?;
+    Ok(())
+}
+
+/// The turns that lead to a response, oldest first.
+async fn load_history(cx: &Cx, id: &ResponseId) -> Result<Vec<StoredTurn>, ApiError> {
+    let account = cx.caller.key()?.account_id.clone();
+    let limit = i64::try_from(MAX_TURNS).unwrap_or(i64::MAX);
+    let mut rows = Vec::new();
+    // A stream's turn is written while its client already knows the id.
+    for look in 0..LOOKS {
+        rows = list_turns(&account, id.as_str(), limit).run(&*cx.ports.db).await?;
+        if !rows.is_empty() || look + 1 == LOOKS {
+            break;
+        }
+        cx.ports.clock.sleep_ms(LOOK_PAUSE_MS).await;
+    }
+    let turns = rows.iter().map(read_turn).collect::<Result<Vec<_>, _>>()?;
+    if turns.first().is_none_or(|oldest| oldest.previous.is_some()) {
+        let text = format!("Previous response with id '{id}' not found.");
+        return Err(ApiError::invalid("previous_response_id", text).with("code", "previous_response_not_found"));
+    }
+    Ok(turns)
+}
+
+async fn find_turn(cx: &Cx, id: &ResponseId) -> Result<Option<StoredTurn>, ApiError> {
+    let row = find_response(&cx.caller.key()?.account_id, id.as_str()).run(&*cx.ports.db).await?;
+    row.as_ref().map(read_turn).transpose()
+}
+
+async fn require_turn(cx: &Cx, id: &str) -> Result<StoredTurn, ApiError> {
+    let missing = || ApiError::new(Kind::NotFound, format!("Response with id '{id}' not found."));
+    let id: ResponseId = id.parse().map_err(|_| missing())?;
+    find_turn(cx, &id).await?.ok_or_else(missing)
+}
+
+fn read_turn(row: &TurnRow) -> Result<StoredTurn, ApiError> {
+    serde_json::from_str(&row.turn).map_err(ApiError::internal)
+}
+
+async fn get_response(cx: Cx, Path(id): Path) -> Result<Output, ApiError> {
+    let turn = require_turn(&cx, &id).await?;
+    Ok(Output::text("application/json", turn.response.get()))
+}
+
+async fn forget_response(cx: Cx, Path(id): Path) -> Result<Output, ApiError> {
+    let turn = require_turn(&cx, &id).await?;
+    delete_response(&cx.caller.key()?.account_id, turn.id.as_str()).run(&*cx.ports.db).await?;
+    Ok(Output::bytes("application/json", to_deleted(&turn.id)))
+}
+
+async fn list_input_items(cx: Cx, (Path(id), Query(query)): (Path, Query<ItemQuery>)) -> Result<Output, ApiError> {
+    let order = match query.order.as_deref() {
+        Some("asc") => ItemOrder::Ascending,
+        None | Some("desc") => ItemOrder::Descending,
+        Some(_) => return Err(ApiError::invalid("order", "order must be asc or desc")),
+    };
+    if query.limit.is_some_and(|limit| !(1..=MAX_PAGE_ITEMS).contains(&limit)) {
+        return Err(ApiError::invalid("limit", format!("limit must be between 1 and {MAX_PAGE_ITEMS}")));
+    }
+    let turn = require_turn(&cx, &id).await?;
+    let page = ItemPage { limit: query.limit, order, after: query.after };
+    Ok(Output::bytes("application/json", to_input_items(&turn, &page).map_err(refuse)?))
+}
+
+fn refuse(error: InvalidRequest) -> ApiError {
+    ApiError::invalid(error.param.unwrap_or_default(), error.message)
+}

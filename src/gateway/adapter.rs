@@ -1,0 +1,110 @@
+//! How each kind of provider is spoken to. Inside, requests and answers are chat completions; Anthropic's own API wants and
+//! gives messages.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use guildhall_domain::anthropic::{
+    MessagesToChatStream, TranslateError, drop_extensions, to_chat_completion, to_messages_request,
+};
+use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
+use guildhall_domain::chat::stream::StreamFault;
+use guildhall_domain::media::ModelKind;
+use guildhall_domain::pricing::TokenUsage;
+
+use super::dispatch::Wire;
+use super::provider::ProviderKind;
+use super::settlement::RunningCall;
+use super::table::Offer;
+use crate::http::error::ApiError;
+
+/// A chat in a provider's words.
+///
+/// # Errors
+/// 400 for what the client wrote that cannot be said there.
+pub fn write_chat(
+    offer: &Rc<Offer>,
+    request: &ChatRequest<'_>,
+    is_extended: bool,
+    max_output_tokens: Option<u64>,
+) -> Result<Wire, ApiError> {
+    let kind = offer.provider.kind;
+    let edit =
+        UpstreamEdit { model: &offer.upstream_model, max_output_tokens, max_output_field: kind.max_output_field() };
+    let body = request.rewrite(&edit);
+    let body = match kind {
+        ProviderKind::Anthropic => to_messages_request(&body, &offer.upstream_model, offer.output_tokens_cap()),
+        ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox if is_extended => drop_extensions(&body),
+        ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => Ok(body),
+    };
+    let body = body.map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
+    Ok(Wire { kind: ModelKind::Chat, content_type: "application/json".to_owned(), body, stream: request.stream() })
+}
+
+/// A whole answer as a chat completion.
+///
+/// # Errors
+/// When the provider made no sense.
+pub fn read_whole<'b>(call: &RunningCall, body: &'b [u8]) -> Result<Cow<'b, [u8]>, TranslateError> {
+    match call.provider_kind() {
+        Some(ProviderKind::Anthropic) => {
+            to_chat_completion(body, call.model_to_echo(), call.cx.started_ms / 1_000).map(Cow::Owned)
+        }
+        _ => Ok(Cow::Borrowed(body)),
+    }
+}
+
+/// A stream as chunks of a chat completion.
+pub enum Decoder {
+    /// It is one already.
+    Chat,
+    /// Anthropic's events.
+    Messages(Box<MessagesToChatStream>),
+}
+
+impl Decoder {
+    /// Of the provider that answers the call.
+    #[must_use]
+    pub fn new(call: &RunningCall) -> Self {
+        match call.provider_kind() {
+            Some(ProviderKind::Anthropic) => {
+                let created_s = call.cx.started_ms / 1_000;
+                Self::Messages(Box::new(MessagesToChatStream::new(call.model_to_echo(), created_s, true)))
+            }
+            _ => Self::Chat,
+        }
+    }
+
+    /// Takes a chunk as it came; gives it as a chat stream's, and what was wrong with it after that.
+    pub fn push<'c>(&mut self, chunk: &'c [u8]) -> (Cow<'c, [u8]>, Result<(), StreamFault>) {
+        match self {
+            Self::Chat => (Cow::Borrowed(chunk), Ok(())),
+            Self::Messages(events) => {
+                let mut chunks = Vec::new();
+                let result = events.push(chunk, &mut chunks);
+                (Cow::Owned(chunks), result)
+            }
+        }
+    }
+
+    /// The stream was closed in good order: the chunks that it still owes.
+    pub fn finish(&mut self) -> (Vec<u8>, Result<(), StreamFault>) {
+        match self {
+            Self::Chat => (Vec::new(), Ok(())),
+            Self::Messages(events) => {
+                let mut chunks = Vec::new();
+                let result = events.finish(&mut chunks);
+                (chunks, result)
+            }
+        }
+    }
+
+    /// What is known of the usage before the stream tells it.
+    #[must_use]
+    pub fn usage(&self) -> Option<TokenUsage> {
+        match self {
+            Self::Chat => None,
+            Self::Messages(events) => events.usage(),
+        }
+    }
+}
