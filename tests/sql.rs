@@ -9,6 +9,7 @@ use crate::support::open_migrated;
 const SCANS: &[(&str, &str)] = &[
     ("providers::list_providers", "pages the whole table in the order of its key"),
     ("routing::list_aliases", "reads the whole table in the order of its key"),
+    ("responses::list_turns", "walks the chain that it finds, bounded by its limit"),
     ("providers::count_providers", "counts a table of a few dozen rows"),
     ("models::list_models", "pages the whole table in the order of its key"),
     ("models::count_models", "counts a table of a few hundred rows"),

@@ -18,6 +18,7 @@ mod kinds;
 mod kit;
 mod list;
 mod media;
+mod messages;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
 mod native;
@@ -26,6 +27,7 @@ mod price;
 mod pricing;
 mod provider_health;
 mod providers;
+mod responses;
 mod retries;
 mod routing;
 mod routing_admin;

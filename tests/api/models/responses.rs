@@ -1,0 +1,148 @@
+//! `OpenAI`'s responses on any model.
+
+use guildhall::ports::StreamEnd;
+use serde_json::{Value, json};
+
+use super::kit::{assert_balanced, last_receipt};
+use crate::support::{Answer, Key, Reply, TestApp, run};
+
+async fn create(app: &TestApp, key: &Key, body: &Value) -> Answer {
+    app.post("/v1/responses").bearer(&key.key).json(body).send().await
+}
+
+#[test]
+fn a_response_is_given_kept_continued_and_forgotten() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("Hi!", 100, 10));
+        let body = json!({ "model": "m1", "input": "Hello", "instructions": "Be short." });
+        let first = create(&app, &key, &body).await.expect(200).json();
+        let id = first["id"].as_str().unwrap().to_owned();
+        assert!(id.starts_with("resp_"));
+        assert_eq!(
+            (&first["status"], &first["object"], &first["model"]),
+            (&json!("completed"), &json!("response"), &json!("m1"))
+        );
+        assert_eq!(first["output"][0]["content"][0]["text"], "Hi!");
+        assert_eq!((&first["usage"]["input_tokens"], &first["usage"]["total_tokens"]), (&json!(100), &json!(110)));
+        assert_eq!(last_receipt(&app, &key).await["outcome"], "completed");
+        let path = format!("/v1/responses/{id}");
+        assert_eq!(app.get(&format!("/v1/responses/{id}")).bearer(&key.key).send().await.expect(200).json(), first);
+        let items =
+            app.get(&format!("/v1/responses/{id}/input_items")).bearer(&key.key).send().await.expect(200).json();
+        assert_eq!((&items["object"], &items["has_more"]), (&json!("list"), &json!(false)));
+        assert!(items["data"][0].to_string().contains("Hello"), "{items}");
+
+        let next = json!({ "model": "m1", "input": "And now?", "previous_response_id": id });
+        let second = create(&app, &key, &next).await.expect(200).json();
+        assert_eq!(second["previous_response_id"], first["id"]);
+        let sent = app.upstream.bodies().pop().unwrap();
+        let said: Vec<_> = sent["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
+        // Instructions are not carried on.
+        assert_eq!(said, ["user", "assistant", "user"], "{sent}");
+
+        let gone = app.call("DELETE", &format!("/v1/responses/{id}")).bearer(&key.key).send().await.expect(200).json();
+        assert_eq!((&gone["deleted"], &gone["id"]), (&json!(true), &first["id"]));
+        app.get(&path).bearer(&key.key).send().await.expect(404);
+        let third = json!({ "model": "m1", "input": "?", "previous_response_id": second["id"] });
+        let told = create(&app, &key, &third).await.expect(400).json();
+        assert_eq!(told["error"]["param"], "previous_response_id");
+        assert_eq!(told["error"]["code"], "previous_response_not_found");
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn another_account_sees_nothing_of_it() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let other = app.provision("1").await;
+        app.upstream.always(Reply::chat("Hi!", 1, 1));
+        let kept = create(&app, &key, &json!({ "model": "m1", "input": "Hello" })).await.expect(200).json();
+        let id = kept["id"].as_str().unwrap();
+        for (method, path) in [
+            ("GET", format!("/v1/responses/{id}")),
+            ("DELETE", format!("/v1/responses/{id}")),
+            ("GET", format!("/v1/responses/{id}/input_items")),
+        ] {
+            let told = app.call(method, &path).bearer(&other.key).send().await.expect(404).json();
+            assert_eq!(told["error"]["type"], "invalid_request_error");
+        }
+        let next = json!({ "model": "m1", "input": "?", "previous_response_id": id });
+        create(&app, &other, &next).await.expect(400);
+        app.get(&format!("/v1/responses/{id}")).bearer(&key.key).send().await.expect(200);
+    });
+}
+
+#[test]
+fn what_is_not_to_be_kept_is_not() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("Hi!", 1, 1));
+        let told =
+            create(&app, &key, &json!({ "model": "m1", "input": "Hello", "store": false })).await.expect(200).json();
+        let path = format!("/v1/responses/{}", told["id"].as_str().unwrap());
+        app.get(&path).bearer(&key.key).send().await.expect(404);
+        assert!(!app.database.dump().contains("Hello"));
+    });
+}
+
+#[test]
+fn a_stream_tells_everything_and_its_end_is_kept() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::stream(&["Hel", "lo"], Some((10, 5))));
+        let body = json!({ "model": "m1", "input": "Hello", "stream": true });
+        let answer = create(&app, &key, &body).await.expect(200);
+        let events: Vec<Value> = answer.events().iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+        let names: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(&names[..2], ["response.created", "response.in_progress"]);
+        assert_eq!(names.last(), Some(&"response.completed"));
+        for (number, event) in events.iter().enumerate() {
+            assert_eq!(event["sequence_number"], number, "{event}");
+        }
+        let whole = &events.last().unwrap()["response"];
+        assert_eq!(whole["output"][0]["content"][0]["text"], "Hello");
+        assert_eq!(whole["usage"]["output_tokens"], 5);
+        app.pass_ms(100).await;
+        let path = format!("/v1/responses/{}", whole["id"].as_str().unwrap());
+        assert_eq!(&app.get(&path).bearer(&key.key).send().await.expect(200).json(), whole);
+
+        app.upstream.always(Reply::Stream(Reply::chunks(&["Hel", "lo"], None)[..2].to_vec(), StreamEnd::Broken));
+        let answer = create(&app, &key, &body).await.expect(200);
+        let last: Value = serde_json::from_str(answer.events().last().unwrap()).unwrap();
+        assert_eq!(last["type"], "response.failed");
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn errors_are_in_openais_words() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let told = app.post("/v1/responses").body("{}").send().await.expect(401).json();
+        assert_eq!(told["error"]["code"], "invalid_api_key");
+        for (body, param) in [
+            (json!({ "model": "m1" }), "input"),
+            (json!({ "model": "m1", "input": "x", "background": true }), "background"),
+            (json!({ "model": "m1", "input": "x", "tools": [{ "type": "file_search" }] }), "tools[0].type"),
+            (json!({ "model": "m1", "input": "x", "previous_response_id": "resp_0" }), "previous_response_id"),
+        ] {
+            let told = create(&app, &key, &body).await.expect(400).json();
+            assert_eq!(
+                (&told["error"]["type"], &told["error"]["param"]),
+                (&json!("invalid_request_error"), &json!(param))
+            );
+            assert!(told["error"]["message"].is_string());
+        }
+        let told = create(&app, &key, &json!({ "model": "nobody", "input": "x" })).await.expect(404).json();
+        assert_eq!(told["error"]["type"], "invalid_request_error");
+        let poor = app.provision("0").await;
+        let told = create(&app, &poor, &json!({ "model": "m1", "input": "x" })).await.expect(402).json();
+        assert_eq!(told["error"]["code"], "insufficient_quota");
+        for (query, status) in [("limit=0", 400), ("limit=101", 400), ("order=up", 400)] {
+            let path = format!("/v1/responses/resp_00000000000000000000000000000000/input_items?{query}");
+            app.get(&path).bearer(&key.key).send().await.expect(status);
+        }
+    });
+}
