@@ -16,6 +16,7 @@ use guildhall_domain::routing::ProviderHealth;
 
 use super::dispatch::Failure;
 use crate::app::{App, Cx};
+use crate::observe::events::{Event, publish};
 use crate::ports::{PortError, Ports, ask};
 
 /// How often an isolate that is called shares its book, in milliseconds.
@@ -116,7 +117,7 @@ pub fn note_begin(cx: &Cx, provider: &ProviderId) {
 pub fn note_success(cx: &Cx, provider: &ProviderId, latency_ms: i64) {
     let (latency_ms, now_ms) = (u64::try_from(latency_ms).unwrap_or(0), now_ms(&cx.ports));
     let book = &cx.app.gateway.health;
-    book.change(provider, |record| record.record_success(latency_ms, now_ms));
+    tell_change(cx, provider, now_ms, |record| record.record_success(latency_ms, now_ms));
     book.see(provider, Run::Served { count: 1, latency_ms, at_ms: now_ms });
 }
 
@@ -125,8 +126,22 @@ pub fn note_failure(cx: &Cx, provider: &ProviderId, failure: &Failure) {
     let now_ms = now_ms(&cx.ports);
     let (class, retry_after_ms) = (failure.class, failure.set_aside_ms());
     let book = &cx.app.gateway.health;
-    book.change(provider, |record| record.record_error(class, retry_after_ms, now_ms));
+    tell_change(cx, provider, now_ms, |record| record.record_error(class, retry_after_ms, now_ms));
     book.see(provider, Run::Failed { class, retry_after_ms, at_ms: now_ms });
+}
+
+/// Changes a record; the feed is told when that changes the provider's state.
+fn tell_change(cx: &Cx, provider: &ProviderId, now_ms: u64, change: impl FnOnce(&mut ProviderHealth)) {
+    let mut states = None;
+    cx.app.gateway.health.change(provider, |record| {
+        let before = record.health(now_ms);
+        change(record);
+        states = Some((before, record.health(now_ms)));
+    });
+    let Some((before, after)) = states.filter(|(before, after)| before != after) else { return };
+    let event = Event::of_health(provider.as_str(), before.name(), after.name(), cx.ports.clock.now_ms());
+    let ports = Rc::clone(&cx.ports);
+    cx.ports.background.spawn(Box::pin(async move { publish(&ports, vec![event]).await }));
 }
 
 /// An attempt ended without telling anything about its provider.

@@ -17,6 +17,7 @@ use super::table::read_snapshot;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::http::output::Body;
+use crate::observe::history::Chronicle;
 
 /// Carries out a plan.
 ///
@@ -25,8 +26,10 @@ use crate::http::output::Body;
 pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
     let voters = if plan.mode == PlanMode::Vote { list_voters(cx, &plan).await? } else { Vec::new() };
     let (mut run, mut step) = Orchestration::begin(plan, &voters, now_ms(cx));
+    let mut chronicle = Chronicle::new("plan", &cx.request_id, "OrchestrationWorkflow", cx.started_ms);
     // Ends: the machine has no more than two phases a round.
     loop {
+        chronicle.write(&cx.ports, run.events());
         step = match step {
             Step::Ask(asks) => {
                 cx.keep_up();

@@ -4,4 +4,5 @@ pub mod audit;
 pub mod counters;
 pub mod events;
 pub mod filing;
+pub mod history;
 pub mod retention;

@@ -39,6 +39,18 @@ pub enum Health {
 }
 
 impl Health {
+    /// As reports and events say it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::RateLimited => "rate_limited",
+            Self::Down => "down",
+            Self::HalfOpen => "half_open",
+        }
+    }
+
     /// Whether requests are sent to it.
     #[must_use]
     pub const fn is_routable(self) -> bool {

@@ -200,3 +200,31 @@ fn results_are_held_against_their_schema() {
         }
     });
 }
+
+/// T12: what was done is a workflow with its history.
+#[test]
+fn an_orchestration_is_a_workflow_with_its_history() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("a plan", 10, 5));
+        let id = send(&app, &key, &json!({ "mode": "adversarial" })).send().await.expect(200);
+        let id = format!("plan-{}", id.header("x-request-id").unwrap());
+        app.upstream.always(Reply::error(400, "no"));
+        send(&app, &key, &json!({ "mode": "refine" })).send().await;
+        app.pass_ms(100).await;
+        let page = app.admin("GET", "/admin/v1/workflows").send().await.expect(200).json();
+        let told: Vec<_> =
+            page["workflows"].as_array().unwrap().iter().map(|w| w["status"].as_str().unwrap()).collect();
+        assert_eq!(told, ["Failed", "Completed"], "{page}");
+        let one = app.admin("GET", &format!("/admin/v1/workflows/{id}")).send().await.expect(200).json();
+        assert_eq!((&one["type"], &one["status"]), (&json!("OrchestrationWorkflow"), &json!("Completed")));
+        let history = app.admin("GET", &format!("/admin/v1/workflows/{id}/history")).send().await.expect(200).json();
+        let events: Vec<_> =
+            history["events"].as_array().unwrap().iter().map(|e| e["event_type"].as_str().unwrap()).collect();
+        let call = ["ActivityTaskScheduled", "ActivityTaskCompleted"];
+        let mut expected = vec!["WorkflowExecutionStarted"];
+        (0..3).for_each(|_| expected.extend(call));
+        expected.push("WorkflowExecutionCompleted");
+        assert_eq!(events, expected);
+    });
+}

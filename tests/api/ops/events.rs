@@ -205,3 +205,25 @@ fn a_browser_comes_in_with_a_token_in_the_address() {
         app.call("PUT", &format!("/admin/v1/tsdb/retention?token={ADMIN_TOKEN}")).body(body).send().await.expect(401);
     });
 }
+
+#[test]
+fn a_provider_that_goes_down_and_comes_back_is_told() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let (mut stream, _) = listen(&app, "").await;
+        app.upstream.always(Reply::Whole(502, "garbage".into(), "30"));
+        for _ in 0..5 {
+            app.hello(&key).send().await.expect(502);
+        }
+        app.pass_ms(200).await;
+        let mut states = Vec::new();
+        while states.len() < 2 {
+            let told = frames(&piece(&mut stream).await).into_iter().filter(|(kind, ..)| kind == "health_change");
+            states.extend(told.map(|(_, _, told)| {
+                (told["provider_id"].clone(), told["old_state"].clone(), told["new_state"].clone())
+            }));
+        }
+        assert_eq!(states[0], (json!("p1"), json!("healthy"), json!("degraded")));
+        assert_eq!(states[1], (json!("p1"), json!("degraded"), json!("down")));
+    });
+}

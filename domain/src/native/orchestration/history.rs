@@ -22,6 +22,21 @@ pub enum EventType {
     WorkflowExecutionFailed,
 }
 
+impl EventType {
+    /// As histories say it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WorkflowExecutionStarted => "WorkflowExecutionStarted",
+            Self::ActivityTaskScheduled => "ActivityTaskScheduled",
+            Self::ActivityTaskCompleted => "ActivityTaskCompleted",
+            Self::ActivityTaskFailed => "ActivityTaskFailed",
+            Self::WorkflowExecutionCompleted => "WorkflowExecutionCompleted",
+            Self::WorkflowExecutionFailed => "WorkflowExecutionFailed",
+        }
+    }
+}
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEvent {

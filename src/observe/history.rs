@@ -1,0 +1,63 @@
+//! Work in several steps, written down as it goes on, for `/admin/v1/workflows`.
+
+use std::rc::Rc;
+
+use guildhall_domain::native::{EventType, HistoryEvent};
+
+use crate::ports::Ports;
+use crate::store::ops::workflows::{WorkflowStatus, append_event, begin_workflow, end_workflow};
+
+/// A workflow that is being written down. Each write is of its own and in the background: it keeps nobody waiting, and one
+/// that comes late or twice changes nothing.
+pub struct Chronicle {
+    id: String,
+    run_id: Rc<str>,
+    kind: &'static str,
+    started_at_ms: i64,
+    written: usize,
+}
+
+impl Chronicle {
+    /// Of a workflow of this kind that a request has begun; its id is the request's behind `prefix`.
+    #[must_use]
+    pub fn new(prefix: &str, request_id: &Rc<str>, kind: &'static str, started_at_ms: i64) -> Self {
+        Self { id: format!("{prefix}-{request_id}"), run_id: Rc::clone(request_id), kind, started_at_ms, written: 0 }
+    }
+
+    /// Writes what has happened since the last time. `events` are all that there are so far.
+    pub fn write(&mut self, ports: &Rc<Ports>, events: &[HistoryEvent]) {
+        let fresh = events.get(self.written..).unwrap_or_default();
+        if fresh.is_empty() {
+            return;
+        }
+        self.written = events.len();
+        let mut statements = vec![begin_workflow(&self.id, &self.run_id, self.kind, self.started_at_ms).statement];
+        for event in fresh {
+            let at_ms = i64::try_from(event.at_ms).unwrap_or(i64::MAX);
+            let detail = serde_json::to_string(event).unwrap_or_default();
+            let name = event.event_type.name();
+            statements.push(append_event(&self.id, i64::from(event.event_id), name, &detail, at_ms).statement);
+            if let Some(status) = status_of(event.event_type) {
+                statements.push(end_workflow(&self.id, status.name(), at_ms).statement);
+            }
+        }
+        let (id, ports_then) = (self.id.clone(), Rc::clone(ports));
+        ports.background.spawn(Box::pin(async move {
+            if let Err(error) = ports_then.db.run(statements).await {
+                ports_then.background.log(&format!("workflow {id}: {error}"));
+            }
+        }));
+    }
+}
+
+/// How a workflow stands after such an event, if it has ended.
+const fn status_of(event: EventType) -> Option<WorkflowStatus> {
+    match event {
+        EventType::WorkflowExecutionCompleted => Some(WorkflowStatus::Completed),
+        EventType::WorkflowExecutionFailed => Some(WorkflowStatus::Failed),
+        EventType::WorkflowExecutionStarted
+        | EventType::ActivityTaskScheduled
+        | EventType::ActivityTaskCompleted
+        | EventType::ActivityTaskFailed => None,
+    }
+}
