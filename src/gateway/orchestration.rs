@@ -7,7 +7,7 @@ use std::task::Poll;
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::native::{
-    Answered, Ask, Failure, NativeRequest, Orchestration, Outcome, Plan, PlanFailure, PlanMode, Step,
+    Answered, Ask, Failure, HistoryEvent, NativeRequest, Orchestration, Outcome, Plan, PlanFailure, PlanMode, Step,
 };
 use guildhall_domain::routing::{Limits, Mode};
 
@@ -17,6 +17,7 @@ use super::table::read_snapshot;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::http::output::Body;
+use crate::observe::workflows::file_orchestration;
 
 /// Carries out a plan.
 ///
@@ -26,17 +27,26 @@ pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
     let voters = if plan.mode == PlanMode::Vote { list_voters(cx, &plan).await? } else { Vec::new() };
     let (mut run, mut step) = Orchestration::begin(plan, &voters, now_ms(cx));
     // Ends: the machine has no more than two phases a round.
-    loop {
+    let result = loop {
         step = match step {
             Step::Ask(asks) => {
                 cx.keep_up();
                 let results = join_all(asks.iter().map(|ask| call(cx, ask, &run.plan().request))).await;
                 run.answer(results, now_ms(cx))
             }
-            Step::Done(outcome) => return Ok(outcome),
-            Step::Failed(failure) => return Err(to_error(failure)),
+            Step::Done(outcome) => break Ok(outcome),
+            Step::Failed(failure) => break Err(to_error(failure)),
         };
-    }
+    };
+    tell_history(cx, run.events().to_vec());
+    result
+}
+
+/// Operators see the history; the answer does not wait for it.
+fn tell_history(cx: &Cx, events: Vec<HistoryEvent>) {
+    let (ports, request_id) = (Rc::clone(&cx.ports), Rc::clone(&cx.request_id));
+    let filing = async move { file_orchestration(&ports, &request_id, &events).await };
+    cx.ports.background.spawn(Box::pin(filing));
 }
 
 fn now_ms(cx: &Cx) -> u64 {

@@ -5,3 +5,4 @@ pub mod counters;
 pub mod events;
 pub mod filing;
 pub mod retention;
+pub mod workflows;
