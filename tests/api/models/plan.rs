@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kit::{add_ladder, assert_balanced, micros, rich_key, usage_rows};
-use crate::support::{Call, Key, Reply, TestApp, run};
+use crate::support::{Call, Fault, Key, Reply, TestApp, run};
 
 fn send<'t>(app: &'t TestApp, key: &Key, orchestration: &Value) -> Call<'t> {
     send_with(app, key, orchestration, &json!({}))
@@ -198,5 +198,48 @@ fn results_are_held_against_their_schema() {
             send(&app, &key, &with("name")).send().await.expect(200);
             assert_eq!(error(&app, &key, with("age"), 502).await, "missing required field \"age\"", "{mode}");
         }
+    });
+}
+
+/// T12: what ran is there for operators, with its steps; a phase that fails ends it, and what was done before is paid.
+#[test]
+fn a_plan_leaves_its_history() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.then(Reply::chat("plan", 100, 10));
+        app.upstream.then(Reply::chat("critique", 100, 10));
+        app.upstream.then(Reply::chat("better", 100, 10));
+        let answer = send(&app, &key, &json!({ "mode": "adversarial" })).send().await.expect(200);
+        let id = format!("plan-{}", answer.header("x-request-id").unwrap());
+        app.pass_ms(1_000).await;
+        let workflow =
+            async |path: &str| app.admin("GET", &format!("/admin/v1/workflows{path}")).send().await.expect(200).json();
+        let listed = workflow("?limit=10").await["workflows"][0].clone();
+        assert_eq!(
+            (&listed["workflow_id"], &listed["type"], &listed["status"]),
+            (&json!(id), &json!("OrchestrationWorkflow"), &json!("Completed"))
+        );
+        let history = workflow(&format!("/{id}/history")).await;
+        let events = history["events"].as_array().unwrap();
+        assert_eq!(events.len(), 8, "{history}");
+        assert_eq!(events[2]["event_type"], "ActivityTaskCompleted");
+        assert_eq!((&events[2]["detail"]["model"], &events[2]["detail"]["cost_micros"]), (&json!("m1"), &json!(1_300)));
+        assert_eq!(events[7]["event_type"], "WorkflowExecutionCompleted");
+
+        app.upstream.then(Reply::chat("plan", 100, 10));
+        app.upstream.always(Reply::error(500, "no"));
+        let text = error(&app, &key, json!({ "mode": "adversarial" }), 502).await;
+        assert_eq!(text, "adversarial critique phase: all providers failed");
+        app.pass_ms(1_000).await;
+        assert_eq!(workflow("?status=FAILED").await["workflows"].as_array().unwrap().len(), 1);
+        assert_eq!(app.balance_micros(&key).await, 10_000_000 - 4 * 1_300);
+        assert_balanced(&app, &key, 10_000_000).await;
+        // Operators lose a history, and nobody an answer, when the database is gone.
+        app.upstream.always(Reply::chat("plan", 100, 10));
+        app.faults.fail_db(Fault::Before);
+        send(&app, &key, &json!({})).send().await.expect(200);
+        app.pass_ms(500).await;
+        app.faults.clear();
+        assert_eq!(workflow("").await["workflows"].as_array().unwrap().len(), 2);
     });
 }
