@@ -43,7 +43,8 @@ pub async fn rich_key(app: &TestApp, amount_usd: &str) -> Key {
 
 /// A key that the administrator issued: it is told which models answer. The deployment's own account pays.
 pub async fn tokenhub_key(app: &TestApp) -> Key {
-    let answer = app.admin("POST", "/admin/v1/apikeys").body(r#"{"name":"app"}"#).send().await.expect(200).json();
+    let answer =
+        app.admin("POST", "/admin/v1/apikeys").body(r#"{"name":"app","scopes":""}"#).send().await.expect(200).json();
     let text = |name: &str| answer[name].as_str().unwrap().to_owned();
     Key { key: text("key"), account_id: text("account_id") }
 }

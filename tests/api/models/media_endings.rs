@@ -147,7 +147,7 @@ fn a_spent_budget_refuses_all_kinds() {
         run(async |app| {
             let owner = with_upstream(&app).await;
             app.upstream.always(case.done.clone());
-            let body = json!({ "name": "small", "account_id": owner.account_id, "monthly_budget_usd": 0.000_001 });
+            let body = json!({ "name": "small", "scopes": "", "account_id": owner.account_id, "monthly_budget_usd": 0.000_001 });
             let made = app.admin("POST", "/admin/v1/apikeys").json(&body).send().await.expect(200).json();
             let key = Key { key: made["key"].as_str().unwrap().to_owned(), account_id: owner.account_id.clone() };
             let refused = case.call(&app, &key).send().await.expect(429).json();

