@@ -134,11 +134,11 @@ fn read_entry(provider: &'static str, line: &'static str) -> Option<CatalogueEnt
     })
 }
 
-/// Whether this is what a provider calls a chat model of its own.
+/// Whether this is what a provider calls a model of its own that can do this.
 #[must_use]
-pub fn is_native_chat_model(name: &str) -> bool {
+pub fn is_native_model(name: &str, capability: Capability) -> bool {
     let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
-    entries().any(|entry| (entry.id == name || entry.id == bare) && entry.can(Capability::Chat))
+    entries().any(|entry| (entry.id == name || entry.id == bare) && entry.can(capability))
 }
 
 /// The model that a provider of this type calls so, when its tokens are all that a call costs: `None` for models whose

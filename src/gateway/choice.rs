@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use guildhall_domain::catalogue::is_native_chat_model;
+use guildhall_domain::catalogue::{Capability, is_native_model};
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::media::ModelKind;
 use guildhall_domain::native::ANY_MODEL;
@@ -114,7 +114,7 @@ pub fn choose_for(cx: &Cx, snapshot: &Snapshot, ask: &Ask<'_>, policy: &Policy<'
     let is_known = of_kind().any(|offer| offer.model_id.as_str() == resolved.model);
     let mut tier = Mode::parse_tier(resolved.model);
     // A provider's own name of a model that is not registered here means: whatever serves best.
-    let is_native = kind == ModelKind::Chat && !is_known && tier.is_none() && is_native_chat_model(resolved.model);
+    let is_native = !is_known && tier.is_none() && is_native_model(resolved.model, capability_of(kind));
     if is_native && policy.naming == Naming::Exact {
         tier = Some(Mode::Auto);
     }
@@ -149,6 +149,17 @@ pub fn choose_for(cx: &Cx, snapshot: &Snapshot, ask: &Ask<'_>, policy: &Policy<'
         expected,
         answers_as: if is_native { Mode::Auto.as_str() } else { asked }.to_owned(),
     })
+}
+
+/// What a model of this kind can do, in the catalogue's words.
+const fn capability_of(kind: ModelKind) -> Capability {
+    match kind {
+        ModelKind::Chat => Capability::Chat,
+        ModelKind::Embedding => Capability::Embedding,
+        ModelKind::Image => Capability::Image,
+        ModelKind::Speech | ModelKind::Transcription => Capability::Audio,
+        ModelKind::Video => Capability::Video,
+    }
 }
 
 /// Disabled models are no news.

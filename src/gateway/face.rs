@@ -60,7 +60,7 @@ pub fn stream_response(body: Body, plan: ResponsePlan, keep: impl FnOnce(Vec<u8>
 /// # Errors
 /// 502 when it has no such form.
 pub fn to_whole_response(completion: &[u8], plan: &ResponsePlan) -> Result<Vec<u8>, ApiError> {
-    to_response(completion, &plan.echo, plan.id.clone(), plan.created_s).map_err(unfit)
+    to_response(completion, &plan.echo, plan.id, plan.created_s).map_err(unfit)
 }
 
 struct ResponsesFace {

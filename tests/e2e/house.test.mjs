@@ -117,10 +117,10 @@ describe("Idempotency-Key", () => {
   test("a failure may be tried again", async () => {
     const account = await platform.provision();
     const headers = { "idempotency-key": "failing" };
-    const before = upstream.of("status:500").length;
     for (let i = 1; i <= 2; i++) {
+      const before = upstream.of("status:500").length;
       assert.equal((await platform.chat(account.key, { model: "double-down" }, { headers })).status, 502);
-      assert.equal(upstream.of("status:500").length - before, i);
+      assert.ok(upstream.of("status:500").length > before, "the upstream was asked anew");
     }
   });
 

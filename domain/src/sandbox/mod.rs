@@ -17,7 +17,15 @@ use request::{Format, Prompt, ToolPlan};
 use wire::{Choice, Completion, ErrorBody, Identity, Message, ToolCall};
 
 /// The models that it lists; it answers to any name.
-pub const MODELS: [&str; 2] = ["sandbox-large", "sandbox-small"];
+pub const MODELS: [&str; 7] = [
+    "sandbox-embed",
+    "sandbox-image",
+    "sandbox-large",
+    "sandbox-small",
+    "sandbox-speech",
+    "sandbox-transcription",
+    "sandbox-video",
+];
 
 /// How the text of every answer begins.
 pub const GREETING: &str = "I am the sandbox model.";

@@ -89,8 +89,8 @@ fn the_sandbox_lists_its_own_models() {
     run(async |app| {
         assert_eq!(post(&app, json!({ "id": "s", "type": "sandbox" })).await.0, 200);
         let (status, answer) = discover(&app, "s").await;
-        assert_eq!((status, &answer["total"]), (200, &json!(2)));
-        assert_eq!(answer["models"][0], json!({ "id": "sandbox-large", "owned_by": "sandbox", "registered": false }));
+        assert_eq!((status, &answer["total"]), (200, &json!(7)));
+        assert_eq!(answer["models"][2], json!({ "id": "sandbox-large", "owned_by": "sandbox", "registered": false }));
         assert!(app.upstream.sent.borrow().is_empty());
         // They are those that a fresh sandbox is given.
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/sandbox-models.json");
@@ -171,7 +171,7 @@ fn autoload_registers_what_the_provider_lists() {
             models[0],
             json!({ "id": "gpt-4o-mini", "provider_id": "p1", "upstream_model": "gpt-4o-mini", "weight": 5,
             "max_context_tokens": 128_000, "max_output_tokens": 16_384, "input_per_1k": 0.00015, "output_per_1k": 0.0006,
-            "cache_read_per_1k": 0.000075, "enabled": true, "pricing_source": "catalog", "price_version": 1 })
+            "cache_read_per_1k": 0.000075, "enabled": true, "pricing_source": "catalog", "price_version": 1, "kind": "chat" })
         );
         let told: Vec<_> =
             models.iter().map(|m| json!([m["input_per_1k"], m["pricing_source"], m["enabled"]])).collect();

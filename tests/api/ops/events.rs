@@ -2,7 +2,7 @@
 
 use durable_objects::events::protocol::Events;
 use durable_objects::protocol::Protocol as _;
-use guildhall::ports::{FetchError, LiveStream};
+use guildhall::ports::LiveStream;
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Fault, Reply, TestApp, run};
@@ -61,7 +61,7 @@ fn a_call_is_told_with_everything() {
         app.pass_ms(100).await;
         let (mut stream, _) = listen(&app, "").await;
         let answer = app.hello(&key).send().await.expect(200);
-        app.upstream.then(Reply::Fails(FetchError::Broken("gone".into())));
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
         app.pass_ms(200).await;
         app.hello(&key).send().await.expect(502);
         app.pass_ms(200).await;

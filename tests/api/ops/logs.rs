@@ -53,7 +53,7 @@ fn every_ending_has_its_class() {
         let key = app.with_busy_key().await;
         app.upstream.then(Reply::error(400, "no"));
         app.hello(&key).send().await.expect(400);
-        app.upstream.then(Reply::Fails(FetchError::Broken("gone".into())));
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
         app.hello(&key).send().await.expect(502);
         let chunks: Vec<_> = Reply::chunks(&["a", "b"], None).into_iter().take(2).collect();
         app.upstream.then(Reply::Stream(chunks, StreamEnd::Broken));

@@ -112,7 +112,7 @@ fn the_state_of_every_provider_is_a_gauge() {
         assert_eq!(state(&scrape(&app).await).as_deref(), Some("2.000000"));
         for (failures, expected) in [(2, "1.000000"), (3, "0.000000")] {
             for _ in 0..failures {
-                app.upstream.then(Reply::error(500, "no"));
+                app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
                 app.hello(&key).send().await;
             }
             assert_eq!(state(&scrape(&app).await).as_deref(), Some(expected));

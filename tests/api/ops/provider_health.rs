@@ -43,7 +43,7 @@ fn successes_and_errors_are_counted_and_five_errors_take_it_down() {
         assert_ne!(told["last_success_at"], NEVER);
         for (errors, state) in [(1, "healthy"), (2, "degraded"), (5, "down")] {
             while app.database.number("SELECT errors FROM provider_attempts") < errors {
-                app.upstream.then(Reply::Fails(FetchError::Broken("gone".into())));
+                app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
                 app.hello(&key).send().await.expect(502);
                 health(&app).await;
             }
@@ -52,7 +52,7 @@ fn successes_and_errors_are_counted_and_five_errors_take_it_down() {
             assert_eq!(told["cooldown_until"] == NEVER, state != "down", "{told}");
         }
         let told = health(&app).await[0].clone();
-        assert_eq!((&told["total_requests"], &told["last_error"]), (&json!(6), &json!("routing_failure")));
+        assert_eq!((&told["total_requests"], &told["last_error"]), (&json!(6), &json!("transient")));
         assert!(told["last_error_time"].as_str().unwrap() > told["last_success_at"].as_str().unwrap());
     });
 }

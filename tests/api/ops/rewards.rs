@@ -68,7 +68,7 @@ fn a_failure_is_evidence_and_a_clients_mistake_is_none() {
             (&failed["success"], &failed["reward"], &failed["model_id"]),
             (&json!(false), &json!(0.0), &json!("m1"))
         );
-        assert_eq!(failed["error_class"], "routing_failure");
+        assert_eq!(failed["error_class"], "transient");
         let arms = arms(&app).await;
         assert_eq!((arms.len(), arms[0].count, arms[0].bucket.as_str()), (1, 2, "small"));
         let sum = page["rewards"][1]["reward"].as_f64().unwrap();
