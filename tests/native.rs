@@ -5,6 +5,7 @@
 mod api;
 mod architecture;
 mod config;
+mod contract;
 mod coverage;
 mod faults;
 mod migrations;

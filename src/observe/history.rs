@@ -1,8 +1,10 @@
-//! Work in several steps, written down as it goes on, for `/admin/v1/workflows`.
+//! Work in several steps, written down as it goes on, for `/admin/v1/workflows`. What an isolate left half-way stays as it
+//! was, until retention takes it.
 
 use std::rc::Rc;
 
 use guildhall_domain::native::{EventType, HistoryEvent};
+use serde_json::Value;
 
 use crate::ports::Ports;
 use crate::store::ops::workflows::{WorkflowStatus, append_event, begin_workflow, end_workflow};
@@ -34,8 +36,7 @@ impl Chronicle {
         let mut statements = vec![begin_workflow(&self.id, &self.run_id, self.kind, self.started_at_ms).statement];
         for event in fresh {
             let at_ms = i64::try_from(event.at_ms).unwrap_or(i64::MAX);
-            let detail = serde_json::to_string(event).unwrap_or_default();
-            let name = event.event_type.name();
+            let (name, detail) = (event.event_type.name(), describe(event));
             statements.push(append_event(&self.id, i64::from(event.event_id), name, &detail, at_ms).statement);
             if let Some(status) = status_of(event.event_type) {
                 statements.push(end_workflow(&self.id, status.name(), at_ms).statement);
@@ -48,6 +49,15 @@ impl Chronicle {
             }
         }));
     }
+}
+
+/// All that has no column of its own, as JSON; empty when there is nothing.
+fn describe(event: &HistoryEvent) -> String {
+    let Ok(Value::Object(mut told)) = serde_json::to_value(event) else { return String::new() };
+    for column in ["event_id", "event_type", "at_ms"] {
+        told.remove(column);
+    }
+    if told.is_empty() { String::new() } else { Value::Object(told).to_string() }
 }
 
 /// How a workflow stands after such an event, if it has ended.

@@ -20,6 +20,8 @@ routes! {
     ///
     /// A page that renders `/openapi.json`.
     Get "/docs" Access::Public => show_docs;
+    /// Read the API reference.
+    Get "/docs/" Access::Public => show_docs;
     /// Open the console.
     Get "/admin" Access::Public => show_admin;
     /// Open the console.

@@ -129,8 +129,8 @@ queries! {
     /// What happened in a workflow, in order.
     global("the platform's own work") fn list_workflow_events(workflow_id: &str, limit: i64) -> Vec<WorkflowEventRow> =
         "SELECT event_id, type, at_ms, detail FROM workflow_events WHERE workflow_id = ?1 ORDER BY event_id LIMIT ?2";
-    /// Deletes workflows that began before a time and have ended, with their histories, a part at once.
+    /// Deletes workflows that began before a time, with their histories, a part at once.
     global("retention is the platform's") fn prune_workflows(before_ms: i64) -> Changed =
-        "DELETE FROM workflows WHERE id IN (SELECT id FROM workflows WHERE started_at_ms < ?1 AND status <> 'RUNNING'
+        "DELETE FROM workflows WHERE id IN (SELECT id FROM workflows WHERE started_at_ms < ?1
            ORDER BY started_at_ms LIMIT 500)";
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::kit::{assert_balanced, last_receipt, micros};
+use super::kit::{assert_balanced, last_receipt, micros, tokenhub_key};
 use super::media::{add_kind, with_sandbox, with_upstream};
 use crate::support::{Reply, run};
 
@@ -104,5 +104,28 @@ fn another_model_takes_over() {
         app.upstream.always_at("p2", list(&json!({ "prompt_tokens": 1, "total_tokens": 1 })));
         app.post(PATH).bearer(&key.key).body(r#"{"input":"a"}"#).send().await.expect(200);
         assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+/// T80: what the administrator's keys are told of an alias and of a choice that was left to the router.
+#[test]
+fn aliases_and_stars_are_resolved_and_named() {
+    run(async |app| {
+        with_upstream(&app).await;
+        let key = tokenhub_key(&app).await;
+        app.upstream.always(list(&json!({ "prompt_tokens": 1, "total_tokens": 1 })));
+        let alias = json!({ "variants": [{ "model_id": "embed", "weight": 1 }] });
+        app.admin("PUT", "/admin/v1/aliases/words").json(&alias).send().await.expect(200);
+        for (asked, alias_from) in [("embed", None), ("words", Some("words")), ("*", None)] {
+            let body = format!(r#"{{"model":"{asked}","input": "a",  "user":"u"}}"#);
+            let answer = app.post(PATH).bearer(&key.key).body(&body).send().await.expect(200);
+            assert_eq!(
+                (answer.header("x-negotiated-model"), answer.header("x-alias-from")),
+                (Some("embed"), alias_from),
+                "{asked}"
+            );
+            assert_eq!(answer.json()["model"], "embed", "{asked}");
+            assert_eq!(app.upstream.last_body(), body.replace(&format!("\"{asked}\""), "\"up-embed\""));
+        }
     });
 }

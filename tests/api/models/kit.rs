@@ -41,6 +41,14 @@ pub async fn rich_key(app: &TestApp, amount_usd: &str) -> Key {
     key
 }
 
+/// A key that the administrator issued: it is told which models answer. The deployment's own account pays.
+pub async fn tokenhub_key(app: &TestApp) -> Key {
+    let answer =
+        app.admin("POST", "/admin/v1/apikeys").body(r#"{"name":"app","scopes":""}"#).send().await.expect(200).json();
+    let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+    Key { key: text("key"), account_id: text("account_id") }
+}
+
 /// Registers a model: fields over the defaults of [`TestApp::add_model`].
 pub async fn add_model(app: &TestApp, id: &str, provider: &str, fields: Value) {
     let mut model = json!({ "id": id, "provider_id": provider, "max_output_tokens": 1000, "input_per_1k": 0.01,

@@ -188,8 +188,15 @@ fn a_provider_of_anthropics_kind_is_spoken_to_in_its_own_words() {
         // The model's own maximum where the client says none.
         assert_eq!(body["max_tokens"], 1_000);
         assert_eq!(body["messages"].as_array().unwrap().len(), 1);
+        assert!(body["system"].to_string().contains("Be kind."), "{body}");
         // 10 tokens at $0.01, 5 cached ones at $0.001, 20 at $0.03 a thousand.
         assert_eq!(app.balance_micros(&key).await, 10_000_000 - 100 - 5 - 600);
+        // Nor does the model: Anthropic wants a limit all the same (G11).
+        let path = "/admin/v1/models/claude";
+        app.admin("PATCH", path).body(r#"{"max_output_tokens":0}"#).send().await.expect(200);
+        let body = r#"{"model":"claude","messages":[{"role":"user","content":"hi"}]}"#;
+        chat(&app, &key, body).send().await.expect(200);
+        assert_eq!(app.upstream.bodies().pop().unwrap()["max_tokens"], 4_096);
     });
 }
 

@@ -18,10 +18,12 @@ mod kinds;
 mod kit;
 mod list;
 mod media;
+mod media_endings;
 mod messages;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 mod models;
 mod native;
+mod negotiated;
 mod plan;
 mod price;
 mod pricing;

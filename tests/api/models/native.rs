@@ -1,8 +1,9 @@
 //! `TokenHub`'s own chat: the envelope, policies, directives, schemas and shapes, streams.
 
+use guildhall::ports::FetchError;
 use serde_json::{Value, json};
 
-use super::kit::{add_ladder, rich_key, usage_rows};
+use super::kit::{add_ladder, add_model, assert_balanced, rich_key, usage_rows};
 use crate::support::{Answer, Call, Key, Reply, TestApp, run};
 
 const ALIASES: &str = "/admin/v1/aliases";
@@ -270,5 +271,61 @@ fn one_idempotency_key_is_one_request() {
         let second = send(&app, &key, &body).idempotency_key("k").send().await.expect(200);
         assert_eq!((first.text(), app.upstream.bodies().len()), (second.text(), 1));
         send(&app, &key, &ask("Other", json!({}))).idempotency_key("k").send().await.expect(422);
+    });
+}
+
+/// G6, G8: why the model that answered was asked.
+#[test]
+fn the_reason_tells_of_repetitions_cuts_and_escalations() {
+    run(async |app| {
+        let key = app.with_model().await;
+        for _ in 0..2 {
+            app.upstream.then(Reply::error(503, "busy"));
+        }
+        app.upstream.then(Reply::chat("at last", 10, 5));
+        let answer = send(&app, &key, &ask("Hello", json!({}))).send().await.expect(200).json();
+        assert_eq!(answer["routing_reason"], "retried-transient");
+        assert_eq!(app.upstream.take_called(), ["p1"; 3]);
+    });
+    run(async |app| {
+        for (provider, model, weight, window) in [("a", "small", 10, 4_000), ("b", "large", 1, 32_000)] {
+            app.add_provider(provider).await;
+            add_model(&app, model, provider, json!({ "weight": weight, "max_context_tokens": window })).await;
+        }
+        let key = rich_key(&app, "10").await;
+        let mut body = ask("Hello", json!({ "policy": { "mode": "high_confidence", "max_budget_usd": 1 } }));
+        body["request"]["parameters"] = json!({ "max_tokens": 3_990 });
+        let too_long = || Reply::error(400, "context_length_exceeded");
+        app.upstream.then(too_long());
+        app.upstream.then(Reply::chat("cut", 10, 5));
+        let answer = send(&app, &key, &body).send().await.expect(200).json();
+        assert_eq!(
+            (&answer["routing_reason"], &answer["negotiated_model"]),
+            (&json!("reduced-max-tokens"), &json!("small"))
+        );
+        app.upstream.always_at("a", too_long());
+        app.upstream.always_at("b", Reply::chat("large", 10, 5));
+        let answer = send(&app, &key, &body).send().await.expect(200).json();
+        assert_eq!(
+            (&answer["routing_reason"], &answer["negotiated_model"]),
+            (&json!("escalated-context-overflow"), &json!("large"))
+        );
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn an_answer_that_is_too_late_costs_nothing() {
+    run(async |app| {
+        add_ladder(&app, 2).await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.latency_ms.set(2_000);
+        app.upstream.always(Reply::Fails(FetchError::TimedOut));
+        let late = error(&app, &key, &ask("Hello", json!({ "policy": { "max_latency_ms": 1_000 } })), 502).await;
+        assert_eq!(late, "max_latency_ms passed before a model answered");
+        assert_eq!(app.upstream.sent.borrow().len(), 1, "nobody is asked after that");
+        assert!(app.upstream.sent.borrow()[0].first_byte_ms <= 1_000);
+        assert_eq!(app.last_usage(&key).await["outcome"], "upstream_failed");
+        assert_balanced(&app, &key, 10_000_000).await;
     });
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kit::{add_ladder, assert_balanced, micros, rich_key, usage_rows};
-use crate::support::{Call, Key, Reply, TestApp, run};
+use crate::support::{Call, Fault, Key, Reply, TestApp, run};
 
 fn send<'t>(app: &'t TestApp, key: &Key, orchestration: &Value) -> Call<'t> {
     send_with(app, key, orchestration, &json!({}))
@@ -201,30 +201,46 @@ fn results_are_held_against_their_schema() {
     });
 }
 
-/// T12: what was done is a workflow with its history.
+/// T12: what ran is there for operators, with its steps; a phase that fails ends it, and what was done before is paid.
 #[test]
-fn an_orchestration_is_a_workflow_with_its_history() {
+fn a_plan_leaves_its_history() {
     run(async |app| {
         let key = app.with_model().await;
-        app.upstream.always(Reply::chat("a plan", 10, 5));
-        let id = send(&app, &key, &json!({ "mode": "adversarial" })).send().await.expect(200);
-        let id = format!("plan-{}", id.header("x-request-id").unwrap());
-        app.upstream.always(Reply::error(400, "no"));
-        send(&app, &key, &json!({ "mode": "refine" })).send().await;
+        app.upstream.then(Reply::chat("plan", 100, 10));
+        app.upstream.then(Reply::chat("critique", 100, 10));
+        app.upstream.then(Reply::chat("better", 100, 10));
+        let answer = send(&app, &key, &json!({ "mode": "adversarial" })).send().await.expect(200);
+        let id = format!("plan-{}", answer.header("x-request-id").unwrap());
+        app.pass_ms(1_000).await;
+        let workflow =
+            async |path: &str| app.admin("GET", &format!("/admin/v1/workflows{path}")).send().await.expect(200).json();
+        let listed = workflow("?limit=10").await["workflows"][0].clone();
+        assert_eq!(
+            (&listed["workflow_id"], &listed["type"], &listed["status"]),
+            (&json!(id), &json!("OrchestrationWorkflow"), &json!("Completed"))
+        );
+        let history = workflow(&format!("/{id}/history")).await;
+        let events = history["events"].as_array().unwrap();
+        assert_eq!(events.len(), 8, "{history}");
+        assert_eq!(events[2]["event_type"], "ActivityTaskCompleted");
+        assert_eq!((&events[2]["detail"]["model"], &events[2]["detail"]["cost_micros"]), (&json!("m1"), &json!(1_300)));
+        assert_eq!(events[7]["event_type"], "WorkflowExecutionCompleted");
+
+        app.upstream.then(Reply::chat("plan", 100, 10));
+        app.upstream.always(Reply::error(500, "no"));
+        let text = error(&app, &key, json!({ "mode": "adversarial" }), 502).await;
+        assert_eq!(text, "adversarial critique phase: all providers failed");
+        app.pass_ms(1_000).await;
+        assert_eq!(workflow("?status=FAILED").await["workflows"].as_array().unwrap().len(), 1);
+        assert_eq!(app.balance_micros(&key).await, 10_000_000 - 4 * 1_300);
+        assert_balanced(&app, &key, 10_000_000).await;
+        // Operators lose a history, and nobody an answer, when the database is gone.
+        app.upstream.always(Reply::chat("plan", 100, 10));
+        send(&app, &key, &json!({})).send().await.expect(200);
         app.pass_ms(100).await;
-        let page = app.admin("GET", "/admin/v1/workflows").send().await.expect(200).json();
-        let told: Vec<_> =
-            page["workflows"].as_array().unwrap().iter().map(|w| w["status"].as_str().unwrap()).collect();
-        assert_eq!(told, ["Failed", "Completed"], "{page}");
-        let one = app.admin("GET", &format!("/admin/v1/workflows/{id}")).send().await.expect(200).json();
-        assert_eq!((&one["type"], &one["status"]), (&json!("OrchestrationWorkflow"), &json!("Completed")));
-        let history = app.admin("GET", &format!("/admin/v1/workflows/{id}/history")).send().await.expect(200).json();
-        let events: Vec<_> =
-            history["events"].as_array().unwrap().iter().map(|e| e["event_type"].as_str().unwrap()).collect();
-        let call = ["ActivityTaskScheduled", "ActivityTaskCompleted"];
-        let mut expected = vec!["WorkflowExecutionStarted"];
-        (0..3).for_each(|_| expected.extend(call));
-        expected.push("WorkflowExecutionCompleted");
-        assert_eq!(events, expected);
+        app.faults.fail_db(Fault::Before);
+        send(&app, &key, &json!({})).send().await.expect(200);
+        app.pass_ms(500).await;
+        app.faults.clear();
     });
 }

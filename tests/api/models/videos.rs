@@ -3,6 +3,7 @@
 use durable_objects::job::protocol::Job;
 use durable_objects::local::FaultPoint;
 use durable_objects::protocol::Protocol;
+use guildhall::ports::FetchError;
 use serde_json::{Value, json};
 
 use super::kit::{assert_balanced, last_receipt, micros, usage_rows};
@@ -155,5 +156,37 @@ fn a_video_is_its_owners() {
         let answer =
             app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a","duration":61}"#).send().await.expect(400);
         assert!(answer.text().contains("duration"));
+    });
+}
+
+#[test]
+fn a_video_that_never_ends_costs_nothing() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(state("in_progress", &json!({ "progress": 1 })));
+        let video = ask_for(&app, &key, &json!({ "prompt": "waves" })).await;
+        let id = video["id"].as_str().unwrap();
+        for _ in 0..65 {
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            app.deliver().await;
+        }
+        assert_eq!(look_at(&app, &key, id).await["status"], "failed");
+        let record = last_receipt(&app, &key).await;
+        assert_eq!((&record["outcome"], micros(&record["charged_usd"])), (&json!("upstream_failed"), 0));
+        assert_eq!(available(&app, &key).await, 1_000_000);
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn a_client_that_leaves_early_has_no_video_and_no_bill() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(Reply::Fails(FetchError::ClientGone));
+        app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send().await;
+        app.pass_ms(5_000).await;
+        assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 0);
+        assert_eq!(available(&app, &key).await, 1_000_000);
+        assert_balanced(&app, &key, 1_000_000).await;
     });
 }

@@ -53,9 +53,9 @@ fn the_document_is_the_file() {
 #[test]
 fn pages_are_html_that_loads_nothing_from_elsewhere() {
     run(async |app| {
-        let pages = [app.get("/docs").send().await, app.get("/admin").send().await, app.get("/admin/").send().await];
+        let pages = [app.get("/docs"), app.get("/docs/"), app.get("/admin"), app.get("/admin/")];
         for page in pages {
-            let page = page.expect(200);
+            let page = page.send().await.expect(200);
             assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
             assert!(page.text().starts_with("<!doctype html>"), "{}", page.text());
             let policy = page.header("content-security-policy").unwrap();

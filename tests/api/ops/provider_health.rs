@@ -68,3 +68,24 @@ fn a_clients_mistake_says_nothing_about_a_provider() {
         assert_eq!(health(&app).await[0]["total_requests"], 0);
     });
 }
+
+/// G7: a provider that limits us is set aside, and another answers.
+#[test]
+fn a_limit_counts_as_one_error_and_takes_nothing_down() {
+    run(async |app| {
+        for (id, weight) in [("p1", 10), ("p2", 5)] {
+            app.add_provider(id).await;
+            app.add_model(&id.replace('p', "m"), id, weight).await;
+        }
+        let key = app.provision("10").await;
+        app.upstream.always_at("p1", Reply::Whole(429, "{}".into(), "3"));
+        app.upstream.always_at("p2", Reply::chat("hi", 1, 1));
+        let body = r#"{"model":"max","messages":[{"role":"user","content":"hi"}]}"#;
+        app.post("/v1/chat/completions").bearer(&key.key).body(body).send().await.expect(200);
+        assert_eq!(app.upstream.take_called(), ["p1", "p2"]);
+        let told = health(&app).await;
+        let of = |at: usize| [&told[at]["total_requests"], &told[at]["total_errors"], &told[at]["consec_errors"]];
+        assert_eq!((of(0), of(1)), ([&json!(1), &json!(1), &json!(0)], [&json!(1), &json!(0), &json!(0)]));
+        assert_eq!((&told[0]["state"], &told[1]["state"]), (&json!("rate_limited"), &json!("healthy")));
+    });
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Fault, HELLO, run};
+use crate::support::{ADMIN_TOKEN, Call, Fault, HELLO, run};
 
 /// Shaped like a key, and nobody's.
 const UNKNOWN: &str = "tr_live_0000000000000000000000000000000000000000000000000000000000000000";
@@ -144,4 +144,30 @@ fn a_guesser_of_keys_uses_up_its_addresss_allowance() {
         tokio::time::sleep(std::time::Duration::from_secs(61)).await;
         guess(5_002, "203.0.113.9").send().await.expect(401);
     });
+}
+
+/// T70: whoever guesses at the admin token uses up an address, and neither the administrator's other addresses nor a key.
+#[test]
+fn a_guesser_of_the_admin_token_is_limited_and_nobody_else() {
+    run(async |app| {
+        let key = app.provision("1").await;
+        let models = || app.get("/v1/models").bearer(&key.key);
+        models().send().await.expect(200);
+        for _ in 0..1_200 {
+            let guess = app.get("/admin/v1/providers").bearer("not-the-token");
+            assert_eq!(from(guess, "203.0.113.9").send().await.status, 401);
+        }
+        let guess = app.get("/admin/v1/providers").bearer("not-the-token");
+        assert!(from(guess, "203.0.113.9").send().await.expect(429).header("retry-after").is_some());
+        // A key that is known here; others want a read, which a guesser's address has none of.
+        from(models(), "203.0.113.9").send().await.expect(200);
+        from(app.admin("GET", "/admin/v1/providers"), "203.0.113.10").send().await.expect(200);
+        tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+        let guess = app.get("/admin/v1/providers").bearer("not-the-token");
+        from(guess, "203.0.113.9").send().await.expect(401);
+    });
+}
+
+fn from<'t>(call: Call<'t>, address: &str) -> Call<'t> {
+    call.head(|head| head.address = address.into())
 }

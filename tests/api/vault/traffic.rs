@@ -258,3 +258,36 @@ fn a_key_from_before_the_vault_works_until_it_is_replaced() {
         app.hello(&key).send().await.expect(503);
     });
 }
+
+/// G15: the admin token is the deployment's, and the vault's salt is the vault's: the same password opens it.
+#[test]
+fn everything_but_the_open_vault_survives_a_restart() {
+    run_by_hand(async |app| {
+        let key = with_traffic(&app).await;
+        let issued = json!({ "name": "app", "monthly_budget_usd": 3, "rotation_days": 9 });
+        app.admin("POST", "/admin/v1/apikeys").json(&issued).send().await.expect(200);
+        let alias = json!({ "variants": [{ "model_id": "m1", "weight": 1 }] });
+        app.admin("PUT", "/admin/v1/aliases/best").json(&alias).send().await.expect(200);
+        let routing = json!({ "default_mode": "cheap", "default_max_budget_usd": 2 });
+        app.admin("PUT", "/admin/v1/routing-config").json(&routing).send().await.expect(200);
+        let read_all = async || {
+            let mut told = Vec::new();
+            for resource in ["providers", "models", "apikeys", "aliases", "routing-config"] {
+                told.push(app.admin("GET", &format!("/admin/v1/{resource}")).send().await.expect(200).text());
+            }
+            told
+        };
+        let before = read_all().await;
+        assert!(
+            before[2].contains("acc_house") && before[3].contains("best") && before[4].contains("cheap"),
+            "{before:?}"
+        );
+        restart(&app);
+        assert_eq!(info(&app).await, (true, true), "the vault is locked");
+        for (now, before) in read_all().await.into_iter().zip(before) {
+            assert_eq!(now, before);
+        }
+        unlock(&app, PASSWORD).await.expect(200);
+        assert_eq!(sent_key(&app, &key).await.as_deref(), Some("Bearer sk-p1"));
+    });
+}
