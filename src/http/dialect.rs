@@ -70,6 +70,10 @@ impl Dialect {
         }
         let mut output = Output::json(&body).status(status);
         output.headers.extend(error.headers.iter().cloned());
+        if self == Self::Anthropic {
+            // Where Anthropic's clients look for it.
+            output.headers.push(("request-id", request_id.to_owned()));
+        }
         output
     }
 }

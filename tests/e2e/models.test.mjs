@@ -161,6 +161,7 @@ describe("@anthropic-ai/sdk: messages", () => {
       assert.ok(error instanceof Anthropic[kind], `${error.constructor.name}: ${error.message}`);
       assert.deepEqual([error.status, error.error.type, error.error.error.type], [status, "error", type], error.message);
       assert.equal(error.error.request_id, error.headers.get("x-request-id"));
+      assert.equal(error.requestID, error.error.request_id);
       assert.doesNotMatch(error.message, /secret words/);
     });
   }

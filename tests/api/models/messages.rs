@@ -146,7 +146,9 @@ fn a_stream_is_anthropics_events() {
 fn errors_are_in_anthropics_words() {
     run(async |app| {
         let key = app.with_model().await;
-        let told = app.post(MESSAGES).body("{}").send().await.expect(401).json();
+        let answer = app.post(MESSAGES).body("{}").send().await.expect(401);
+        let told = answer.json();
+        assert_eq!(answer.header("request-id"), answer.header("x-request-id"));
         assert_eq!((&told["type"], &told["error"]["type"]), (&json!("error"), &json!("authentication_error")));
         assert!(told["request_id"].as_str().unwrap().starts_with("req_"));
         for (body, param) in [

@@ -121,11 +121,12 @@ fn saying_it_twice_changes_nothing() {
 }
 
 #[test]
-fn old_ones_go_with_their_histories_and_running_ones_stay() {
+fn old_ones_go_with_their_histories_also_those_that_were_left_half_way() {
     run(async |app| {
         let old_ms = app.now_ms() - 91 * 86_400_000;
         record(&app, "ended", Some(WorkflowStatus::Completed), old_ms);
-        record(&app, "running", None, old_ms);
+        record(&app, "left half-way", None, old_ms);
+        record(&app, "running", None, app.now_ms() - 1_000);
         record(&app, "young", Some(WorkflowStatus::Completed), app.now_ms());
         guildhall::jobs::hourly::run_hourly(&app.ports()).await;
         assert_eq!(list(&app, "").await, ["young", "running"]);
