@@ -126,12 +126,21 @@ fn read_entry(provider: &'static str, line: &'static str) -> Option<CatalogueEnt
         provider,
         id,
         name,
-        price: Price { input, output, cache_read, cache_write: None },
+        price: Price { input, output, cache_read, cache_write: price_cache_write(provider, input, cache_read) },
         context_window: count(next())?,
         max_output_tokens: count(next())?,
         letters: next(),
         price_note: next(),
     })
+}
+
+/// Anthropic charges a quarter more for a prompt that it writes to its cache (for five minutes); the others nothing more.
+fn price_cache_write(provider: &str, input: Rate, cache_read: Option<Rate>) -> Option<Rate> {
+    if provider != "anthropic" || cache_read.is_none() {
+        return None;
+    }
+    let pico_usd = input.pico_usd_per_token();
+    Rate::from_pico_usd_per_token(pico_usd.saturating_add(pico_usd / 4)).ok()
 }
 
 /// Whether this is what a provider calls a model of its own that can do this.

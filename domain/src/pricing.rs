@@ -70,6 +70,14 @@ impl Price {
         round_up(self.cost_pico_usd(usage), PICO_PER_MICRO)
     }
 
+    /// The most that so many tokens can cost: the whole input may be written to the provider's cache.
+    #[must_use]
+    pub fn cost_at_most(&self, input: u64, output: u64) -> MicroUsd {
+        let is_dearer = self.cache_write.is_some_and(|write| write > self.input);
+        let cache_write = if is_dearer { input } else { 0 };
+        self.cost(&TokenUsage { input, output, cache_read: 0, cache_write })
+    }
+
     /// The exact cost in pico-dollars, saturating; for comparing prices, never for charging.
     #[must_use]
     pub fn cost_pico_usd(&self, usage: &TokenUsage) -> i128 {
@@ -148,6 +156,16 @@ mod tests {
         assert_eq!(price.cost(&usage), MicroUsd(500 + 150 + 625 + 100));
         let without_rates = Price { cache_read: None, cache_write: None, ..price };
         assert_eq!(without_rates.cost(&usage), MicroUsd(2_500 + 100));
+    }
+
+    #[test]
+    fn the_most_counts_the_dearest_input() {
+        let plain = price("2", "10");
+        assert_eq!(plain.cost_at_most(1_000, 10), MicroUsd(2_100));
+        let dear = Price { cache_write: Some(rate("2.5")), ..plain };
+        assert_eq!(dear.cost_at_most(1_000, 10), MicroUsd(2_600));
+        let cheap = Price { cache_write: Some(rate("1")), ..plain };
+        assert_eq!(cheap.cost_at_most(1_000, 10), MicroUsd(2_100));
     }
 
     #[test]

@@ -247,7 +247,7 @@ impl Bounds<'_> {
         let request = self.request;
         let output =
             request.max_output_tokens().unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
-        offer.price.cost(&TokenUsage { input: request.input_tokens_upper(), output, ..TokenUsage::default() })
+        offer.price.cost_at_most(request.input_tokens_upper(), output)
     }
 
     /// Only where an amount does not cover the model's maximum: how many output tokens per choice it covers beside the

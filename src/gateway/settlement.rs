@@ -245,7 +245,8 @@ impl RunningCall {
 pub fn usage_for_receipt(quantity: Quantity) -> serde_json::Value {
     match quantity {
         Quantity::Tokens(usage) => {
-            json!({ "input": usage.input, "output": usage.output, "cache_read": usage.cache_read })
+            json!({ "input": usage.input, "output": usage.output, "cache_read": usage.cache_read,
+                "cache_write": usage.cache_write })
         }
         Quantity::Steps(steps) => json!({ "steps": steps }),
     }

@@ -106,6 +106,7 @@ impl Offer {
                 "input_pico_usd_per_token": self.price.input.pico_usd_per_token(),
                 "output_pico_usd_per_token": self.price.output.pico_usd_per_token(),
                 "cache_read_pico_usd_per_token": self.price.cache_read.map(Rate::pico_usd_per_token),
+                "cache_write_pico_usd_per_token": self.price.cache_write.map(Rate::pico_usd_per_token),
             }),
         }
     }
@@ -295,9 +296,9 @@ fn open_provider(app: &App, ports: &Ports, keys: &ProviderKeys, row: ProviderRow
 
 fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
     let rate = |pico_usd| Rate::from_pico_usd_per_token(pico_usd).ok();
-    let cache_read = match row.cache_read_rate {
-        None => None,
-        Some(pico_usd) => Some(rate(pico_usd)?),
+    let optional = |pico_usd: Option<i64>| match pico_usd {
+        None => Some(None),
+        Some(pico_usd) => rate(pico_usd).map(Some),
     };
     // A model whose price nobody has said cannot be enabled; it is listed as free of charge and takes no traffic.
     let is_priced = row.is_priced();
@@ -309,8 +310,8 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
         price: Price {
             input: unit_price.map_or_else(|| rate(row.input_rate.unwrap_or(0)), |price| Some(price.rate))?,
             output: rate(row.output_rate.unwrap_or(0))?,
-            cache_read,
-            cache_write: None,
+            cache_read: optional(row.cache_read_rate)?,
+            cache_write: optional(row.cache_write_rate)?,
         },
         kind: row.kind,
         unit_price,

@@ -71,6 +71,9 @@ pub struct ModelFields {
     /// US dollars per 1,000 input tokens that the provider read from its cache; the input rate by default.
     #[schemars(with = "Option<f64>")]
     cache_read_per_1k: Option<Number>,
+    /// US dollars per 1,000 input tokens that the provider wrote to its cache; the input rate by default.
+    #[schemars(with = "Option<f64>")]
+    cache_write_per_1k: Option<Number>,
     /// What it does; `chat` by default.
     kind: Option<ModelKind>,
     /// US dollars per image, million characters spoken, minute transcribed or second filmed, as its kind says.
@@ -95,6 +98,8 @@ pub struct Model {
     output_per_1k: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_read_per_1k: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_per_1k: Option<f64>,
     enabled: bool,
     /// `manual`, or `catalog` when the price is the reference catalogue's.
     pricing_source: String,
@@ -165,6 +170,7 @@ async fn change_model(cx: &Cx, row: &mut ModelRow, fields: ModelFields) -> Resul
         fields.input_per_1k.as_ref(),
         fields.output_per_1k.as_ref(),
         fields.cache_read_per_1k.as_ref(),
+        fields.cache_write_per_1k.as_ref(),
     )?;
     let (kind, unit_price) = (fields.kind, fields.unit_price_usd.clone());
     let before = (row.provider_id.clone(), row.upstream_model.clone());
@@ -222,6 +228,7 @@ async fn store_model(cx: &Cx, row: &ModelRow) -> Result<(), ApiError> {
         cx.started_ms,
         row.kind.name(),
         row.unit_rate,
+        row.cache_write_rate,
     )
     .run(&*cx.ports.db)
     .await?;
@@ -246,6 +253,7 @@ impl TryFrom<ModelRow> for Model {
             input_per_1k: row.input_rate.map(per_1k).transpose()?,
             output_per_1k: row.output_rate.map(per_1k).transpose()?,
             cache_read_per_1k: row.cache_read_rate.map(per_1k).transpose()?,
+            cache_write_per_1k: row.cache_write_rate.map(per_1k).transpose()?,
             enabled: row.enabled,
             pricing_source: row.pricing_source,
             price_version: row.price_version,

@@ -19,6 +19,7 @@ pub struct AskedPrice {
     input: Option<i64>,
     output: Option<i64>,
     cache_read: Option<i64>,
+    cache_write: Option<i64>,
     free: bool,
 }
 
@@ -32,22 +33,25 @@ impl AskedPrice {
         input: Option<&Number>,
         output: Option<&Number>,
         cache_read: Option<&Number>,
+        cache_write: Option<&Number>,
     ) -> Result<Self, ApiError> {
         let read = |field, dollars: Option<&Number>| dollars.map(|dollars| read_rate(field, dollars)).transpose();
         let asked = Self {
             input: read("input_per_1k", input)?,
             output: read("output_per_1k", output)?,
             cache_read: read("cache_read_per_1k", cache_read)?,
+            cache_write: read("cache_write_per_1k", cache_write)?,
             free: free == Some(true),
         };
-        if asked.free && [asked.input, asked.output, asked.cache_read].into_iter().flatten().any(|rate| rate != 0) {
+        let rates = [asked.input, asked.output, asked.cache_read, asked.cache_write];
+        if asked.free && rates.into_iter().flatten().any(|rate| rate != 0) {
             return Err(ApiError::invalid("free", "free: a free model has no price above 0"));
         }
         Ok(asked)
     }
 
     fn is_given(&self) -> bool {
-        self.free || self.input.is_some() || self.output.is_some() || self.cache_read.is_some()
+        self.free || [self.input, self.output, self.cache_read, self.cache_write].iter().any(Option::is_some)
     }
 }
 
@@ -69,11 +73,12 @@ pub fn set_price(row: &mut ModelRow, asked: &AskedPrice, another: bool, provider
         (row.input_rate, row.output_rate) = (Some(0), Some(0));
     }
     if asked.free || (row.pricing_source == CATALOG && (another || asked.is_given())) {
-        row.cache_read_rate = None;
+        (row.cache_read_rate, row.cache_write_rate) = (None, None);
     }
     row.input_rate = asked.input.or(row.input_rate);
     row.output_rate = asked.output.or(row.output_rate);
     row.cache_read_rate = asked.cache_read.or(row.cache_read_rate);
+    row.cache_write_rate = asked.cache_write.or(row.cache_write_rate);
     if another || asked.is_given() {
         MANUAL.clone_into(&mut row.pricing_source);
     }
@@ -90,6 +95,7 @@ pub fn take_entry(row: &mut ModelRow, entry: &CatalogueEntry) {
     row.input_rate = Some(entry.price.input.pico_usd_per_token());
     row.output_rate = Some(entry.price.output.pico_usd_per_token());
     row.cache_read_rate = row.cache_read_rate.or(entry.price.cache_read.map(Rate::pico_usd_per_token));
+    row.cache_write_rate = row.cache_write_rate.or(entry.price.cache_write.map(Rate::pico_usd_per_token));
     CATALOG.clone_into(&mut row.pricing_source);
     for (size, known) in
         [(&mut row.max_context_tokens, entry.context_window), (&mut row.max_output_tokens, entry.max_output_tokens)]
@@ -119,6 +125,7 @@ pub fn new_model(id: &str, provider_id: &str) -> ModelRow {
         input_rate: None,
         output_rate: None,
         cache_read_rate: None,
+        cache_write_rate: None,
         enabled: false,
         pricing_source: MANUAL.to_owned(),
         price_version: 1,

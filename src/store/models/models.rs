@@ -27,6 +27,8 @@ pub struct ModelRow {
     pub output_rate: Option<i64>,
     /// Pico-dollars per input token read from the provider's cache; `None` means the input rate.
     pub cache_read_rate: Option<i64>,
+    /// Pico-dollars per input token written to the provider's cache; `None` means the input rate.
+    pub cache_write_rate: Option<i64>,
     /// Whether it takes traffic.
     #[serde(deserialize_with = "read_flag")]
     pub enabled: bool,
@@ -71,33 +73,35 @@ queries! {
     /// Finds a model.
     global("models belong to the platform") fn find_model(id: &str) -> Option<ModelRow> =
         "SELECT id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
-           cache_read_rate, enabled, pricing_source, price_version, kind, unit_rate FROM models WHERE id = ?1";
+           cache_read_rate, cache_write_rate, enabled, pricing_source, price_version, kind, unit_rate FROM models WHERE id = ?1";
     /// Lists models by id.
     global("models belong to the platform") fn list_models(limit: i64, offset: i64) -> Vec<ModelRow> =
         "SELECT id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
-           cache_read_rate, enabled, pricing_source, price_version, kind, unit_rate FROM models ORDER BY id LIMIT ?1 OFFSET ?2";
+           cache_read_rate, cache_write_rate, enabled, pricing_source, price_version, kind, unit_rate FROM models ORDER BY id LIMIT ?1 OFFSET ?2";
     /// Counts models.
     global("models belong to the platform") fn count_models() -> Option<crate::store::Total> =
         "SELECT COUNT(*) AS total FROM models";
     /// Creates or replaces a model; a changed rate raises its price version.
-    global("models belong to the platform") fn put_model(id: &str, provider_id: &str, upstream_model: &str, weight: i64, max_context_tokens: i64, max_output_tokens: i64, input_rate: Option<i64>, output_rate: Option<i64>, cache_read_rate: Option<i64>, enabled: bool, pricing_source: &str, now_ms: i64, kind: &str, unit_rate: Option<i64>) -> Changed =
+    global("models belong to the platform") fn put_model(id: &str, provider_id: &str, upstream_model: &str, weight: i64, max_context_tokens: i64, max_output_tokens: i64, input_rate: Option<i64>, output_rate: Option<i64>, cache_read_rate: Option<i64>, enabled: bool, pricing_source: &str, now_ms: i64, kind: &str, unit_rate: Option<i64>, cache_write_rate: Option<i64>) -> Changed =
         "INSERT INTO models (id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
-           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms, kind, unit_rate)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14)
+           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms, kind, unit_rate, cache_write_rate)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14, ?15)
          ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, upstream_model = excluded.upstream_model,
            weight = excluded.weight, max_context_tokens = excluded.max_context_tokens, max_output_tokens = excluded.max_output_tokens,
            price_version = price_version + (input_rate IS NOT excluded.input_rate OR output_rate IS NOT excluded.output_rate
-             OR cache_read_rate IS NOT excluded.cache_read_rate OR unit_rate IS NOT excluded.unit_rate),
+             OR cache_read_rate IS NOT excluded.cache_read_rate OR unit_rate IS NOT excluded.unit_rate
+             OR cache_write_rate IS NOT excluded.cache_write_rate),
            input_rate = excluded.input_rate, output_rate = excluded.output_rate, cache_read_rate = excluded.cache_read_rate,
            enabled = excluded.enabled, pricing_source = excluded.pricing_source, updated_at_ms = excluded.updated_at_ms,
-           kind = excluded.kind, unit_rate = excluded.unit_rate";
+           kind = excluded.kind, unit_rate = excluded.unit_rate, cache_write_rate = excluded.cache_write_rate";
     /// Creates those of the models (a JSON array of rows) whose ids are not taken; gives what it created.
     global("models belong to the platform") fn insert_models(rows: &str, now_ms: i64) -> Vec<ModelName> =
         "INSERT INTO models (id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
-           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms, kind, unit_rate)
+           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms, kind, unit_rate, cache_write_rate)
          SELECT value ->> 'id', value ->> 'provider_id', value ->> 'upstream_model', value ->> 'weight', value ->> 'max_context_tokens',
            value ->> 'max_output_tokens', value ->> 'input_rate', value ->> 'output_rate', value ->> 'cache_read_rate',
-           value ->> 'enabled', value ->> 'pricing_source', ?2, ?2, value ->> 'kind', value ->> 'unit_rate'
+           value ->> 'enabled', value ->> 'pricing_source', ?2, ?2, value ->> 'kind', value ->> 'unit_rate',
+           value ->> 'cache_write_rate'
          FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING RETURNING id, upstream_model";
     /// The names of a provider's models.
     global("models belong to the platform") fn list_names_of(provider_id: &str) -> Vec<ModelName> =

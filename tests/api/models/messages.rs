@@ -203,6 +203,36 @@ fn a_provider_of_anthropics_kind_is_spoken_to_in_its_own_words() {
 }
 
 #[test]
+fn what_it_writes_to_its_cache_is_charged_as_such() {
+    run(async |app| {
+        let key = with_claude(&app).await;
+        let path = "/admin/v1/models/claude";
+        app.admin("PATCH", path).json(&json!({ "cache_write_per_1k": 0.0125 })).send().await.expect(200);
+        let mut told: Value = serde_json::from_str(&match claude_says("ok") {
+            Reply::Whole(_, body, _) => body,
+            _ => unreachable!(),
+        })
+        .unwrap();
+        told["usage"]["cache_creation_input_tokens"] = json!(1_000);
+        app.upstream.always(Reply::Whole(200, told.to_string(), ""));
+        let body = hello("claude").replacen("hello there", &"word ".repeat(1_000), 1);
+        chat(&app, &key, &body).send().await.expect(200);
+        // 10 tokens at $0.01, 5 read at $0.001, 1,000 written at $0.0125, 20 out at $0.03 a thousand.
+        assert_eq!(app.balance_micros(&key).await, 10_000_000 - 100 - 5 - 12_500 - 600);
+        let receipt = last_receipt(&app, &key).await["receipt"].clone();
+        assert_eq!(receipt["usage"]["cache_write"], 1_000);
+        assert_eq!(receipt["price"]["cache_write_pico_usd_per_token"], 12_500_000);
+        // The catalogue knows that Anthropic charges a quarter more.
+        let model = json!({ "id": "c2", "provider_id": "anth", "upstream_model": "claude-3-5-haiku-20241022", "enabled": true });
+        app.admin("POST", "/admin/v1/models").json(&model).send().await.expect(200);
+        let stored = app.admin("GET", "/admin/v1/models").send().await.expect(200).json();
+        let stored = stored["items"].as_array().unwrap().iter().find(|m| m["id"] == "c2").unwrap().clone();
+        let rate = |name: &str| stored[name].as_f64().unwrap();
+        assert!((rate("cache_write_per_1k") - 1.25 * rate("input_per_1k")).abs() < 1e-12, "{stored}");
+    });
+}
+
+#[test]
 fn its_streams_and_its_errors_are_understood() {
     run(async |app| {
         let key = with_claude(&app).await;
