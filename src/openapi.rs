@@ -1,4 +1,4 @@
-//! The `OpenAPI` 3.1 document, written from `api::ALL`. Native only: the committed `openapi.json` is what is served.
+//! The `OpenAPI` 3.1 document, written from the lists of routes. Native only: the committed `openapi.json` is what is served.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,6 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::api;
 use crate::app::Cx;
 use crate::http::error::ApiError;
 use crate::http::input::{ContentType, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson};
@@ -138,9 +137,10 @@ impl<A: Describe, B: Describe> Describe for (A, B) {
     }
 }
 
-/// Writes the document.
+/// Writes the document of these routes.
 #[must_use]
-pub fn write_document() -> String {
+pub fn write_document(routes: &[&[Route]]) -> String {
+    let routes: Vec<&Route> = routes.iter().copied().flatten().collect();
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut operation = Operation {
         generator: SchemaSettings::draft2020_12()
@@ -151,13 +151,13 @@ pub fn write_document() -> String {
         body_type: JSON,
         reply: None,
     };
-    for route in api::ALL.iter().copied().flatten() {
+    for route in &routes {
         (operation.parameters, operation.body, operation.reply) = (Vec::new(), None, None);
         operation.body_type = JSON;
         (route.describe)(&mut operation);
         let path = route.path.replace("{*", "{");
         let method = route.method.name().to_lowercase();
-        paths.entry(path).or_default().insert(method, write_operation(route, &operation));
+        paths.entry(path).or_default().insert(method, write_operation(route, &operation, &routes));
     }
     let document = json!({
         "openapi": "3.1.0",
@@ -180,7 +180,7 @@ pub fn write_document() -> String {
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
-fn write_operation(route: &Route, operation: &Operation) -> Value {
+fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> Value {
     let doc: Vec<_> = route.doc.lines().map(str::trim).collect();
     let summary = doc.first().copied().unwrap_or_default().trim_end_matches('.');
     let description = doc.get(1..).unwrap_or_default().join("\n").trim().to_owned();
@@ -201,7 +201,7 @@ fn write_operation(route: &Route, operation: &Operation) -> Value {
         }));
     }
     let mut written = json!({
-        "operationId": operation_id(route),
+        "operationId": operation_id(route, routes),
         "tags": [route.tag],
         "summary": summary,
         "description": description,
@@ -228,8 +228,8 @@ fn write_operation(route: &Route, operation: &Operation) -> Value {
 }
 
 /// The handler's name, and its path where two routes share a handler.
-fn operation_id(route: &Route) -> String {
-    let shared = api::ALL.iter().copied().flatten().filter(|other| other.operation == route.operation).count() > 1;
+fn operation_id(route: &Route, routes: &[&Route]) -> String {
+    let shared = routes.iter().filter(|other| other.operation == route.operation).count() > 1;
     let path = route.path.replace(['/', '{', '}', '*', '.', '-'], "_");
     if shared { format!("{}_at{path}", route.operation) } else { route.operation.to_owned() }
 }
