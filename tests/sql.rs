@@ -31,6 +31,7 @@ const SCANS: &[(&str, &str)] = &[
     ("rollups::file_key_rollups", "walks the batch it is given (json_each)"),
     ("workflows::list_workflows", "pages the table in the order of its index"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),
+    ("usage::list_filed", "walks the batch it is given (json_each)"),
     ("usage::find_usage_ids", "walks the list it is given (json_each)"),
 ];
 

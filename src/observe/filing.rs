@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::meter::money::flush;
 use crate::observe::events::{Event, publish};
 use crate::ports::{PortError, Ports, ask};
-use crate::store::money::usage::{UsageId, UsageRow, insert_usage, write_off};
+use crate::store::money::usage::{UsageId, UsageRow, insert_usage, list_filed, write_off};
 use crate::store::ops::logs::{KeyName, list_key_names};
 use crate::store::ops::rewards::{file_arms, file_provider_attempts, insert_rewards};
 use crate::store::ops::rollups::{file_call_rollups, file_key_rollups};
@@ -90,7 +90,12 @@ async fn file_rows(ports: &Ports, mut rows: Vec<UsageRow>) -> Result<(), PortErr
     }
     let samples = to_json(&rows.iter().map(Sample::of).collect::<Vec<_>>())?;
     let tries: Vec<_> = rows.iter().flat_map(Try::all_of).collect();
-    let mut statements = vec![file_call_rollups(&samples).statement, file_key_rollups(&samples).statement];
+    // Not the ids of the new ones, which are nearly all: a row for each would cost as much as filing it.
+    let mut statements = vec![
+        list_filed(&samples).statement,
+        file_call_rollups(&samples).statement,
+        file_key_rollups(&samples).statement,
+    ];
     if !tries.is_empty() {
         let tries = to_json(&tries)?;
         statements.extend([
@@ -103,11 +108,12 @@ async fn file_rows(ports: &Ports, mut rows: Vec<UsageRow>) -> Result<(), PortErr
     statements.push(list_key_names(&to_json(&keys)?).statement);
     // Last: the others ask whether it is there.
     statements.push(insert_usage(&to_json(&rows)?).statement);
-    let mut sets = ports.db.run(statements).await?;
-    let filed: Vec<UsageId> = Vec::from_rows(sets.pop().unwrap_or_default())?;
-    let names: Vec<KeyName> = Vec::from_rows(sets.pop().unwrap_or_default())?;
-    let filed: HashSet<_> = filed.into_iter().map(|row| row.id).collect();
-    rows.retain(|row| filed.contains(&row.id));
+    let mut sets = ports.db.run(statements).await?.into_iter();
+    let known: Vec<UsageId> = Vec::from_rows(sets.next().unwrap_or_default())?;
+    // The insertion gives nothing; before it came the names.
+    let names: Vec<KeyName> = Vec::from_rows(sets.nth_back(1).unwrap_or_default())?;
+    let known: HashSet<_> = known.into_iter().map(|row| row.id).collect();
+    rows.retain(|row| !known.contains(&row.id));
     let name_of = |id: &str| names.iter().find(|key| key.id == id).map_or("", |key| key.name.as_str());
     let happened = rows.iter().map(|row| Event::of_call(row, name_of(&row.api_key_id))).collect();
     publish(ports, happened).await;

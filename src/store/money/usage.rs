@@ -4,6 +4,7 @@ use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 use crate::queries;
+use crate::store::statement::Changed;
 
 /// One request's usage. This is also the record that travels through the wallet's outbox and the queue.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -150,8 +151,8 @@ pub struct UsageTotal {
 }
 
 queries! {
-    /// Stores a batch of records (a JSON array); those that are there already are left alone. Gives the ids of the others.
-    global("one batch of the queue holds records of many accounts") fn insert_usage(records: &str) -> Vec<UsageId> =
+    /// Stores a batch of records (a JSON array); those that are there already are left alone.
+    global("one batch of the queue holds records of many accounts") fn insert_usage(records: &str) -> Changed =
         "INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
            status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, alias_from, error_class)
          SELECT value ->> 'id', value ->> 'account_id', value ->> 'api_key_id', value ->> 'created_at_ms', value ->> 'request_type',
@@ -159,7 +160,10 @@ queries! {
            value ->> 'outcome', value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros',
            value ->> 'charged_micros', value ->> 'latency_ms', value ->> 'receipt',
            COALESCE(value ->> 'alias_from', ''), COALESCE(value ->> 'error_class', '')
-         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING RETURNING id";
+         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING";
+    /// Which records of a batch (a JSON array) are stored already: nearly always none.
+    global("one batch of the queue holds records of many accounts") fn list_filed(records: &str) -> Vec<UsageId> =
+        "SELECT id FROM usage WHERE id IN (SELECT value ->> 'id' FROM json_each(?1))";
     /// Which of these ids (a JSON array) are stored.
     tenant("account_id") fn find_usage_ids(account_id: &str, ids: &str) -> Vec<UsageId> =
         "SELECT id FROM usage WHERE account_id = ?1 AND id IN (SELECT value FROM json_each(?2))";

@@ -87,25 +87,35 @@ pub struct PointRow {
 queries! {
     /// Sums a batch of calls (a JSON array) by mode, model and provider; those that are filed already are left out.
     global("the platform's counters") fn file_call_rollups(samples: &str) -> Changed =
-        "INSERT INTO call_rollups (step_ms, at_ms, mode, model, provider, is_error, bucket, requests, latency_ms, charged_micros,
+        "WITH fresh AS MATERIALIZED (
+           SELECT (s.value ->> 'ended_ms') / 10000 * 10000 AS at_ms, s.value ->> 'mode' AS mode, s.value ->> 'model' AS model,
+             s.value ->> 'provider' AS provider, s.value ->> 'is_error' AS is_error, s.value ->> 'bucket' AS bucket, COUNT(*) AS requests,
+             SUM(s.value ->> 'latency_ms') AS latency_ms, SUM(s.value ->> 'charged_micros') AS charged_micros,
+             SUM(s.value ->> 'input_tokens') AS input_tokens, SUM(s.value ->> 'output_tokens') AS output_tokens
+           FROM json_each(?1) AS s WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = s.value ->> 'id') GROUP BY 1, 2, 3, 4, 5, 6
+         )
+         INSERT INTO call_rollups (step_ms, at_ms, mode, model, provider, is_error, bucket, requests, latency_ms, charged_micros,
            input_tokens, output_tokens)
-         SELECT step.value, CASE step.value WHEN 0 THEN 0 ELSE (s.value ->> 'ended_ms') / step.value * step.value END,
-           s.value ->> 'mode', s.value ->> 'model', s.value ->> 'provider', s.value ->> 'is_error', s.value ->> 'bucket', COUNT(*),
-           SUM(s.value ->> 'latency_ms'), SUM(s.value ->> 'charged_micros'), SUM(s.value ->> 'input_tokens'), SUM(s.value ->> 'output_tokens')
-         FROM json_each(?1) AS s JOIN json_each('[0,10000,60000,3600000]') AS step
-         WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = s.value ->> 'id')
+         SELECT step.value, CASE step.value WHEN 0 THEN 0 ELSE at_ms / step.value * step.value END, mode, model, provider, is_error, bucket,
+           SUM(requests), SUM(latency_ms), SUM(charged_micros), SUM(input_tokens), SUM(output_tokens)
+         FROM fresh JOIN json_each('[0,10000,60000,3600000]') AS step WHERE true
          GROUP BY 1, 2, 3, 4, 5, 6, 7
          ON CONFLICT (step_ms, at_ms, mode, model, provider, is_error, bucket) DO UPDATE SET requests = requests + excluded.requests,
            latency_ms = latency_ms + excluded.latency_ms, charged_micros = charged_micros + excluded.charged_micros,
            input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens";
     /// Sums a batch of calls (a JSON array) by key; those that are filed already are left out.
     global("one batch of the queue holds calls of many accounts") fn file_key_rollups(samples: &str) -> Changed =
-        "INSERT INTO key_rollups (step_ms, at_ms, api_key_id, is_error, bucket, requests, latency_ms, charged_micros, input_tokens, output_tokens)
-         SELECT step.value, (s.value ->> 'ended_ms') / step.value * step.value, s.value ->> 'key', s.value ->> 'is_error',
-           s.value ->> 'bucket', COUNT(*), SUM(s.value ->> 'latency_ms'), SUM(s.value ->> 'charged_micros'),
-           SUM(s.value ->> 'input_tokens'), SUM(s.value ->> 'output_tokens')
-         FROM json_each(?1) AS s JOIN json_each('[10000,60000,3600000]') AS step
-         WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = s.value ->> 'id')
+        "WITH fresh AS MATERIALIZED (
+           SELECT (s.value ->> 'ended_ms') / 10000 * 10000 AS at_ms, s.value ->> 'key' AS api_key_id, s.value ->> 'is_error' AS is_error,
+             s.value ->> 'bucket' AS bucket, COUNT(*) AS requests, SUM(s.value ->> 'latency_ms') AS latency_ms,
+             SUM(s.value ->> 'charged_micros') AS charged_micros, SUM(s.value ->> 'input_tokens') AS input_tokens,
+             SUM(s.value ->> 'output_tokens') AS output_tokens
+           FROM json_each(?1) AS s WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = s.value ->> 'id') GROUP BY 1, 2, 3, 4
+         )
+         INSERT INTO key_rollups (step_ms, at_ms, api_key_id, is_error, bucket, requests, latency_ms, charged_micros, input_tokens, output_tokens)
+         SELECT step.value, at_ms / step.value * step.value, api_key_id, is_error, bucket,
+           SUM(requests), SUM(latency_ms), SUM(charged_micros), SUM(input_tokens), SUM(output_tokens)
+         FROM fresh JOIN json_each('[10000,60000,3600000]') AS step WHERE true
          GROUP BY 1, 2, 3, 4, 5
          ON CONFLICT (step_ms, at_ms, api_key_id, is_error, bucket) DO UPDATE SET requests = requests + excluded.requests,
            latency_ms = latency_ms + excluded.latency_ms, charged_micros = charged_micros + excluded.charged_micros,

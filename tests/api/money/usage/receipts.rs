@@ -58,7 +58,11 @@ fn the_charge_is_tokens_times_rates_rounded_up() {
             assert_eq!(recompute(receipt), micros, "{model}");
             assert_eq!(before - app.balance_micros(&key).await, micros, "{model}");
             assert_eq!((&receipt["rule"], &receipt["attempts"]), (&json!("reported"), &json!(1)), "{model}");
-            assert_eq!(receipt["usage"], json!({ "input": input, "output": output, "cache_read": 0 }), "{model}");
+            assert_eq!(
+                receipt["usage"],
+                json!({ "input": input, "output": output, "cache_read": 0, "cache_write": 0 }),
+                "{model}"
+            );
         }
     });
 }
