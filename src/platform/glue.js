@@ -263,7 +263,10 @@ class Pump {
     this.gatheredBytes += value.byteLength;
     if (this.isCollecting) {
       this.flush();
-      if (!this.isEnded && !this.reader.isOver) this.gatherTimer = setTimeout(this.onQuiet, gatherMs);
+      if (this.isEnded) return;
+      if (!this.reader.isOver) this.gatherTimer = setTimeout(this.onQuiet, gatherMs);
+      // Else what is written reads on; what came to nothing for the client is not written.
+      else if (!this.isWriting) this.read();
       return;
     }
     this.schedule();

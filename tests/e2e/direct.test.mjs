@@ -80,6 +80,17 @@ describe("streams in a flood of streams", () => {
       await pour(reply);
       await reply.end();
     },
+    /** The last chunks bring the client nothing: usage that it did not ask for, a comment. */
+    async hidden(reply) {
+      await pour(reply);
+      await reply.event(chunk({}, "stop"));
+      for (let i = 0; i < 3; i++) {
+        await sleep(15);
+        await reply.event({ ...chunk({}), choices: [], usage: { prompt_tokens: 7, completion_tokens: FRAMES, total_tokens: FRAMES + 7 } });
+      }
+      await reply.event("[DONE]");
+      await reply.end();
+    },
     async pause(reply, request) {
       await pour(reply);
       await new Promise((resolve) => (request.goOn = resolve));
@@ -128,6 +139,10 @@ describe("streams in a flood of streams", () => {
       assert.equal(said, text(FRAMES));
       assert.equal(end.code, "upstream_incomplete");
     }
+  });
+
+  test("one whose last chunks bring nothing ends all the same", async () => {
+    for (let i = 0; i < 5; i++) assert.deepEqual(await read(open("hidden")), { said: text(FRAMES), end: "[DONE]" });
   });
 
   test("what has come is delivered while the upstream is silent, and a client that leaves ends it", async () => {
