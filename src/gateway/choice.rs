@@ -8,7 +8,7 @@ use guildhall_domain::media::ModelKind;
 use guildhall_domain::native::ANY_MODEL;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{
-    Candidate, Decision, Limits, Mode, SkipReason, TokenBucket, Wish, decide, resolve_alias,
+    Arm, Candidate, Decision, Limits, Mode, SkipReason, TokenBucket, Wish, decide, resolve_alias,
 };
 
 use super::table::{Offer, Snapshot};
@@ -114,11 +114,12 @@ pub fn choose_for(cx: &Cx, snapshot: &Snapshot, ask: &Ask<'_>, policy: &Policy<'
     let is_known = of_kind().any(|offer| offer.model_id.as_str() == resolved.model);
     let mut tier = Mode::parse_tier(resolved.model);
     // A provider's own name of a model that is not registered here means: whatever serves best.
-    let is_native = !is_known && tier.is_none() && is_native_model(resolved.model, capability_of(kind));
+    let is_unnamed = tier.is_some() || resolved.model == ANY_MODEL;
+    let is_native = !is_known && !is_unnamed && is_native_model(resolved.model, capability_of(kind));
     if is_native && policy.naming == Naming::Exact {
         tier = Some(Mode::Auto);
     }
-    let is_any = tier.is_some() || resolved.model == ANY_MODEL;
+    let is_any = is_unnamed || tier.is_some();
     let is_open = is_any || policy.naming == Naming::Hint;
     if !is_open && !is_known {
         let model = if kind == ModelKind::Chat { "Model" } else { "model" };
@@ -173,8 +174,13 @@ fn count_skips(cx: &Cx, offers: &[Rc<Offer>], decision: &Decision) {
 
 /// The decision between offers. When all that fits is down or set aside, trying it is better than refusing untried.
 pub fn decide_for(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>, offers: &[Rc<Offer>]) -> Decision {
+    // What models earned is looked up only where it counts.
     let bucket = TokenBucket::of(wish.expected.input);
-    let candidates: Vec<_> = offers.iter().map(|offer| to_candidate(cx, snapshot, offer, bucket)).collect();
+    let arm_of = |offer: &Offer| match wish.mode {
+        Mode::Thompson => snapshot.arm_of(&offer.model_id, bucket),
+        _ => Arm::default(),
+    };
+    let candidates: Vec<_> = offers.iter().map(|offer| to_candidate(cx, offer, arm_of(offer))).collect();
     let mut uniform = || draw_uniform(cx);
     let decision = decide(wish, &candidates, &mut uniform);
     if !decision.ranked.is_empty() {
@@ -192,7 +198,7 @@ pub fn draw_uniform(cx: &Cx) -> f64 {
     (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn to_candidate<'o>(cx: &Cx, snapshot: &Snapshot, offer: &'o Offer, bucket: TokenBucket) -> Candidate<'o> {
+fn to_candidate<'o>(cx: &Cx, offer: &'o Offer, arm: Arm) -> Candidate<'o> {
     let now_ms = u64::try_from(cx.started_ms).unwrap_or(0);
     let health = cx.app.gateway.health.record_of(&offer.provider.id);
     Candidate {
@@ -205,7 +211,7 @@ fn to_candidate<'o>(cx: &Cx, snapshot: &Snapshot, offer: &'o Offer, bucket: Toke
         latency_ms: health.latency_ms(),
         failure_rate: health.failure_rate(now_ms),
         health: health.health(now_ms),
-        arm: snapshot.arm_of(&offer.model_id, bucket),
+        arm,
     }
 }
 

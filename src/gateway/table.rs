@@ -140,9 +140,6 @@ impl Snapshot {
     /// What a model earned with requests of this size.
     #[must_use]
     pub fn arm_of(&self, model: &ModelId, bucket: TokenBucket) -> Arm {
-        if self.arms.is_empty() {
-            return Arm::default();
-        }
         self.arms.get(&(model.to_string(), bucket.as_str().to_owned())).copied().unwrap_or_default()
     }
 }
