@@ -37,8 +37,12 @@ pub fn write_chat(
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox if is_extended => drop_extensions(&body),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => Ok(body),
     };
-    let body = body.map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
-    Ok(Wire { kind: ModelKind::Chat, content_type: "application/json".to_owned(), body, stream: request.stream() })
+    Ok(Wire {
+        kind: ModelKind::Chat,
+        content_type: "application/json".to_owned(),
+        body: body?,
+        stream: request.stream(),
+    })
 }
 
 /// A whole answer as a chat completion.

@@ -11,6 +11,7 @@ use guildhall_domain::routing::{
     Arm, Candidate, Decision, Limits, Mode, SkipReason, TokenBucket, Wish, decide, resolve_alias,
 };
 
+use super::ladder::Ladder;
 use super::table::{Offer, Snapshot};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
@@ -77,6 +78,19 @@ pub struct Choice {
     pub expected: TokenUsage,
     /// What the answer calls its model.
     pub answers_as: String,
+}
+
+impl Choice {
+    /// The models that may serve, best first.
+    pub fn ranked_offers(&self) -> impl Iterator<Item = &Rc<Offer>> {
+        self.decision.ranked.iter().filter_map(|ranked| self.offers.get(ranked.index))
+    }
+
+    /// The attempts on these of them.
+    #[must_use]
+    pub fn ladder(&self, offers: Vec<Rc<Offer>>) -> Ladder {
+        Ladder::new(offers, self.decision.ranked.first().is_some_and(|ranked| ranked.is_hint))
+    }
 }
 
 /// Decides for a request.

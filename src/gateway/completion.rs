@@ -46,12 +46,10 @@ pub struct Answer {
 /// 400 for a body that is no chat request, 402 when the balance does not cover it, 404 for an unknown model, 429 and 502
 /// when the upstreams fail, 503 when there is none, and whatever 4xx an upstream gives for the client's own mistake.
 pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<Answer, ApiError> {
-    let request =
-        ChatRequest::parse(body).map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
+    let request = ChatRequest::parse(body)?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let choice = choose(&cx, &snapshot, &request, policy)?;
-    let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
-    let mut offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
+    let mut offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
     let payer = Rc::clone(&cx.caller.key()?.payer);
     let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
     let reservation = match reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await {
@@ -66,7 +64,6 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     };
     let reservation = reservation.map_err(|refusal| refuse(&cx, refusal))?;
     let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
-    let is_hint = choice.decision.ranked.first().is_some_and(|ranked| ranked.is_hint);
     let call = RunningCall {
         kind: ModelKind::Chat,
         asked_model: choice.answers_as.clone(),
@@ -81,7 +78,7 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
         reservation,
         tried: Vec::new(),
     };
-    climb(call, Ladder::new(offers, is_hint), &choice, &bounds).await
+    climb(call, choice.ladder(offers), &choice, &bounds).await
 }
 
 /// Tries one upstream after the other.
@@ -95,10 +92,7 @@ async fn climb(
     // What some upstreams cannot be told: no failure of theirs.
     let mut untold = None;
     while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
-        if step.pause_ms > 0 {
-            call.cx.ports.clock.sleep_ms(step.pause_ms).await;
-            call.cx.keep_up();
-        }
+        step.wait(&call.cx).await;
         if call.is_too_late() {
             break;
         }

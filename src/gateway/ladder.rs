@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::dispatch::Failure;
 use super::table::Offer;
+use crate::app::Cx;
 
 /// Attempts of one call.
 pub const ATTEMPTS_MAX: usize = 3;
@@ -24,9 +25,19 @@ pub struct Step {
     /// Cap on the output, beside the one that the money sets.
     pub max_output_tokens: Option<u64>,
     /// Milliseconds to wait before.
-    pub pause_ms: u32,
+    pause_ms: u32,
     /// Why this one, as `routing_reason` says it.
     pub reason: String,
+}
+
+impl Step {
+    /// Waits as long as the step wants, and keeps up what the call holds.
+    pub async fn wait(&self, cx: &Cx) {
+        if self.pause_ms > 0 {
+            cx.ports.clock.sleep_ms(self.pause_ms).await;
+            cx.keep_up();
+        }
+    }
 }
 
 /// The attempts of one call.

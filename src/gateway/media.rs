@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use guildhall_domain::chat::request::InvalidRequest;
 use guildhall_domain::media::{MediaAnswer, MediaRequest, ModelKind, Quantity, Task, audio, read_answer};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
@@ -36,10 +35,9 @@ pub struct Answer {
 /// # Errors
 /// As [`super::completion::complete_chat`].
 pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8]) -> Result<Answer, ApiError> {
-    let request = MediaRequest::parse(kind, content_type, body).map_err(invalid)?;
+    let request = MediaRequest::parse(kind, content_type, body)?;
     let choice = choose_for_media(&cx, kind, &request).await?;
-    let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
-    let mut offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
+    let mut offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
     let payer = Rc::clone(&cx.caller.key()?.payer);
     let reservation = match reserve(&cx.app, &cx.ports, &payer, need(&offers, &request)).await {
         // What costs nothing needs no money.
@@ -52,7 +50,6 @@ pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8])
         reserved => reserved,
     };
     let reservation = reservation.map_err(|refusal| refuse(&cx, refusal))?;
-    let is_hint = choice.decision.ranked.first().is_some_and(|ranked| ranked.is_hint);
     let call = RunningCall {
         kind,
         asked_model: request.model().to_owned(),
@@ -66,13 +63,8 @@ pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8])
         reservation,
         tried: Vec::new(),
     };
-    let (output, offer) = climb(call, Ladder::new(offers, is_hint), &request, content_type).await?;
+    let (output, offer) = climb(call, choice.ladder(offers), &request, content_type).await?;
     Ok(Answer { output, negotiated_model: offer.model_id.to_string(), alias_from: choice.alias_from })
-}
-
-/// The client's mistake, in our words.
-pub fn invalid(error: InvalidRequest) -> ApiError {
-    ApiError::invalid(error.param.unwrap_or_default(), error.message)
 }
 
 /// Which models may serve the call.
@@ -106,10 +98,7 @@ async fn climb(
 ) -> Result<(Output, Rc<Offer>), ApiError> {
     let mut failures = Failures::default();
     while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
-        if step.pause_ms > 0 {
-            call.cx.ports.clock.sleep_ms(step.pause_ms).await;
-            call.cx.keep_up();
-        }
+        step.wait(&call.cx).await;
         let offer = step.offer;
         call.reason.clone_from(&step.reason);
         let wire = Wire {

@@ -50,14 +50,12 @@ fn now_ms(cx: &Cx) -> u64 {
 async fn list_voters(cx: &Cx, plan: &Plan) -> Result<Vec<String>, ApiError> {
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let body = plan.request.to_chat_request(guildhall_domain::native::ANY_MODEL);
-    let request =
-        ChatRequest::parse(&body).map_err(|error| ApiError::invalid(error.param.unwrap_or_default(), error.message))?;
+    let request = ChatRequest::parse(&body)?;
     let limits = Limits { min_weight: plan.primary_min_weight, ..Limits::default() };
     let policy = Policy { mode: Mode::Normal, limits, naming: Naming::Hint, ..Policy::default() };
     // Nobody eligible is the machine's to tell.
     let Ok(choice) = choose(cx, &snapshot, &request, &policy) else { return Ok(Vec::new()) };
-    let offers = choice.decision.ranked.iter().filter_map(|ranked| choice.offers.get(ranked.index));
-    Ok(offers.map(|offer| offer.model_id.to_string()).collect())
+    Ok(choice.ranked_offers().map(|offer| offer.model_id.to_string()).collect())
 }
 
 /// One call of an orchestration: a request of its own in the usage and in the wallet.

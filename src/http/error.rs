@@ -2,7 +2,10 @@
 
 use std::ops::{Deref, DerefMut};
 
+use guildhall_domain::anthropic::TranslateError;
+use guildhall_domain::chat::request::InvalidRequest;
 use guildhall_domain::money::MicroUsd;
+use guildhall_domain::native::ParseError;
 use serde_json::Value;
 
 use crate::meter::limit::Standing;
@@ -194,3 +197,16 @@ impl From<crate::ports::PortError> for ApiError {
         Self::internal(error)
     }
 }
+
+/// What a parser of a body refuses: the parameter at fault and a sentence, both for the client.
+macro_rules! impl_from_refusal {
+    ($($refusal:ty),+) => {
+        $(impl From<$refusal> for ApiError {
+            fn from(refusal: $refusal) -> Self {
+                Self::invalid(refusal.param.unwrap_or_default(), refusal.message)
+            }
+        })+
+    };
+}
+
+impl_from_refusal!(InvalidRequest, TranslateError, ParseError);

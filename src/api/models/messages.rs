@@ -1,6 +1,6 @@
 //! Messages, in Anthropic's form, on any model.
 
-use guildhall_domain::anthropic::{TranslateError, to_chat_request};
+use guildhall_domain::anthropic::to_chat_request;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
@@ -57,15 +57,11 @@ struct Named {
 }
 
 async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Output, ApiError> {
-    let chat = to_chat_request(&request.body).map_err(refuse)?;
+    let chat = to_chat_request(&request.body)?;
     let Named { model } =
         serde_json::from_slice(&request.body).map_err(|error| ApiError::invalid("", error.to_string()))?;
     drop(request);
     let policy = Policy { is_extended: true, ..Policy::default() };
     let answer = complete_chat(cx.clone(), &chat, &policy).await?;
     Ok(as_message(answer.output, &model)?.header("request-id", &*cx.request_id))
-}
-
-fn refuse(error: TranslateError) -> ApiError {
-    ApiError::invalid(error.param.unwrap_or_default(), error.message)
 }

@@ -1,6 +1,6 @@
 //! `TokenHub`'s own chat: a request in an envelope with a policy, an answer that says who gave it and what it cost.
 
-use guildhall_domain::native::{NativeChat, ParseError, parse_chat};
+use guildhall_domain::native::{NativeChat, parse_chat};
 use guildhall_domain::routing::Limits;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
@@ -100,7 +100,7 @@ pub struct FormatBody {
 }
 
 async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Output, ApiError> {
-    let chat = parse_chat(&request.body).map_err(refuse)?;
+    let chat = parse_chat(&request.body)?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let body = chat.request.to_chat_request(resolve_hint(&snapshot, &chat.request));
     let policy = &chat.policy;
@@ -109,11 +109,6 @@ async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Output, ApiErro
     let wanted = Wanted { mode: policy.mode, limits, naming: Naming::Hint };
     let answer = complete_natively(cx, &body, wanted, &chat.request).await?;
     wrap(&chat, answer)
-}
-
-/// A request that can't be read, as the API says it.
-pub fn refuse(error: ParseError) -> ApiError {
-    ApiError::invalid(error.param.unwrap_or_default(), error.message)
 }
 
 fn wrap(chat: &NativeChat, answer: Answer) -> Result<Output, ApiError> {

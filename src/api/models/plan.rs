@@ -3,7 +3,7 @@
 use guildhall_domain::native::parse_plan;
 use schemars::JsonSchema;
 
-use super::native::{FormatBody, RequestBody, refuse};
+use super::native::{FormatBody, RequestBody};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::gateway::native::to_output;
@@ -61,7 +61,7 @@ struct OrchestrationBody {
 }
 
 async fn send_plan(cx: Cx, request: RawJson<PlanBody>) -> Result<Output, ApiError> {
-    let plan = parse_plan(&request.body).map_err(refuse)?;
+    let plan = parse_plan(&request.body)?;
     let outcome = carry_out(&cx, plan).await?;
     let response = outcome.response.as_bytes();
     Ok(to_output(&outcome.negotiated_model, outcome.cost_micros, &outcome.routing_reason, response))

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use guildhall_domain::chat::request::InvalidRequest;
 use guildhall_domain::ids::{RANDOM_ID_BYTES, ResponseId};
 use guildhall_domain::responses::{
     ItemOrder, ItemPage, MAX_PAGE_ITEMS, MAX_TURNS, Request, StoredTurn, Translated, to_deleted, to_input_items,
@@ -87,7 +86,7 @@ const LOOKS: u32 = 4;
 const LOOK_PAUSE_MS: u32 = 100;
 
 async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Output, ApiError> {
-    let request = Request::parse(&request.body).map_err(refuse)?;
+    let request = Request::parse(&request.body)?;
     let history = match request.previous_response_id() {
         Some(id) => load_history(&cx, &id).await?,
         None => Vec::new(),
@@ -96,7 +95,7 @@ async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Ou
     for id in request.referenced_response_ids() {
         referenced.extend(find_turn(&cx, id).await?);
     }
-    let Translated { chat_body, echo, input } = request.translate(&history, &referenced).map_err(refuse)?;
+    let Translated { chat_body, echo, input } = request.translate(&history, &referenced)?;
     let mut random = [0; RANDOM_ID_BYTES];
     cx.ports.random.fill(&mut random);
     let created_s = u64::try_from(cx.started_ms / 1_000).unwrap_or(0);
@@ -130,7 +129,7 @@ async fn keep(cx: &Cx, input: Vec<Box<RawValue>>, response: Vec<u8>) {
 }
 
 async fn try_keep(cx: &Cx, input: Vec<Box<RawValue>>, response: Vec<u8>) -> Result<(), ApiError> {
-    let turn = StoredTurn::new(input, response).map_err(refuse)?;
+    let turn = StoredTurn::new(input, response)?;
     let text = serde_json::to_string(&turn).map_err(ApiError::internal)?;
     if text.len() > TURN_MAX_BYTES {
         return Err(ApiError::new(Kind::BodyTooLarge, format!("{} bytes", text.len())));
@@ -199,9 +198,5 @@ async fn list_input_items(cx: Cx, (Path(id), Query(query)): (Path, Query<ItemQue
     }
     let turn = require_turn(&cx, &id).await?;
     let page = ItemPage { limit: query.limit, order, after: query.after };
-    Ok(Output::bytes("application/json", to_input_items(&turn, &page).map_err(refuse)?))
-}
-
-fn refuse(error: InvalidRequest) -> ApiError {
-    ApiError::invalid(error.param.unwrap_or_default(), error.message)
+    Ok(Output::bytes("application/json", to_input_items(&turn, &page)?))
 }

@@ -18,7 +18,7 @@ use super::completion::{Failures, refuse};
 use super::dispatch::{Attempt, Failure, Wire, send};
 use super::health::{note_nothing, note_success};
 use super::ladder::{ATTEMPTS_MAX, Ladder};
-use super::media::{choose_for_media, invalid};
+use super::media::choose_for_media;
 use super::settlement::RunningCall;
 use super::table::Offer;
 use crate::app::Cx;
@@ -69,13 +69,12 @@ pub struct Video {
 /// # Errors
 /// As [`super::completion::complete_chat`].
 pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Video, ApiError> {
-    let request = MediaRequest::parse(ModelKind::Video, content_type, body).map_err(invalid)?;
+    let request = MediaRequest::parse(ModelKind::Video, content_type, body)?;
     let Task::Video(task) = request.task() else {
         return Err(ApiError::internal("a video request is no video task"));
     };
     let choice = choose_for_media(&cx, ModelKind::Video, &request).await?;
-    let leads = choice.decision.ranked.iter().take(ATTEMPTS_MAX);
-    let offers: Vec<_> = leads.filter_map(|ranked| choice.offers.get(ranked.index).map(Rc::clone)).collect();
+    let offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
     let dearest = offers.iter().map(|offer| offer.cost(request.quantity_upper())).max().unwrap_or(MicroUsd::ZERO);
     let id = new_id(&cx);
     hold(&cx, &id, dearest).await?;
@@ -148,9 +147,7 @@ async fn submit(
     };
     let mut failures = Failures::default();
     while let Some(step) = ladder.climb(|| draw_uniform(cx)) {
-        if step.pause_ms > 0 {
-            cx.ports.clock.sleep_ms(step.pause_ms).await;
-        }
+        step.wait(cx).await;
         let content_type = if content_type.is_empty() { "application/json" } else { content_type }.to_owned();
         let body = request.with_model(&step.offer.upstream_model);
         let wire = Wire { kind: ModelKind::Video, content_type, body, stream: false };
