@@ -20,7 +20,7 @@ use super::tap::ChatTap;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::http::output::{Body, Output};
-use crate::meter::money::{Need, Refusal, reserve};
+use crate::meter::money::{Need, Refusal, Reservation, reserve};
 use crate::ports::InboundBody;
 
 /// What a client is told when no upstream gave an answer.
@@ -50,19 +50,8 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let choice = choose(&cx, &snapshot, &request, policy)?;
     let mut offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
-    let payer = Rc::clone(&cx.caller.key()?.payer);
     let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
-    let reservation = match reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await {
-        // What costs nothing needs no money.
-        Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
-            if offers.iter().any(|offer| offer.price.is_free()) =>
-        {
-            offers.retain(|offer| offer.price.is_free());
-            reserve(&cx.app, &cx.ports, &payer, bounds.need(&offers)).await
-        }
-        reserved => reserved,
-    };
-    let reservation = reservation.map_err(|refusal| refuse(&cx, refusal))?;
+    let reservation = reserve_for(&cx, &mut offers, |offers| bounds.need(offers)).await?;
     let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
     let call = RunningCall {
         kind: ModelKind::Chat,
@@ -79,6 +68,28 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
         tried: Vec::new(),
     };
     climb(call, choice.ladder(offers), &choice, &bounds).await
+}
+
+/// Reserves what the offers need. Where there is not enough money, only what costs nothing is left to be tried.
+///
+/// # Errors
+/// 402 when the balance does not cover it, and what else [`refuse`] says.
+pub async fn reserve_for(
+    cx: &Cx,
+    offers: &mut Vec<Rc<Offer>>,
+    need: impl Fn(&[Rc<Offer>]) -> Need,
+) -> Result<Reservation, ApiError> {
+    let payer = &cx.caller.key()?.payer;
+    let reservation = match reserve(&cx.app, &cx.ports, payer, need(offers)).await {
+        Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
+            if offers.iter().any(|offer| offer.price.is_free()) =>
+        {
+            offers.retain(|offer| offer.price.is_free());
+            reserve(&cx.app, &cx.ports, payer, need(offers)).await
+        }
+        reserved => reserved,
+    };
+    reservation.map_err(|refusal| refuse(cx, refusal))
 }
 
 /// Tries one upstream after the other.

@@ -8,7 +8,7 @@ use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 
 use super::choice::{Ask, Choice, Policy, choose_for, draw_uniform};
-use super::completion::{Failures, refuse, reject};
+use super::completion::{Failures, reject, reserve_for};
 use super::dispatch::{Attempt, Failure, Wire, send};
 use super::health::{note_nothing, note_success};
 use super::ladder::{ATTEMPTS_MAX, Ladder};
@@ -17,7 +17,7 @@ use super::table::{Offer, read_snapshot};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::http::output::{Body, Output};
-use crate::meter::money::{Need, Refusal, reserve};
+use crate::meter::money::Need;
 use crate::ports::{Flow, InboundBody, StreamEnd, StreamTap};
 
 /// An answer on its way to the client.
@@ -38,18 +38,7 @@ pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8])
     let request = MediaRequest::parse(kind, content_type, body)?;
     let choice = choose_for_media(&cx, kind, &request).await?;
     let mut offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
-    let payer = Rc::clone(&cx.caller.key()?.payer);
-    let reservation = match reserve(&cx.app, &cx.ports, &payer, need(&offers, &request)).await {
-        // What costs nothing needs no money.
-        Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
-            if offers.iter().any(|offer| offer.price.is_free()) =>
-        {
-            offers.retain(|offer| offer.price.is_free());
-            reserve(&cx.app, &cx.ports, &payer, need(&offers, &request)).await
-        }
-        reserved => reserved,
-    };
-    let reservation = reservation.map_err(|refusal| refuse(&cx, refusal))?;
+    let reservation = reserve_for(&cx, &mut offers, |offers| need(offers, &request)).await?;
     let call = RunningCall {
         kind,
         asked_model: request.model().to_owned(),
