@@ -96,6 +96,14 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// Random bytes: `Id::from_random(cx.draw())`.
+    #[must_use]
+    pub fn draw<const N: usize>(&self) -> [u8; N] {
+        let mut random = [0; N];
+        self.ports.random.fill(&mut random);
+        random
+    }
+
     /// Says what an audited change is about, where the path does not: before the change is written.
     pub fn audit_resource(&self, id: &str) {
         if let Some(trail) = &self.trail {

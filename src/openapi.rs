@@ -172,6 +172,7 @@ pub fn write_document(routes: &[&[Route]]) -> String {
             "schemas": operation.generator.take_definitions(true),
             "securitySchemes": {
                 "api_key": { "type": "http", "scheme": "bearer", "description": "An API key, also read from `x-api-key`." },
+                "session": { "type": "http", "scheme": "bearer", "description": "The token of a person's session (`sess_…`)." },
                 "admin_token": { "type": "http", "scheme": "bearer", "description": "The admin token." },
             },
         },
@@ -215,7 +216,9 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         },
         "security": match route.access {
             Access::Public => json!([]),
-            Access::Key(_) => json!([{ "api_key": [] }]),
+            Access::Key(_) | Access::Agent => json!([{ "api_key": [] }]),
+            Access::Account(_) | Access::Owner => json!([{ "api_key": [] }, { "session": [] }]),
+            Access::Session => json!([{ "session": [] }]),
             Access::Admin => json!([{ "admin_token": [] }]),
         },
     });

@@ -74,6 +74,44 @@ fn no_route_answers_without_its_credential() {
 }
 
 #[test]
+fn each_credential_enters_its_own_routes_only() {
+    run(async |app| {
+        let session = app.sign_in("ada@example.com").await;
+        for route in routes() {
+            let path = sample_path(route);
+            let call = |token: &str| app.call(route.method.name(), &path).bearer(token).body("{}").send();
+            let what = format!("{} {path}", route.method.name());
+            let by_session = call(&session.token).await;
+            match route.access {
+                Access::Key(_) | Access::Agent => assert_eq!(by_session.status, 403, "{what}: {}", by_session.text()),
+                Access::Admin => assert_eq!(by_session.status, 401, "{what}: {}", by_session.text()),
+                Access::Public | Access::Account(_) | Access::Owner | Access::Session => {}
+            }
+            if matches!(
+                route.access,
+                Access::Key(_) | Access::Account(_) | Access::Owner | Access::Session | Access::Agent
+            ) {
+                let by_admin = call(crate::support::ADMIN_TOKEN).await;
+                assert_eq!(by_admin.status, 403, "{what} with the admin token: {}", by_admin.text());
+            }
+        }
+    });
+}
+
+#[test]
+fn no_key_looks_after_people() {
+    run(async |app| {
+        let key = app.provision("0").await;
+        for route in routes().filter(|route| matches!(route.access, Access::Session | Access::Agent)) {
+            app.set_limits(&key, 10_000, 100_000, 100).await;
+            let path = sample_path(route);
+            let answer = app.call(route.method.name(), &path).bearer(&key.key).body("{}").send().await;
+            assert_eq!(answer.status, 403, "{} {path} with a key: {}", route.method.name(), answer.text());
+        }
+    });
+}
+
+#[test]
 fn no_key_enters_an_admin_route() {
     run(async |app| {
         let key = app.provision("0").await;

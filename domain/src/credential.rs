@@ -22,11 +22,13 @@ pub enum KeyPrefix {
     ToolRouter,
     /// `tokenhub_`, as TokenHub documents.
     TokenHub,
+    /// `clx`: the key of a Toku agent, which looks like one of its ids.
+    Toku,
 }
 
 impl KeyPrefix {
     /// Every prefix.
-    pub const ALL: [Self; 3] = [Self::Tokaroo, Self::ToolRouter, Self::TokenHub];
+    pub const ALL: [Self; 4] = [Self::Tokaroo, Self::ToolRouter, Self::TokenHub, Self::Toku];
 
     /// The prefix as text, with its underscore.
     #[must_use]
@@ -35,6 +37,7 @@ impl KeyPrefix {
             Self::Tokaroo => "tok_",
             Self::ToolRouter => "tr_live_",
             Self::TokenHub => "tokenhub_",
+            Self::Toku => "clx",
         }
     }
 }
@@ -48,14 +51,32 @@ pub fn issue(prefix: KeyPrefix, random: [u8; KEY_RANDOM_BYTES]) -> String {
     key
 }
 
+/// What a session's token begins with.
+pub const SESSION_PREFIX: &str = "sess_";
+
+/// Writes a new session token: [`SESSION_PREFIX`] and 64 lower-case hex digits of 32 random bytes.
+#[must_use]
+pub fn issue_session(random: [u8; KEY_RANDOM_BYTES]) -> String {
+    let mut token = String::from(SESSION_PREFIX);
+    hex::push_hex(&random, &mut token);
+    token
+}
+
 /// Whether the text is shaped like a key that [`issue`] writes: cheap, and spares storage a lookup
 /// for rubbish.
 #[must_use]
 pub fn is_key_shaped(text: &str) -> bool {
-    KeyPrefix::ALL.iter().any(|prefix| {
-        text.strip_prefix(prefix.as_str())
-            .is_some_and(|digits| digits.len() == 2 * KEY_RANDOM_BYTES && hex::is_lower_hex(digits))
-    })
+    KeyPrefix::ALL.iter().any(|prefix| has_digits_after(prefix.as_str(), text))
+}
+
+/// Whether the text is shaped like a token that [`issue_session`] writes.
+#[must_use]
+pub fn is_session_shaped(text: &str) -> bool {
+    has_digits_after(SESSION_PREFIX, text)
+}
+
+fn has_digits_after(prefix: &str, text: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|digits| digits.len() == 2 * KEY_RANDOM_BYTES && hex::is_lower_hex(digits))
 }
 
 /// Shows a credential without giving it away: its first 12 characters, `...`, and its last 4
@@ -148,6 +169,14 @@ mod tests {
         for text in ["", "tok_", "tok_xyz", &format!("sk-{}", "0".repeat(64)), &format!("tok_{}", "A".repeat(64))] {
             assert!(!is_key_shaped(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_session_is_no_key() {
+        let token = issue_session([7; 32]);
+        assert_eq!(token, format!("sess_{}", "07".repeat(32)));
+        assert!(is_session_shaped(&token) && !is_key_shaped(&token));
+        assert!(!is_session_shaped("sess_") && !is_session_shaped(&issue(KeyPrefix::Tokaroo, [7; 32])));
     }
 
     #[test]

@@ -180,6 +180,12 @@ random_ids! {
     /// Who owns things and pays. The prefix is the one ToolRouter documents for `POST
     /// /v1/auth/provision`.
     AccountId = "prov_";
+    /// The account of somebody who signed up; one that was provisioned and claimed keeps its [`AccountId`].
+    OwnAccountId = "acc_";
+    /// A person who signs in.
+    PersonId = "person_";
+    /// A person's session; its token is never an id.
+    SessionId = "session_";
     /// An API key's public id; the key itself is never an id.
     KeyId = "key_";
     /// One request to the platform; also the id of its usage record.

@@ -118,7 +118,10 @@ async fn read_key(app: &App, ports: &Ports, hash: Digest, stored: &str) -> Resul
     let changes = app.credentials.changes.get();
     let row = find_key_by_hash(stored).run(&*ports.db).await?;
     let now_ms = ports.clock.now_ms();
-    let is_active = |row: &KeyRow| row.status == "active" && row.account_status == "active";
+    let is_active = |row: &KeyRow| {
+        let workspace_is_open = row.workspace_status.as_deref().is_none_or(|status| status == "active");
+        row.status == "active" && row.account_status == "active" && workspace_is_open
+    };
     let noted_ms = row.as_ref().and_then(|row| row.last_used_at_ms).unwrap_or(0);
     let caller = row.filter(is_active).map(to_caller).filter(|caller| now_ms < caller.usable_until_ms);
     let Some(caller) = caller.map(Rc::new) else {
@@ -134,18 +137,29 @@ async fn read_key(app: &App, ports: &Ports, hash: Digest, stored: &str) -> Resul
 fn to_caller(row: KeyRow) -> KeyCaller {
     let limits = to_limits(&row);
     let usable_until_ms = usable_until_ms(&row);
-    let budget = row
-        .monthly_budget_micros
-        .map(|micros| Budget::of_key(&row.id, MicroUsd(micros), row.budget_reset_at_ms.unwrap_or(0)));
     KeyCaller {
-        payer: Rc::new(Payer::with_budgets(&row.account_id, budget.into_iter().collect())),
+        payer: Rc::new(Payer::with_budgets(&row.account_id, to_budgets(&row))),
         key_id: row.id,
         account_id: row.account_id,
         product: row.product,
+        workspace_id: row.workspace_id,
+        agent_id: row.agent_id,
         scopes: Scopes::read(&row.scopes),
         limits,
         usable_until_ms,
     }
+}
+
+/// Whatever limits the key's spending: all of it holds.
+fn to_budgets(row: &KeyRow) -> Vec<Budget> {
+    let of_key = row
+        .monthly_budget_micros
+        .map(|micros| Budget::of_key(&row.id, MicroUsd(micros), row.budget_reset_at_ms.unwrap_or(0)));
+    let of_credits = row.credits_micros.map(|micros| Budget::of_key_credits(&row.id, MicroUsd(micros)));
+    let of_workspace = row.workspace_id.as_deref().zip(row.workspace_budget_micros);
+    let of_workspace = of_workspace.map(|(id, micros)| Budget::of_workspace(id, MicroUsd(micros)));
+    let of_account = row.account_budget_micros.map(|micros| Budget::of_account(MicroUsd(micros)));
+    [of_key, of_credits, of_workspace, of_account].into_iter().flatten().collect()
 }
 
 /// The key's own limits come first, then its rate a second stands for the account's, then the account's.

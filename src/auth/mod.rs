@@ -1,8 +1,9 @@
 //! Credential → caller.
 
+pub mod admin_session;
 pub mod cache;
+pub mod person;
 pub mod scope;
-pub mod session;
 
 use std::rc::Rc;
 
@@ -14,7 +15,8 @@ use crate::meter::address::check_address;
 use crate::meter::limit::Limits;
 use crate::meter::payer::Payer;
 use crate::ports::Ports;
-use scope::Scopes;
+use person::find_session;
+use scope::{Scope, Scopes};
 
 /// Who calls.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub enum Caller {
     Nobody,
     /// The holder of an API key.
     Key(Rc<KeyCaller>),
+    /// A person who has signed in.
+    Session(Rc<SessionCaller>),
     /// The holder of the admin token.
     Admin,
 }
@@ -36,6 +40,10 @@ pub struct KeyCaller {
     pub account_id: String,
     /// The product that issued it.
     pub product: String,
+    /// The workspace that it is bound to.
+    pub workspace_id: Option<String>,
+    /// The agent whose key it is.
+    pub agent_id: Option<String>,
     /// What it may do.
     pub scopes: Scopes,
     /// How much of it.
@@ -46,6 +54,30 @@ pub struct KeyCaller {
     pub usable_until_ms: i64,
 }
 
+/// A person who has signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionCaller {
+    /// The session.
+    pub session_id: String,
+    /// The person.
+    pub person_id: String,
+    /// Their address.
+    pub email: String,
+    /// The account that the session looks after.
+    pub account_id: String,
+}
+
+impl KeyCaller {
+    /// Whether it may look after the account: keys, billing, settings.
+    #[must_use]
+    pub fn may_manage(&self) -> bool {
+        match self.scopes {
+            Scopes::All => self.product == "toolrouter",
+            Scopes::Only(_) | Scopes::Nothing => self.scopes.allow(Scope::Manage),
+        }
+    }
+}
+
 impl Caller {
     /// The key's holder.
     ///
@@ -54,9 +86,38 @@ impl Caller {
     pub fn key(&self) -> Result<&Rc<KeyCaller>, ApiError> {
         match self {
             Self::Key(caller) => Ok(caller),
+            _ => Err(ApiError::new(Kind::MissingCredential, "An API key is required")),
+        }
+    }
+
+    /// The person.
+    ///
+    /// # Errors
+    /// 403 when the caller has no session; routes with `Access::Session` never see it.
+    pub fn session(&self) -> Result<&Rc<SessionCaller>, ApiError> {
+        match self {
+            Self::Session(caller) => Ok(caller),
+            _ => Err(session_required()),
+        }
+    }
+
+    /// The account that the caller acts for.
+    ///
+    /// # Errors
+    /// 401 when there is none; routes with `Access::Key`, `Session`, `Account` or `Owner` never see it.
+    pub fn account_id(&self) -> Result<&str, ApiError> {
+        match self {
+            Self::Key(caller) => Ok(&caller.account_id),
+            Self::Session(caller) => Ok(&caller.account_id),
             Self::Nobody | Self::Admin => Err(ApiError::new(Kind::MissingCredential, "An API key is required")),
         }
     }
+}
+
+/// The refusal of a key on a route for people.
+#[must_use]
+pub fn session_required() -> ApiError {
+    ApiError::new(Kind::Forbidden, "Session authentication required")
 }
 
 /// Finds out who holds a credential; an empty one is nobody's.
@@ -69,20 +130,27 @@ pub async fn resolve_caller(app: &Rc<App>, ports: &Rc<Ports>, token: &str, addre
     }
     // An admin token may look like anything; a text that looks like a key is not compared with it.
     let is_key = credential::is_key_shaped(token);
+    if credential::is_session_shaped(token) {
+        check_address(app, address, ports.clock.now_ms())?;
+        return find_session(app, ports, token).await?.map(Caller::Session).ok_or_else(bad_credential);
+    }
     if !is_key && app.hasher.are_equal(token, &app.config.admin_token) {
         return Ok(Caller::Admin);
     }
-    let unknown = || ApiError::new(Kind::BadCredential, "Invalid or expired credential");
     if !is_key && !KeyPrefix::ALL.iter().any(|prefix| token.starts_with(prefix.as_str())) {
         return Err(ApiError::new(Kind::MalformedCredential, "Invalid or expired credential"));
     }
     if !is_key {
-        return Err(unknown());
+        return Err(bad_credential());
     }
     if let Some(caller) = cache::recall_key(app, ports, token) {
         return Ok(Caller::Key(caller));
     }
     // An address that has guessed too often does not get to ask the database.
     check_address(app, address, ports.clock.now_ms())?;
-    cache::find_key(app, ports, token).await?.map(Caller::Key).ok_or_else(unknown)
+    cache::find_key(app, ports, token).await?.map(Caller::Key).ok_or_else(bad_credential)
+}
+
+fn bad_credential() -> ApiError {
+    ApiError::new(Kind::BadCredential, "Invalid or expired credential")
 }

@@ -13,11 +13,14 @@ pub enum Scope {
     Embeddings,
     /// Draw, speak, transcribe and film.
     Media,
+    /// Look after the account's keys, billing and settings. `ToolRouter`'s keys may unless they are scoped otherwise; all
+    /// others leave it to sessions, and only a key that names this scope may.
+    Manage,
 }
 
 impl Scope {
     /// Every permission that a key can be given.
-    pub const GRANTABLE: [Self; 4] = [Self::Chat, Self::Plan, Self::Embeddings, Self::Media];
+    pub const GRANTABLE: [Self; 5] = [Self::Chat, Self::Plan, Self::Embeddings, Self::Media, Self::Manage];
 
     /// As keys name it; empty for what every key may.
     #[must_use]
@@ -28,6 +31,7 @@ impl Scope {
             Self::Plan => "plan",
             Self::Embeddings => "embeddings",
             Self::Media => "media",
+            Self::Manage => "manage",
         }
     }
 }

@@ -287,7 +287,7 @@ pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
                 .with("required_usd", required.to_usd())
                 .with("payment_url", format!("{}/billing", cx.origin))
         }
-        Refusal::Budget { budget, spent } => ApiError::budget_exceeded(budget, spent),
+        Refusal::Budget { of, budget, spent } => ApiError::budget_exceeded(of, budget, spent),
         Refusal::Failed(cause) => {
             ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)
         }

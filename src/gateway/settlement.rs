@@ -12,7 +12,7 @@ use super::provider::ProviderKind;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::meter::money::Reservation;
-use crate::store::money::usage::{AttemptRecord, UsageRow};
+use crate::store::money::usage::{AttemptRecord, Source, UsageRow};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,10 +188,10 @@ impl RunningCall {
     }
 
     fn record(&self, outcome: Outcome, status: u16, usage: &TokenUsage, cost: MicroUsd, receipt: String) -> UsageRow {
-        let (account_id, api_key_id) = match self.cx.caller.key() {
-            Ok(key) => (key.account_id.clone(), key.key_id.clone()),
+        let (account_id, api_key_id, workspace_id) = match self.cx.caller.key() {
+            Ok(key) => (key.account_id.clone(), key.key_id.clone(), key.workspace_id.clone().unwrap_or_default()),
             // Only keys reach a route that spends.
-            Err(_) => (String::new(), String::new()),
+            Err(_) => (String::new(), String::new(), String::new()),
         };
         let latency_ms = self.cx.ports.clock.now_ms() - self.cx.started_ms;
         UsageRow {
@@ -215,6 +215,9 @@ impl RunningCall {
             alias_from: self.alias_from.clone().unwrap_or_default(),
             error_class: outcome.error_class().to_owned(),
             routing_reason: self.reason.clone(),
+            workspace_id,
+            source: Source::Managed,
+            baseline_micros: None,
             attempts: self.tried.iter().filter_map(|tried| self.record_attempt(tried, outcome, cost)).collect(),
         }
     }

@@ -142,7 +142,9 @@ fn toolrouter(error: &ApiError) -> Value {
         Kind::InsufficientFunds => ("INSUFFICIENT_CREDITS", "billing", "Add credits to the account"),
         Kind::NotFound => ("NOT_FOUND", "not_found", "Check the path and the id; GET /openapi.json lists every route"),
         Kind::RateLimited => ("RATE_LIMIT_EXCEEDED", "rate_limit", "Wait for the seconds of Retry-After"),
-        Kind::BudgetExceeded => ("BUDGET_EXCEEDED", "billing", "Raise or reset the budget, or wait for the next month"),
+        Kind::BudgetExceeded => {
+            ("SPENDING_LIMIT_EXCEEDED", "rate_limit", "Raise or reset the limit, or wait for the next month")
+        }
         Kind::UpstreamFailed => ("HANDLER_ERROR", "provider", "Try again later"),
         Kind::Unavailable => ("UNAVAILABLE", "provider", "Try again later"),
         Kind::Internal => ("INTERNAL", "provider", "Try again later; tell support the x-request-id"),
@@ -195,6 +197,7 @@ mod tests {
     use crate::auth::scope::Scope;
     use crate::http::output::Body;
     use crate::meter::limit::Standing;
+    use crate::meter::payer::BudgetOf;
 
     fn say(dialect: Dialect, access: Access, error: &ApiError) -> (u16, Value) {
         let output = dialect.render(access, error, "req_1");
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_is_its_own_error_in_every_dialect() {
-        let error = ApiError::budget_exceeded(MicroUsd(5_000_000), MicroUsd(4_999_999));
+        let error = ApiError::budget_exceeded(BudgetOf::Key, MicroUsd(5_000_000), MicroUsd(4_999_999));
         let text = "The monthly budget of $5 does not cover this request; $4.999999 is spent";
         let numbers = [("budget_usd", json!(5.0)), ("spent_usd", json!(4.999_999))];
         for (dialect, mut expected) in [
@@ -244,6 +247,6 @@ mod tests {
             assert_eq!(say(dialect, Access::Key(Scope::Chat), &error), (429, expected), "{dialect:?}");
         }
         let (_, body) = say(Dialect::ToolRouter, Access::Key(Scope::Chat), &error);
-        assert_eq!((&body["error"]["code"], &body["budget_usd"]), (&json!("BUDGET_EXCEEDED"), &json!(5.0)));
+        assert_eq!((&body["error"]["code"], &body["budget_usd"]), (&json!("SPENDING_LIMIT_EXCEEDED"), &json!(5.0)));
     }
 }

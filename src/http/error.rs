@@ -9,6 +9,7 @@ use guildhall_domain::native::ParseError;
 use serde_json::Value;
 
 use crate::meter::limit::Standing;
+use crate::meter::payer::BudgetOf;
 
 /// The kinds of failure that a client can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,12 +127,19 @@ impl ApiError {
         Self::new(Kind::NotFound, format!("{what} not found"))
     }
 
-    /// A spending limit is reached. Trying again helps only in another month, and clients are told so.
+    /// A spending limit is reached. Trying again helps only in another month, or with more credits, and clients are told
+    /// so.
     #[must_use]
-    pub fn budget_exceeded(budget: MicroUsd, spent: MicroUsd) -> Self {
+    pub fn budget_exceeded(of: BudgetOf, budget: MicroUsd, spent: MicroUsd) -> Self {
+        let (what, kind) = match of {
+            BudgetOf::Key => ("The monthly budget", Kind::BudgetExceeded),
+            BudgetOf::Workspace => ("The workspace's monthly budget", Kind::BudgetExceeded),
+            BudgetOf::Account => ("The account's monthly spending limit", Kind::BudgetExceeded),
+            BudgetOf::KeyCredits => ("The key's credit", Kind::InsufficientFunds),
+        };
         let (budget_text, spent_text) = (budget.to_usd_string(), spent.to_usd_string());
-        let text = format!("The monthly budget of ${budget_text} does not cover this request; ${spent_text} is spent");
-        Self::new(Kind::BudgetExceeded, text)
+        let text = format!("{what} of ${budget_text} does not cover this request; ${spent_text} is spent");
+        Self::new(kind, text)
             .with("budget_usd", budget.to_usd())
             .with("spent_usd", spent.to_usd())
             .header("x-should-retry", "false".to_owned())

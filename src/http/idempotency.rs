@@ -126,6 +126,8 @@ fn replay(answer: Answer) -> Output {
 fn caller_name(cx: &Cx) -> String {
     match &cx.caller {
         Caller::Key(key) => key.account_id.clone(),
+        // Apart from the account's keys: an answer may hold what only the owner may see.
+        Caller::Session(session) => format!("{}:{}", session.person_id, session.account_id),
         Caller::Admin => "admin".to_owned(),
         // The pipeline lets nobody come here without a caller.
         Caller::Nobody => "nobody".to_owned(),

@@ -55,6 +55,14 @@ pub enum Access {
     Public,
     /// An API key with this scope.
     Key(Scope),
+    /// An API key with this scope, or a person who has signed in.
+    Account(Scope),
+    /// A person who has signed in, or a key that may look after the account ([`Scope::Manage`]).
+    Owner,
+    /// A person who has signed in.
+    Session,
+    /// The key of an agent.
+    Agent,
     /// The admin token.
     Admin,
 }

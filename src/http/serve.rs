@@ -12,10 +12,10 @@ use super::request::Request;
 use super::route::{Access, Method, Route};
 use super::table::Found;
 use crate::app::{App, Cx};
-use crate::auth::session::check_session;
-use crate::auth::{Caller, resolve_caller};
+use crate::auth::admin_session::check_session;
+use crate::auth::{Caller, resolve_caller, session_required};
 use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
-use crate::meter::limit::{Admission, Standing, admit_key};
+use crate::meter::limit::{Admission, Limits, Standing, admit_key};
 use crate::observe::counters::{ADMIN_RATE_LIMITED, RATE_LIMITED, count};
 use crate::ports::Ports;
 
@@ -167,13 +167,26 @@ fn check_body_length(request: &Request) -> Result<(), ApiError> {
 
 fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
     match (access, caller) {
-        (Access::Public, _) | (Access::Admin, Caller::Admin) => Ok(()),
-        (Access::Key(scope), Caller::Key(key)) if key.scopes.allow(scope) => Ok(()),
-        (Access::Key(_), Caller::Key(_)) => Err(ApiError::new(Kind::Forbidden, "insufficient scope")),
-        (Access::Key(_), Caller::Admin) => {
-            Err(ApiError::new(Kind::Forbidden, "This route wants an API key, not the admin token"))
+        (Access::Public, _)
+        | (Access::Admin, Caller::Admin)
+        | (Access::Account(_) | Access::Owner | Access::Session, Caller::Session(_)) => Ok(()),
+        (Access::Key(scope) | Access::Account(scope), Caller::Key(key)) if key.scopes.allow(scope) => Ok(()),
+        (Access::Owner, Caller::Key(key)) if key.may_manage() => Ok(()),
+        (Access::Agent, Caller::Key(key)) if key.agent_id.is_some() => Ok(()),
+        (Access::Owner | Access::Session, Caller::Key(_)) => Err(session_required()),
+        (Access::Key(_) | Access::Account(_), Caller::Key(_)) => {
+            Err(ApiError::new(Kind::Forbidden, "insufficient scope"))
         }
-        (Access::Admin, Caller::Key(_)) => Err(ApiError::new(Kind::BadCredential, "invalid admin token")),
+        (Access::Agent, Caller::Key(_) | Caller::Session(_)) => {
+            Err(ApiError::new(Kind::Forbidden, "This route wants the API key of an agent"))
+        }
+        (Access::Key(_), Caller::Session(_)) => {
+            Err(ApiError::new(Kind::Forbidden, "This route wants an API key, not a session"))
+        }
+        (Access::Admin, Caller::Key(_) | Caller::Session(_)) => {
+            Err(ApiError::new(Kind::BadCredential, "invalid admin token"))
+        }
+        (_, Caller::Admin) => Err(ApiError::new(Kind::Forbidden, "This route wants an API key, not the admin token")),
         (_, Caller::Nobody) => Err(ApiError::new(Kind::MissingCredential, "Missing Authorization header")),
     }
 }
@@ -186,11 +199,15 @@ async fn admit(
     request_id: &str,
     standing: &mut Option<Standing>,
 ) -> Result<Option<Rc<Admission>>, ApiError> {
-    let Caller::Key(key) = caller else {
-        *standing = Some(admit_address(app, address, ports.clock.now_ms())?);
-        return Ok(None);
+    let (id, limits) = match caller {
+        Caller::Key(key) => (&key.key_id, key.limits),
+        Caller::Session(session) => (&session.session_id, Limits::SESSION),
+        Caller::Nobody | Caller::Admin => {
+            *standing = Some(admit_address(app, address, ports.clock.now_ms())?);
+            return Ok(None);
+        }
     };
-    let admission = admit_key(app, ports, &key.key_id, key.limits, request_id).await?;
+    let admission = admit_key(app, ports, id, limits, request_id).await?;
     *standing = Some(admission.standing);
     Ok(Some(Rc::new(admission)))
 }

@@ -30,6 +30,8 @@ const PER_SECOND_MAX: u32 = 500;
 impl Limits {
     /// What a key has unless somebody set it otherwise (`ToolRouter`'s and Tokaroo's documented defaults).
     pub const STANDARD: Self = Self { per_minute: 60, per_hour: 1_000, concurrent: 5, per_second: 0 };
+    /// What a person's session has: enough for a console, leased so that it costs no hop.
+    pub const SESSION: Self = Self { per_minute: 1_200, per_hour: 20_000, concurrent: 32, per_second: 0 };
     /// What a key has that is not limited.
     pub const UNLIMITED: Self = Self { per_minute: u32::MAX, per_hour: u32::MAX, concurrent: u32::MAX, per_second: 0 };
 

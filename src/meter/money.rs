@@ -10,7 +10,7 @@ use std::rc::Rc;
 use durable_objects::wallet::protocol::{self as wallet, Command, Leased, Reply, Wallet};
 use guildhall_domain::money::MicroUsd;
 
-use super::payer::Payer;
+use super::payer::{BudgetOf, Payer};
 pub use super::purse::Need;
 use super::purse::{Purse, Step, Wish};
 use crate::app::App;
@@ -29,6 +29,8 @@ pub enum Refusal {
     },
     /// A budget does not leave the need.
     Budget {
+        /// Whose.
+        of: BudgetOf,
         /// Its limit.
         budget: MicroUsd,
         /// What was spent of it.
@@ -95,7 +97,7 @@ pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>, need: 
 
 fn refuse(purse: &Purse, payer: &Payer, need: Need) -> Refusal {
     match purse.tight_budget().and_then(|left| Some((left, payer.budgets().get(left.line)?))) {
-        Some((left, budget)) => Refusal::Budget { budget: budget.limit, spent: left.spent },
+        Some((left, budget)) => Refusal::Budget { of: budget.of, budget: budget.limit, spent: left.spent },
         None => Refusal::Insufficient { balance: purse.balance(), required: need.least },
     }
 }

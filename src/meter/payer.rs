@@ -4,28 +4,62 @@ use durable_objects::wallet::protocol::BudgetLine;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::month_of;
 
-/// A monthly limit on spending.
+/// Whose spending a budget limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetOf {
+    /// A key's, in a month.
+    Key,
+    /// A key's, in all: the credits that its owner set aside for it.
+    KeyCredits,
+    /// A workspace's, in a month.
+    Workspace,
+    /// The whole account's, in a month.
+    Account,
+}
+
+/// A limit on spending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
+    /// Whose.
+    pub of: BudgetOf,
     /// Its line in the wallet.
     pub id: String,
-    /// The most that may be spent in a UTC month.
+    /// The most that may be spent, in a UTC month or in all.
     pub limit: MicroUsd,
     /// When it was last reset; milliseconds since 1970, 0 when never.
     pub since_ms: i64,
 }
 
 impl Budget {
-    /// The budget of a key.
+    /// The monthly budget of a key.
     #[must_use]
     pub fn of_key(key_id: &str, limit: MicroUsd, since_ms: i64) -> Self {
-        Self { id: format!("key:{key_id}"), limit, since_ms }
+        Self { of: BudgetOf::Key, id: format!("key:{key_id}"), limit, since_ms }
+    }
+
+    /// The credits of a key.
+    #[must_use]
+    pub fn of_key_credits(key_id: &str, limit: MicroUsd) -> Self {
+        Self { of: BudgetOf::KeyCredits, id: format!("credits:{key_id}"), limit, since_ms: 0 }
+    }
+
+    /// The monthly budget of a workspace, by its owner's name for it.
+    #[must_use]
+    pub fn of_workspace(workspace_id: &str, limit: MicroUsd) -> Self {
+        Self { of: BudgetOf::Workspace, id: format!("workspace:{workspace_id}"), limit, since_ms: 0 }
+    }
+
+    /// The monthly limit of the whole account.
+    #[must_use]
+    pub fn of_account(limit: MicroUsd) -> Self {
+        Self { of: BudgetOf::Account, id: "account".to_owned(), limit, since_ms: 0 }
     }
 
     /// As the wallet is told of it now.
     #[must_use]
     pub fn line(&self, now_ms: i64) -> BudgetLine {
-        BudgetLine { id: self.id.clone(), period: month_of(now_ms), limit: self.limit, since_ms: self.since_ms }
+        let period = if self.of == BudgetOf::KeyCredits { String::new() } else { month_of(now_ms) };
+        BudgetLine { id: self.id.clone(), period, limit: self.limit, since_ms: self.since_ms }
     }
 }
 

@@ -1,12 +1,13 @@
 //! What is old goes: by the hour, and when an administrator asks.
 
 use crate::ports::{Db, PortError, Ports};
+use crate::store::identity::sessions::prune_sessions as prune_people_sessions;
 use crate::store::models::responses::prune_responses;
+use crate::store::ops::admin_sessions::prune_sessions;
 use crate::store::ops::audit::prune_audit;
 use crate::store::ops::retention::find_retention;
 use crate::store::ops::rewards::{prune_arms, prune_rewards};
 use crate::store::ops::rollups::{STEP_FINE_MS, STEP_HOUR_MS, STEP_MINUTE_MS, prune_call_rollups, prune_key_rollups};
-use crate::store::ops::sessions::prune_sessions;
 use crate::store::ops::workflows::prune_workflows;
 use crate::store::statement::{Changed, Query};
 
@@ -59,6 +60,7 @@ pub async fn prune_all(ports: &Ports) -> Result<(), PortError> {
     prune(db, || prune_workflows(before_ms)).await?;
     prune(db, || prune_responses(now_ms - RESPONSE_DAYS * DAY_MS)).await?;
     prune_sessions(now_ms).run(db).await?;
+    prune_people_sessions(now_ms).run(db).await?;
     prune_arms(now_ms / DAY_MS - ARM_DAYS - 1).run(db).await?;
     Ok(())
 }

@@ -12,18 +12,20 @@ use statement::QueryInfo;
 pub const ALL: &[&[QueryInfo]] = &[
     identity::accounts::QUERIES,
     identity::keys::QUERIES,
+    identity::people::QUERIES,
+    identity::sessions::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,
     models::routing::QUERIES,
     money::usage::QUERIES,
+    ops::admin_sessions::QUERIES,
     ops::audit::QUERIES,
     ops::counters::QUERIES,
     ops::logs::QUERIES,
     ops::retention::QUERIES,
     ops::rewards::QUERIES,
     ops::rollups::QUERIES,
-    ops::sessions::QUERIES,
     ops::workflows::QUERIES,
 ];
 

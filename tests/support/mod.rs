@@ -16,6 +16,10 @@ use guildhall::app::App;
 use guildhall::config::Config;
 use guildhall::jobs::consume;
 use guildhall::ports::{Clock as _, Ports};
+use guildhall::store::identity::people::{ensure_person, find_person, insert_own_account};
+use guildhall::store::identity::sessions::insert_session;
+use guildhall_domain::credential::issue_session;
+use guildhall_domain::ids::{OwnAccountId, PersonId, SessionId};
 
 pub use books::Books;
 pub use chat::{HELLO, HELLO_MICROS};
@@ -168,9 +172,32 @@ impl TestApp {
         key
     }
 
+    /// Somebody who has signed in, with an account of their own.
+    pub async fn sign_in(&self, email: &str) -> Session {
+        let (app, ports, now_ms) = (self.isolate(), self.ports(), self.now_ms());
+        let mut random = [0; 32];
+        ports.random.fill(&mut random);
+        let mut ids = [[0; 16]; 3];
+        ids.iter_mut().for_each(|id| ports.random.fill(id));
+        let [person, account, session] = ids;
+        let account_id = OwnAccountId::from_random(account).as_str().to_owned();
+        ensure_person(PersonId::from_random(person).as_str(), email, now_ms).run(&*ports.db).await.unwrap();
+        let person = find_person(email).run(&*ports.db).await.unwrap().unwrap();
+        insert_own_account(&person.id, &account_id, now_ms).run(&*ports.db).await.unwrap();
+        let (token, id) = (issue_session(random), SessionId::from_random(session).as_str().to_owned());
+        let (hash, until_ms) = (app.hasher.hash(&token), now_ms + 86_400_000);
+        let open = insert_session(&person.id, &account_id, &id, &hash, now_ms, until_ms, "test", "");
+        open.run(&*ports.db).await.unwrap();
+        Session { token, account_id }
+    }
+
     pub async fn credit(&self, key: &Key, amount_usd: &str) {
+        self.credit_account(&key.account_id, amount_usd).await;
+    }
+
+    pub async fn credit_account(&self, account_id: &str, amount_usd: &str) {
         let body = format!(r#"{{"amount_usd":{amount_usd},"reason":"test"}}"#);
-        let path = format!("/admin/v1/accounts/{}/credits", key.account_id);
+        let path = format!("/admin/v1/accounts/{account_id}/credits");
         let answer = self.admin("POST", &path).body(&body).send().await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
@@ -225,6 +252,13 @@ impl TestApp {
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["data"][0].clone()
     }
+}
+
+/// A person who has signed in.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub token: String,
+    pub account_id: String,
 }
 
 /// A provisioned key.

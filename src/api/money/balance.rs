@@ -18,9 +18,9 @@ routes! {
     /// Get the balance.
     ///
     /// Tokaroo's and `ToolRouter`'s fields together. Every call that ended before this request is settled in it.
-    Get "/v1/balance" Access::Key(Scope::Own) => get_balance;
+    Get "/v1/balance" Access::Account(Scope::Own) => get_balance;
     /// Get the balance (`ToolRouter`'s path).
-    Get "/v1/billing/balance" Access::Key(Scope::Own) => get_balance;
+    Get "/v1/billing/balance" Access::Account(Scope::Own) => get_balance;
 }
 
 /// A balance.
@@ -35,7 +35,7 @@ pub struct Balance {
 }
 
 async fn get_balance(cx: Cx, (): ()) -> Result<Reply<Balance>, ApiError> {
-    let account = &cx.caller.key()?.account_id;
+    let account = cx.caller.account_id()?;
     flush(&cx.app, &cx.ports, account).await?;
     match ask::<Wallet>(&*cx.ports.objects, &name(account), &Command::Balance).await? {
         WalletReply::Balance(WalletBalance { balance, available, .. }) => {

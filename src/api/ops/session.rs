@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
-use crate::auth::session::{cookie_of, end_session, open_session};
+use crate::auth::admin_session::{cookie_of, end_session, open_session};
 use crate::http::error::ApiError;
 use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::Output;

@@ -17,7 +17,7 @@ use crate::gateway::settlement::{Outcome, usage_for_receipt};
 use crate::http::error::ApiError;
 use crate::meter::money::Refusal;
 use crate::ports::ask;
-use crate::store::money::usage::UsageRow;
+use crate::store::money::usage::{Source, UsageRow};
 
 /// How long the money stays held beyond the deadline, in milliseconds: the job's end comes first.
 const HOLD_GRACE_MS: i64 = 60 * 60 * 1_000;
@@ -69,14 +69,15 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
     let account = key.account_id.clone();
     let expires_at_ms = cx.started_ms + DEADLINE_MS + HOLD_GRACE_MS;
     let budgets = key.payer.lines(cx.started_ms);
-    let command = wallet::Command::Hold { id: id.to_owned(), amount, expires_at_ms, budgets: budgets.clone() };
+    let command = wallet::Command::Hold { id: id.to_owned(), amount, expires_at_ms, budgets };
     for tries in 0.. {
         match ask_wallet(cx, &account, &command).await? {
             wallet::Reply::Held { .. } => return Ok(()),
             wallet::Reply::Refused { code: RefusalCode::Insufficient, .. } => {}
             wallet::Reply::Refused { code: RefusalCode::BudgetExceeded, budget: Some(left), .. } => {
-                let budget = budgets.get(left.line).map_or(MicroUsd::ZERO, |line| line.limit);
-                return Err(refuse(cx, Refusal::Budget { budget, spent: left.spent }));
+                // The lines were written from the budgets, one for one.
+                let tight = key.payer.budgets().get(left.line).ok_or_else(|| ApiError::internal("no such budget"))?;
+                return Err(refuse(cx, Refusal::Budget { of: tight.of, budget: tight.limit, spent: left.spent }));
             }
             other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
         }
@@ -132,6 +133,9 @@ pub(super) fn write_spec(
         alias_from: choice.alias_from.clone().unwrap_or_default(),
         error_class: String::new(),
         routing_reason: String::new(),
+        workspace_id: key.workspace_id.clone().unwrap_or_default(),
+        source: Source::Managed,
+        baseline_micros: None,
         attempts: Vec::new(),
     };
     let budgets = key.payer.lines(cx.started_ms);

@@ -47,6 +47,18 @@ pub struct KeyRow {
     pub rotated_at_ms: i64,
     /// When it was last used, give or take a minute.
     pub last_used_at_ms: Option<i64>,
+    /// The workspace that it is bound to.
+    pub workspace_id: Option<String>,
+    /// The workspace's `active` or `archived`.
+    pub workspace_status: Option<String>,
+    /// What the workspace may spend in a month, in micro-dollars.
+    pub workspace_budget_micros: Option<i64>,
+    /// What the account may spend in a month, in micro-dollars.
+    pub account_budget_micros: Option<i64>,
+    /// What the key may spend in all, in micro-dollars.
+    pub credits_micros: Option<i64>,
+    /// The agent whose key it is.
+    pub agent_id: Option<String>,
 }
 
 /// A key as the administrator sees it.
@@ -121,8 +133,10 @@ queries! {
            a.requests_per_minute, a.requests_per_hour, a.concurrent, k.requests_per_minute AS key_requests_per_minute,
            k.requests_per_hour AS key_requests_per_hour, k.concurrent AS key_concurrent, k.rate_limit_rps,
            k.monthly_budget_micros, k.budget_reset_at_ms, k.expires_at_ms, k.rotation_days,
-           COALESCE(k.rotated_at_ms, k.created_at_ms) AS rotated_at_ms, k.last_used_at_ms
-         FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.hash = ?1";
+           COALESCE(k.rotated_at_ms, k.created_at_ms) AS rotated_at_ms, k.last_used_at_ms, k.workspace_id, k.credits_micros, k.agent_id,
+           w.status AS workspace_status, w.monthly_budget_micros AS workspace_budget_micros, a.monthly_budget_micros AS account_budget_micros
+         FROM api_keys k JOIN accounts a ON a.id = k.account_id
+           LEFT JOIN workspaces w ON w.account_id = k.account_id AND w.workspace_id = k.workspace_id WHERE k.hash = ?1";
     /// Finds a key for the administrator.
     global("an administrator names a key by its id alone") fn find_key(id: &str) -> Option<KeyRecord> =
         "SELECT id, account_id, masked, name, scopes, status, created_at_ms, rotated_at_ms, last_used_at_ms, expires_at_ms, rotation_days,

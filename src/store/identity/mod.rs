@@ -2,3 +2,5 @@
 
 pub mod accounts;
 pub mod keys;
+pub mod people;
+pub mod sessions;

@@ -52,9 +52,51 @@ pub struct UsageRow {
     /// Why the model was chosen, such as `routed-weight-5`. Travels to the event feed; the table does not keep it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub routing_reason: String,
+    /// The workspace of the key; empty when it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workspace_id: String,
+    /// Who answered, and so how it was charged.
+    #[serde(default, skip_serializing_if = "Source::is_managed")]
+    pub source: Source,
+    /// What a managed call would have cost, in micro-dollars; `None` where that is `cost_micros`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_micros: Option<i64>,
     /// Every attempt at a provider, in order. Filed apart, as rewards; the table does not keep them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptRecord>,
+}
+
+/// Who answered a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The platform's own providers.
+    #[default]
+    Managed,
+    /// The cache.
+    Cache,
+    /// A provider, with the caller's own key for it.
+    Byok,
+    /// The caller's own endpoint.
+    Local,
+}
+
+impl Source {
+    /// As usage rows say it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Managed => "managed",
+            Self::Cache => "cache",
+            Self::Byok => "byok",
+            Self::Local => "local",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    const fn is_managed(&self) -> bool {
+        matches!(self, Self::Managed)
+    }
 }
 
 /// One attempt at a model of a provider. A client's own mistake and a client that left are not evidence about either, and
@@ -154,12 +196,14 @@ queries! {
     /// Stores a batch of records (a JSON array); those that are there already are left alone.
     global("one batch of the queue holds records of many accounts") fn insert_usage(records: &str) -> Changed =
         "INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
-           status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, alias_from, error_class)
+           status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, alias_from, error_class,
+           workspace_id, source, baseline_micros)
          SELECT value ->> 'id', value ->> 'account_id', value ->> 'api_key_id', value ->> 'created_at_ms', value ->> 'request_type',
            value ->> 'mode', value ->> 'model', value ->> 'routed_model', value ->> 'routed_provider', value ->> 'status',
            value ->> 'outcome', value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros',
            value ->> 'charged_micros', value ->> 'latency_ms', value ->> 'receipt',
-           COALESCE(value ->> 'alias_from', ''), COALESCE(value ->> 'error_class', '')
+           COALESCE(value ->> 'alias_from', ''), COALESCE(value ->> 'error_class', ''), COALESCE(value ->> 'workspace_id', ''),
+           COALESCE(value ->> 'source', 'managed'), value ->> 'baseline_micros'
          FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING";
     /// Which records of a batch (a JSON array) are stored already: nearly always none.
     global("one batch of the queue holds records of many accounts") fn list_filed(records: &str) -> Vec<UsageId> =
@@ -171,7 +215,7 @@ queries! {
     /// millisecond, and at least one older one if there is.
     tenant("account_id") fn list_usage(account_id: &str, api_key_id: &str, before_ms: i64, limit: i64, request_type: Option<&str>) -> Vec<UsageRow> =
         "SELECT id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider, status, outcome,
-           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt
+           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, workspace_id, source, baseline_micros
          FROM usage WHERE account_id = ?1 AND api_key_id = ?2 AND created_at_ms < ?3 AND (?5 IS NULL OR request_type = ?5)
            AND created_at_ms >= COALESCE((SELECT MAX(created_at_ms) FROM usage WHERE account_id = ?1 AND api_key_id = ?2
              AND (?5 IS NULL OR request_type = ?5) AND created_at_ms < (SELECT created_at_ms FROM usage WHERE account_id = ?1
@@ -181,7 +225,7 @@ queries! {
     /// One record.
     tenant("account_id") fn find_usage(account_id: &str, id: &str) -> Option<UsageRow> =
         "SELECT id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider, status, outcome,
-           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt
+           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, workspace_id, source, baseline_micros
          FROM usage WHERE account_id = ?1 AND id = ?2";
     /// One key's sums since a time.
     tenant("account_id") fn sum_usage(account_id: &str, api_key_id: &str, since_ms: i64) -> Vec<UsageSum> =

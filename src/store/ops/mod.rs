@@ -1,10 +1,10 @@
 //! What operators look at.
 
+pub mod admin_sessions;
 pub mod audit;
 pub mod counters;
 pub mod logs;
 pub mod retention;
 pub mod rewards;
 pub mod rollups;
-pub mod sessions;
 pub mod workflows;

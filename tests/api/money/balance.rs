@@ -113,3 +113,15 @@ fn a_call_that_fails_costs_nothing() {
         assert_eq!((books.calls, books.charged), (2, 0), "but they are recorded");
     });
 }
+
+#[test]
+fn a_person_sees_the_balance_of_their_account() {
+    run(async |app| {
+        let session = app.sign_in("ada@example.com").await;
+        app.credit_account(&session.account_id, "2.5").await;
+        for path in ["/v1/balance", "/v1/billing/balance"] {
+            let answer = app.get(path).bearer(&session.token).send().await.expect(200).json();
+            assert_eq!((&answer["balance_usd"], &answer["available_usd"]), (&json!(2.5), &json!(2.5)));
+        }
+    });
+}

@@ -10,7 +10,7 @@ use crate::http::error::{ApiError, Kind};
 use crate::http::request::Head;
 use crate::meter::address::check_address;
 use crate::ports::{PortError, Ports};
-use crate::store::ops::sessions::{delete_session, find_session, insert_session};
+use crate::store::ops::admin_sessions::{delete_session, find_session, insert_session};
 
 const COOKIE: &str = "th_admin_session";
 const RANDOM_BYTES: usize = 32;
