@@ -40,6 +40,17 @@ impl KeyPrefix {
             Self::Toku => "clx",
         }
     }
+
+    /// The product whose routes issue such keys, as key rows name it.
+    #[must_use]
+    pub const fn product(self) -> &'static str {
+        match self {
+            Self::Tokaroo => "tokaroo",
+            Self::ToolRouter => "toolrouter",
+            Self::TokenHub => "tokenhub",
+            Self::Toku => "toku",
+        }
+    }
 }
 
 /// Writes a new API key: the prefix and 64 lower-case hex digits of 32 random bytes.

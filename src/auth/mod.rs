@@ -2,6 +2,7 @@
 
 pub mod admin_session;
 pub mod cache;
+pub mod issue;
 pub mod person;
 pub mod scope;
 

@@ -86,7 +86,20 @@ impl TestApp {
     pub fn add_key(&self, key: &Key) -> Key {
         let second = format!("tr_live_{}", "5".repeat(64));
         let hash = guildhall_domain::credential::hash_key(KEY_PEPPER.as_bytes(), &second);
-        let insert = insert_key(&key.account_id, "key_second", &hash, "toolrouter", "masked", "second", self.now_ms());
+        let insert = insert_key(
+            &key.account_id,
+            "key_second",
+            &hash,
+            "toolrouter",
+            "masked",
+            "second",
+            self.now_ms(),
+            "[]",
+            None,
+            None,
+            "{}",
+            None,
+        );
         self.database.run(&[insert.statement]).unwrap();
         Key { key: second, account_id: key.account_id.clone() }
     }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use durable_objects::rate_limiter::protocol::{Command as LimitCommand, RateLimiter, name_of_key};
 use durable_objects::wallet::protocol::{BATCH_MAX, Command, RefusalCode, Reply as WalletReply, Wallet, name};
-use guildhall_domain::credential::{KEY_RANDOM_BYTES, KeyPrefix, issue};
-use guildhall_domain::ids::KeyId;
+use guildhall_domain::credential::KeyPrefix;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::format_rfc3339;
 use schemars::JsonSchema;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key_fields::{KeyFields, KeyPatch};
 use crate::app::Cx;
+use crate::auth::issue::{IssuedKey, NewKey, draw_key, issue_key};
 use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
@@ -24,7 +24,7 @@ use crate::ports::{PortError, ask};
 use crate::routes;
 use crate::store::identity::accounts::{ensure_account, find_account};
 use crate::store::identity::keys::{
-    KeyRecord, count_keys, find_key, insert_key, list_keys, reset_budget, revoke_key as revoke_key_row,
+    KeyRecord, count_keys, find_key, list_keys, reset_budget, revoke_key as revoke_key_row,
     rotate_key as rotate_key_row,
 };
 use crate::store::statement::run_all;
@@ -160,8 +160,6 @@ pub struct ApiKey {
 }
 
 const WARNING: &str = "Store this key now: it is not shown again.";
-/// What is shown of a key: `tokenhub_` and eight digits.
-const PREFIX_CHARS: usize = 17;
 /// The account that pays where none is named.
 const HOUSE_ACCOUNT: &str = "acc_house";
 /// Its limits for each key, until somebody sets others: sixty requests a second.
@@ -172,20 +170,16 @@ async fn create_key(cx: Cx, Json(fields): Json<KeyFields>) -> Result<Reply<NewAp
         return Err(ApiError::invalid("name", "name required"));
     }
     let mut patch = KeyPatch::read(&fields, cx.started_ms)?;
-    let mut random = [0; 16];
-    cx.ports.random.fill(&mut random);
-    let id = KeyId::from_random(random).as_str().to_owned();
-    cx.audit_resource(&id);
     let account_id = match fields.account_id.filter(|id| !id.is_empty()) {
         Some(id) => find_account(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("account"))?.id,
         None => open_house(&cx).await?,
     };
-    let (key, prefix) = draw_key(&cx);
     let scopes = patch.new_scopes().to_owned();
     let name = patch.name().to_owned();
-    let hash = cx.app.hasher.hash(&key);
-    let insert = insert_key(&account_id, &id, &hash, "tokenhub", &prefix, &name, cx.started_ms);
-    cx.ports.db.run(vec![insert.statement, patch.write(&account_id, &id).statement]).await?;
+    let issued = issue_key(&cx, &NewKey::new(&account_id, KeyPrefix::TokenHub, &name));
+    let IssuedKey { id, key, masked: prefix, write } = issued;
+    cx.audit_resource(&id);
+    cx.ports.db.run(vec![write, patch.write(&account_id, &id).statement]).await?;
     if patch.enabled() == Some(false) {
         close_gate(&cx, &id).await;
     }
@@ -231,7 +225,7 @@ async fn delete_key(cx: Cx, Path(id): Path) -> Result<Reply<KeyDone>, ApiError> 
 
 async fn rotate_key(cx: Cx, Path(id): Path) -> Result<Reply<RotatedApiKey>, ApiError> {
     let record = require_key(&cx, &id).await?;
-    let (key, prefix) = draw_key(&cx);
+    let (key, prefix) = draw_key(&cx, KeyPrefix::TokenHub);
     let hash = cx.app.hasher.hash(&key);
     rotate_key_row(&record.account_id, &id, &hash, &prefix, cx.started_ms).run(&*cx.ports.db).await?;
     cx.app.credentials.forget_account(&record.account_id);
@@ -249,15 +243,6 @@ async fn reset_key_budget(cx: Cx, Path(id): Path) -> Result<Reply<KeyDone>, ApiE
 
 async fn require_key(cx: &Cx, id: &str) -> Result<KeyRecord, ApiError> {
     find_key(id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("api key"))
-}
-
-/// A new secret, and what is shown of it later.
-fn draw_key(cx: &Cx) -> (String, String) {
-    let mut random = [0; KEY_RANDOM_BYTES];
-    cx.ports.random.fill(&mut random);
-    let key = issue(KeyPrefix::TokenHub, random);
-    let prefix = key.chars().take(PREFIX_CHARS).collect();
-    (key, prefix)
 }
 
 /// Opens the deployment's own account unless it is open; a retry gives nothing twice.

@@ -1,13 +1,14 @@
 //! A key for anybody, at once.
 
 use durable_objects::wallet::protocol::{Command, Reply as WalletReply, Wallet, name};
-use guildhall_domain::credential::{KEY_RANDOM_BYTES, KeyPrefix, issue, mask};
-use guildhall_domain::ids::{AccountId, KeyId};
+use guildhall_domain::credential::KeyPrefix;
+use guildhall_domain::ids::AccountId;
 use guildhall_domain::money::MicroUsd;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
+use crate::auth::issue::{NewKey, issue_key};
 use crate::http::error::ApiError;
 use crate::http::output::Reply;
 use crate::http::route::Access;
@@ -15,7 +16,6 @@ use crate::meter::address::count_for_address;
 use crate::ports::ask;
 use crate::routes;
 use crate::store::identity::accounts::insert_account;
-use crate::store::identity::keys::insert_key;
 
 routes! {
     tag "Keys", dialect ToolRouter;
@@ -44,35 +44,15 @@ pub struct ProvisionedKey {
 async fn provision_key(cx: Cx, (): ()) -> Result<Reply<ProvisionedKey>, ApiError> {
     let per_hour = cx.app.config.provisions_per_hour;
     count_for_address(&cx.ports, "provision", &cx.address, per_hour, &cx.request_id).await?;
-    let mut key_random = [0; KEY_RANDOM_BYTES];
-    let mut ids = [[0; 16]; 2];
-    let mut claim_random = [0; 32];
-    cx.ports.random.fill(&mut key_random);
-    cx.ports.random.fill(&mut claim_random);
-    ids.iter_mut().for_each(|id| cx.ports.random.fill(id));
-    let [account_random, key_id_random] = ids;
-    let (account, key_id) = (AccountId::from_random(account_random), KeyId::from_random(key_id_random));
-    let api_key = issue(KeyPrefix::ToolRouter, key_random);
-    let claim = claim_random.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    let hasher = &cx.app.hasher;
-    let writes = vec![
-        insert_account(account.as_str(), cx.started_ms, &hasher.hash(&claim)).statement,
-        insert_key(
-            account.as_str(),
-            key_id.as_str(),
-            &hasher.hash(&api_key),
-            "toolrouter",
-            &mask(&api_key),
-            "first key",
-            cx.started_ms,
-        )
-        .statement,
-    ];
-    cx.ports.db.run(writes).await?;
+    let account = AccountId::from_random(cx.draw());
+    let claim = cx.draw::<32>().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let issued = issue_key(&cx, &NewKey::new(account.as_str(), KeyPrefix::ToolRouter, "first key"));
+    let open = insert_account(account.as_str(), cx.started_ms, &cx.app.hasher.hash(&claim));
+    cx.ports.db.run(vec![open.statement, issued.write]).await?;
     grant_free_balance(&cx, account.as_str()).await?;
     Ok(Reply(ProvisionedKey {
-        key_prefix: mask(&api_key),
-        api_key,
+        key_prefix: issued.masked,
+        api_key: issued.key,
         claim_url: format!("{}/claim?token={claim}", cx.origin),
         account_id: account.as_str().to_owned(),
         message: "Your API key is ready. To attach it to a person and add credits, have your user visit the claim URL.",

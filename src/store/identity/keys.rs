@@ -102,8 +102,10 @@ pub struct KeyRecord {
 
 queries! {
     /// Stores a key.
-    tenant("account_id") fn insert_key(account_id: &str, id: &str, hash: &str, product: &str, masked: &str, name: &str, created_at_ms: i64) -> Changed =
-        "INSERT INTO api_keys (account_id, id, hash, product, masked, name, created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    tenant("account_id") fn insert_key(account_id: &str, id: &str, hash: &str, product: &str, masked: &str, name: &str, created_at_ms: i64,
+        scopes: &str, workspace_id: Option<&str>, agent_id: Option<&str>, metadata: &str, credits_micros: Option<i64>) -> Changed =
+        "INSERT INTO api_keys (account_id, id, hash, product, masked, name, created_at_ms, scopes, workspace_id, agent_id, metadata, credits_micros)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     /// Sets what a key may do; NULL leaves a column as it is, 0 empties one that may be empty. Each column by itself, so
     /// that two changes at once do not undo each other.
     tenant("account_id") fn update_key(account_id: &str, id: &str, name: Option<&str>, scopes: Option<&str>, status: Option<&str>,
