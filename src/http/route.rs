@@ -53,6 +53,9 @@ impl Method {
 pub enum Access {
     /// Anybody; limited per address.
     Public,
+    /// A machine that signs what it sends: the handler checks the signature. Not limited per address, because such a machine
+    /// speaks for everybody at once.
+    Signed,
     /// An API key with this scope.
     Key(Scope),
     /// An API key with this scope, or a person who has signed in.
