@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::app::App;
+use crate::auth::claim::drain_due;
 use crate::observe::retention::prune_all;
 use crate::payments::Desk;
 use crate::payments::reconcile::reconcile;
@@ -15,5 +16,8 @@ pub async fn run_hourly(app: &Rc<App>, ports: &Rc<Ports>) {
     }
     if let Err(error) = reconcile(&Desk::new(app, ports)).await {
         ports.background.log(&format!("payments: {error}"));
+    }
+    if let Err(error) = drain_due(ports).await {
+        ports.background.log(&format!("merged accounts: {error}"));
     }
 }

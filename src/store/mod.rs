@@ -11,9 +11,11 @@ use statement::QueryInfo;
 /// Every query of the project, for `tests/sql.rs`.
 pub const ALL: &[&[QueryInfo]] = &[
     identity::accounts::QUERIES,
+    identity::claims::QUERIES,
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
+    identity::sign_ins::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,
@@ -23,9 +25,11 @@ pub const ALL: &[&[QueryInfo]] = &[
     money::sandbox::QUERIES,
     money::usage::QUERIES,
     ops::admin_sessions::QUERIES,
+    ops::admin_token::QUERIES,
     ops::audit::QUERIES,
     ops::counters::QUERIES,
     ops::logs::QUERIES,
+    ops::outbox::QUERIES,
     ops::retention::QUERIES,
     ops::rewards::QUERIES,
     ops::rollups::QUERIES,
