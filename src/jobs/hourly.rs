@@ -1,5 +1,6 @@
 //! What happens every hour; each part on its own, so that one that fails does not keep another from running.
 
+use crate::meter::forfeit::forfeit_closed;
 use crate::observe::retention::prune_all;
 use crate::ports::Ports;
 
@@ -7,5 +8,8 @@ use crate::ports::Ports;
 pub async fn run_hourly(ports: &Ports) {
     if let Err(error) = prune_all(ports).await {
         ports.background.log(&format!("retention: {error}"));
+    }
+    if let Err(error) = forfeit_closed(ports).await {
+        ports.background.log(&format!("closed accounts: {error}"));
     }
 }

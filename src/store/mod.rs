@@ -11,6 +11,8 @@ use statement::QueryInfo;
 /// Every query of the project, for `tests/sql.rs`.
 pub const ALL: &[&[QueryInfo]] = &[
     identity::accounts::QUERIES,
+    identity::erasure::QUERIES,
+    identity::export::QUERIES,
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
@@ -18,6 +20,8 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::models::QUERIES,
     models::responses::QUERIES,
     models::routing::QUERIES,
+    money::reconciliations::QUERIES,
+    money::reports::QUERIES,
     money::usage::QUERIES,
     ops::admin_sessions::QUERIES,
     ops::audit::QUERIES,

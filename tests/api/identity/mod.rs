@@ -2,4 +2,6 @@
 
 mod accounts;
 mod apikeys;
+mod closure;
+mod export;
 mod provision;
