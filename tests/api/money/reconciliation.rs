@@ -157,7 +157,8 @@ fn a_wallet_that_does_not_answer_is_told_of_and_the_others_are_compared() {
         for key in [&key, &other] {
             app.hello(key).send().await.expect(200);
         }
-        app.pass_ms(300).await;
+        // Until no lease is left that asks its wallet.
+        app.pass_ms(40_000).await;
         for _ in 0..3 {
             app.faults.fail_object("WALLET", Fault::Before);
         }

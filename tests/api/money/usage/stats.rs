@@ -119,7 +119,10 @@ fn groups_are_by_whatever_is_asked_for() {
                 assert_eq!(calls, 3, "{group_by}");
             }
         }
-        let dearest = read(&app, &key, "/v1/usage/breakdown").await["data"][0].clone();
+        let grouped = app.get("/v1/usage/grouped").bearer(&key.key).send().await.expect(200).json();
+        let answer = app.get("/v1/usage/breakdown").bearer(&key.key).send().await.expect(200).json();
+        assert_eq!(answer, grouped);
+        let dearest = &answer["data"][0];
         assert_eq!((&dearest["requests"], &dearest["charged_usd"]), (&json!(2), &json!(0.0005)));
         assert_eq!((&dearest["input_tokens"], &dearest["total_tokens"]), (&json!(20), &json!(30)));
     });
