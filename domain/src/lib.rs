@@ -10,6 +10,7 @@ pub mod anthropic;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;
+pub mod csv;
 pub mod duration;
 pub mod email;
 pub mod ids;

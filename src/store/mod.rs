@@ -12,6 +12,8 @@ use statement::QueryInfo;
 pub const ALL: &[&[QueryInfo]] = &[
     identity::accounts::QUERIES,
     identity::claims::QUERIES,
+    identity::erasure::QUERIES,
+    identity::export::QUERIES,
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
@@ -20,6 +22,8 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::models::QUERIES,
     models::responses::QUERIES,
     models::routing::QUERIES,
+    money::reconciliations::QUERIES,
+    money::reports::QUERIES,
     money::usage::QUERIES,
     ops::admin_sessions::QUERIES,
     ops::admin_token::QUERIES,

@@ -5,6 +5,7 @@ mod books;
 mod chat;
 mod client;
 mod database;
+mod keys;
 mod ports;
 mod upstream;
 
@@ -24,7 +25,7 @@ use guildhall_domain::ids::{OwnAccountId, PersonId, SessionId};
 pub use books::Books;
 pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};
-pub use database::{Database, migration_files, open_migrated};
+pub use database::{Database, migrated_tables, migration_files, open_migrated};
 pub use ports::{Fault, Faults};
 pub use upstream::{Reply, Upstream};
 
