@@ -90,6 +90,8 @@ fn no_secret_is_committed() {
         bindings::KEY_PEPPER,
         bindings::SEAL_KEY,
         bindings::VAULT_PASSWORD,
+        bindings::STRIPE_SECRET_KEY,
+        bindings::STRIPE_WEBHOOK_SECRETS,
         bindings::MAIL_API_KEY,
     ] {
         assert!(config["vars"].get(secret).is_none(), "{secret} is a secret, not a variable");

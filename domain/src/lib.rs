@@ -7,6 +7,7 @@ mod decimal;
 mod hex;
 
 pub mod anthropic;
+pub mod billing;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;

@@ -53,6 +53,9 @@ impl Method {
 pub enum Access {
     /// Anybody; limited per address.
     Public,
+    /// A machine that signs what it sends: the handler checks the signature. Not limited per address, because such a machine
+    /// speaks for everybody at once.
+    Signed,
     /// Anybody; whoever sends a credential is known by it, and one that is wrong is refused.
     Visitor,
     /// An API key with this scope.
