@@ -6,11 +6,13 @@
 mod decimal;
 mod hex;
 
+pub mod agent;
 pub mod anthropic;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;
 pub mod duration;
+pub mod email;
 pub mod ids;
 pub mod json;
 pub mod json_schema;

@@ -262,6 +262,24 @@ fn the_journal_is_read_in_pages() {
 }
 
 #[test]
+fn the_newest_entries_come_with_the_balance_after_them() {
+    let mut wallet = open(0);
+    (1..=5).for_each(|number| drop(wallet.ask(credit(&number.to_string(), number), number)));
+    let hold = Command::Hold { id: "h".to_owned(), amount: usd(4), expires_at_ms: 90, budgets: vec![] };
+    wallet.ask(hold, 6);
+    let mut recent = |limit| match wallet.ask(Command::Recent { limit }, 9) {
+        Reply::Recent { entries, balance } => {
+            let ids: Vec<String> = entries.into_iter().map(|line| line.id).collect();
+            (ids.join(" "), balance.balance, balance.available)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(recent(2), ("credit:5 credit:4".to_owned(), usd(15), usd(11)));
+    assert_eq!(recent(0), (String::new(), usd(15), usd(11)));
+    assert_eq!(recent(u32::MAX).0, "credit:5 credit:4 credit:3 credit:2 credit:1");
+}
+
+#[test]
 fn a_transfer_refuses_itself_and_what_is_not_there() {
     let mut wallet = open(10);
     let mut transfer = |to: &str, amount| {

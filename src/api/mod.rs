@@ -1,6 +1,7 @@
 //! The handlers: one file per resource, each with its `routes!` list.
 
 pub mod identity;
+pub mod market;
 pub mod models;
 pub mod money;
 pub mod ops;
@@ -13,6 +14,9 @@ pub const ALL: &[&[Route]] = &[
     identity::accounts::ROUTES,
     identity::apikeys::ROUTES,
     identity::provision::ROUTES,
+    market::agents::ROUTES,
+    market::me::ROUTES,
+    market::wallet::ROUTES,
     models::aliases::ROUTES,
     models::catalog::ROUTES,
     models::chat::ROUTES,

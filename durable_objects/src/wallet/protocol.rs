@@ -18,7 +18,7 @@ pub const TEXT_MAX_BYTES: usize = 256;
 pub const RECORD_MAX_BYTES: usize = 72 * 1024;
 /// Captures in one [`Lease`], and ids in one [`Command::AckRecords`].
 pub const BATCH_MAX: usize = 256;
-/// Entries in one page of [`Command::Journal`] and [`Command::PendingRecords`].
+/// Entries in one page of [`Command::Journal`], [`Command::Recent`] and [`Command::PendingRecords`].
 pub const PAGE_MAX: u32 = 1_000;
 /// Budget lines of one hold.
 pub const BUDGETS_MAX: usize = 8;
@@ -147,6 +147,11 @@ pub enum Command {
         /// At most so many; at most [`PAGE_MAX`].
         limit: u32,
     },
+    /// Reads the newest entries of the journal and what there is, both of one moment. Answer: [`Reply::Recent`].
+    Recent {
+        /// At most so many; at most [`PAGE_MAX`].
+        limit: u32,
+    },
 }
 
 /// A statement, not a difference: "these captures happened under my hold `id`; from now on it is `want`, until then".
@@ -267,6 +272,13 @@ pub enum Reply {
         entries: Vec<JournalLine>,
         /// The `after` of the next page, while there may be one.
         next_after: Option<i64>,
+    },
+    /// To [`Command::Recent`].
+    Recent {
+        /// Newest first.
+        entries: Vec<JournalLine>,
+        /// What there is after the newest of them.
+        balance: Balance,
     },
     /// Nothing was changed.
     Refused {

@@ -62,6 +62,7 @@ impl Machine for WalletMachine {
             Command::Journal { after, limit } => {
                 Needs { page: Some(Page { after: *after, limit: (*limit).min(PAGE_MAX) }), ..Needs::default() }
             }
+            Command::Recent { limit } => Needs { newest_entries: Some((*limit).min(PAGE_MAX)), ..Needs::default() },
             Command::PendingRecords { limit } => {
                 Needs { newest_items: Some((*limit).min(PAGE_MAX)), ..Needs::default() }
             }
@@ -164,6 +165,10 @@ impl WalletMachine {
             }
             Command::PendingRecords { .. } => Ok(Reply::Records { records: records_of(&facts.newest_items)? }),
             Command::Journal { limit, .. } => journal_reply(facts, limit.min(PAGE_MAX)),
+            Command::Recent { .. } => {
+                let entries = facts.newest_entries.into_iter().map(ledger::line_of).collect::<Result<_, _>>()?;
+                Ok(Reply::Recent { entries, balance: self.balance()? })
+            }
         }
     }
 

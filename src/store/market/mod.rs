@@ -1,0 +1,3 @@
+//! Agents, and what they earn and withdraw.
+
+pub mod agents;
