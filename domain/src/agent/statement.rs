@@ -130,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_shows_when_it_has_come_to_a_cent() {
+    fn a_cent_shows_as_soon_as_it_is_begun() {
         let days = |count: i64| (0..count).rev().map(|day| movement("u", day * DAY_MS, Kind::Usage, -4_000)).collect();
         let lines = write_statement(MicroUsd(1_000_000 - 5 * 4_000), days(5), 20);
         let amounts: Vec<i64> = lines.iter().map(|line| line.amount_cents).collect();
-        assert_eq!(amounts, [0, -1, 0, 0, -1], "newest first: two cents for 20,000 micro-dollars");
+        assert_eq!(amounts, [0, 0, -1, 0, -1], "newest first: two cents for 20,000 micro-dollars");
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn the_administrator_deposits_to_any_agent_and_it_is_audited() {
         let refused = deposit_as_admin(&app, json!({ "amountCents": 300 })).await.expect(400).json();
         assert_eq!(refused, json!({ "error": "agentId is required" }));
         deposit_as_admin(&app, json!({ "amountCents": 300, "agentId": "nobody" })).await.expect(404);
-        let audited = "SELECT COUNT(*) FROM audit WHERE action = 'agent.deposit'";
+        let audited = "SELECT COUNT(*) FROM audit_log WHERE action = 'agent.deposit'";
         assert_eq!(app.database.number(audited), 2);
         app.deposit(&agent, 1).await.expect(200);
         assert_eq!(app.database.number(audited), 2, "an agent is no administrator");
