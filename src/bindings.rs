@@ -29,6 +29,13 @@ pub const VAULT_PASSWORD: &str = "VAULT_PASSWORD";
 /// Variable: what a guess of the vault's password costs, as `m=<KiB>,t=<passes>,p=<lanes>` of Argon2id.
 pub const VAULT_KDF: &str = "VAULT_KDF";
 
+/// Secret: the key for Stripe's API. Without it the sandbox pays by itself and live mode takes no payments.
+pub const STRIPE_SECRET_KEY: &str = "STRIPE_SECRET_KEY";
+/// Secret: what Stripe signs its events with; several, separated by commas, while one is rolled.
+pub const STRIPE_WEBHOOK_SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
+/// Variable: where Stripe's API is.
+pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
+
 /// Every variable and secret, for the configuration reader and its test.
 pub const SETTINGS: &[&str] = &[
     MODE,
@@ -43,4 +50,7 @@ pub const SETTINGS: &[&str] = &[
     SEAL_KEY,
     VAULT_PASSWORD,
     VAULT_KDF,
+    STRIPE_SECRET_KEY,
+    STRIPE_WEBHOOK_SECRETS,
+    STRIPE_API_URL,
 ];

@@ -3,7 +3,7 @@
 use durable_objects::vault::protocol::{PASSWORD_MAX_BYTES, PASSWORD_MIN_BYTES};
 use durable_objects::wallet::protocol::AMOUNT_MAX;
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::outbound::OutboundPolicy;
+use guildhall_domain::outbound::{OutboundPolicy, check_url};
 use guildhall_domain::password::KdfCost;
 use guildhall_domain::secret::SecretText;
 
@@ -45,6 +45,19 @@ pub struct Config {
     pub vault_password: Option<SecretText>,
     /// What deriving a key from the vault's next password costs.
     pub vault_kdf: KdfCost,
+    /// How Stripe is asked; `None` where the sandbox pays by itself, or live mode takes no payments.
+    pub stripe: Option<StripeSettings>,
+    /// `STRIPE_WEBHOOK_SECRETS`: any of them signs Stripe's events.
+    pub stripe_webhook_secrets: Vec<SecretText>,
+}
+
+/// How Stripe is asked.
+#[derive(Clone)]
+pub struct StripeSettings {
+    /// `STRIPE_SECRET_KEY`.
+    pub secret_key: SecretText,
+    /// `STRIPE_API_URL`, without a slash at its end.
+    pub api_url: String,
 }
 
 impl Config {
@@ -64,6 +77,7 @@ impl Config {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| format!("{name} must be a whole number, not {text:?}")),
         };
+        let stripe_webhook_secrets = read_webhook_secrets(&get);
         let allow_loopback = mode == Mode::Sandbox && get(bindings::ALLOW_LOOPBACK).as_deref() == Some("true");
         let dollars = |name: &str, default: &str| {
             let text = get(name).unwrap_or_else(|| default.to_owned());
@@ -85,6 +99,8 @@ impl Config {
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
             vault_password: read_vault_password(&get)?,
             vault_kdf: read_vault_kdf(&get, mode)?,
+            stripe: read_stripe(&get, mode, OutboundPolicy { allow_loopback }, &stripe_webhook_secrets)?,
+            stripe_webhook_secrets,
         })
     }
 }
@@ -115,6 +131,39 @@ fn read_vault_kdf(get: &impl Fn(&str) -> Option<String>, mode: Mode) -> Result<K
         return Err(format!("{} must be at least {} in live mode", bindings::VAULT_KDF, KdfCost::STANDARD));
     }
     Ok(cost)
+}
+
+const STRIPE_API: &str = "https://api.stripe.com";
+
+fn read_webhook_secrets(get: &impl Fn(&str) -> Option<String>) -> Vec<SecretText> {
+    let text = get(bindings::STRIPE_WEBHOOK_SECRETS).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|secret| !secret.is_empty()).map(SecretText::from).collect()
+}
+
+/// Without its events a deployment would learn too late of what was paid, and never of disputes: it does not serve.
+fn read_stripe(
+    get: &impl Fn(&str) -> Option<String>,
+    mode: Mode,
+    policy: OutboundPolicy,
+    webhook_secrets: &[SecretText],
+) -> Result<Option<StripeSettings>, String> {
+    if get(bindings::STRIPE_SECRET_KEY).is_none_or(|key| key.is_empty()) {
+        return Ok(None);
+    }
+    let secret_key = read_secret(get, bindings::STRIPE_SECRET_KEY)?.into();
+    if webhook_secrets.is_empty() || webhook_secrets.iter().any(|secret| secret.expose().len() < 16) {
+        let name = bindings::STRIPE_WEBHOOK_SECRETS;
+        return Err(format!(
+            "{name} is missing, or one of them is shorter than 16: {} needs it",
+            bindings::STRIPE_SECRET_KEY
+        ));
+    }
+    let api_url = get(bindings::STRIPE_API_URL).filter(|url| !url.is_empty()).unwrap_or_else(|| STRIPE_API.to_owned());
+    check_url(&api_url, policy).map_err(|error| format!("{} {error}", bindings::STRIPE_API_URL))?;
+    if mode == Mode::Live && !api_url.starts_with("https://") {
+        return Err(format!("{} must be https in live mode", bindings::STRIPE_API_URL));
+    }
+    Ok(Some(StripeSettings { secret_key, api_url: api_url.trim_end_matches('/').to_owned() }))
 }
 
 fn read_hex_key(text: &str) -> Option<[u8; 32]> {
@@ -162,6 +211,24 @@ mod tests {
         assert_eq!(live.vault_kdf.to_string(), "m=32768,t=3,p=1");
         let default = Config::read(setting(&[("MODE", "live")])).unwrap();
         assert_eq!((default.vault_kdf, default.vault_password), (KdfCost::STANDARD, None));
+    }
+
+    #[test]
+    fn stripe_comes_whole_or_not_at_all() {
+        let key = ("STRIPE_SECRET_KEY", "sk_test_0123456789abcdef");
+        let secrets = ("STRIPE_WEBHOOK_SECRETS", "whsec_0123456789abcdef, whsec_fedcba9876543210");
+        let config = Config::read(setting(&[key, secrets])).unwrap();
+        assert_eq!((config.stripe.unwrap().api_url.as_str(), config.stripe_webhook_secrets.len()), (STRIPE_API, 2));
+        assert!(Config::read(setting(&[])).unwrap().stripe.is_none());
+        let is_refused = |changed: &[(&str, &str)], name: &str| {
+            let error = Config::read(setting(changed)).err().unwrap();
+            assert!(error.contains(name), "{error}");
+        };
+        is_refused(&[key], "STRIPE_WEBHOOK_SECRETS");
+        is_refused(&[key, ("STRIPE_WEBHOOK_SECRETS", "short")], "STRIPE_WEBHOOK_SECRETS");
+        is_refused(&[("STRIPE_SECRET_KEY", "short"), secrets], "STRIPE_SECRET_KEY");
+        is_refused(&[key, secrets, ("STRIPE_API_URL", "nowhere")], "STRIPE_API_URL");
+        is_refused(&[key, secrets, ("MODE", "live"), ("STRIPE_API_URL", "http://api.stripe.com")], "STRIPE_API_URL");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | [`auth`] | credential → [`auth::Caller`]; scopes |
 //! | [`api`] | the handlers, one file per resource, each with its `routes!` list |
 //! | [`gateway`] | what model endpoints share: the routing table, attempts, streams, settlement |
+//! | [`payments`] | Stripe, and what its answers and events do to wallets |
 //! | [`meter`] | leases: how an isolate spends limits and money without a hop per request |
 //! | [`vault`] | asks the vault for secrets, and opens it where the deployment may |
 //! | [`observe`] | what is kept of calls and changes: filing, audit, events, retention |
@@ -30,6 +31,7 @@ pub mod meter;
 pub mod observe;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod openapi;
+pub mod payments;
 #[cfg(target_arch = "wasm32")]
 mod platform;
 pub mod ports;

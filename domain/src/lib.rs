@@ -8,6 +8,7 @@ mod hex;
 
 pub mod agent;
 pub mod anthropic;
+pub mod billing;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;

@@ -20,6 +20,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::models::QUERIES,
     models::responses::QUERIES,
     models::routing::QUERIES,
+    money::sandbox::QUERIES,
     money::usage::QUERIES,
     ops::admin_sessions::QUERIES,
     ops::audit::QUERIES,

@@ -6,6 +6,7 @@ mod chat;
 mod client;
 mod database;
 mod ports;
+mod stripe;
 mod upstream;
 
 use std::cell::RefCell;
@@ -26,6 +27,7 @@ pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};
 pub use database::{Database, migration_files, open_migrated};
 pub use ports::{Fault, Faults};
+pub use stripe::*;
 pub use upstream::{Reply, Upstream};
 
 pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
@@ -38,6 +40,7 @@ pub struct TestApp {
     pub database: Rc<Database>,
     pub objects: Rc<LocalObjects>,
     pub upstream: Rc<Upstream>,
+    pub stripe: Rc<StripeDouble>,
     pub faults: Rc<Faults>,
     pub log: Rc<RefCell<Vec<String>>>,
     /// The isolate that answers.
@@ -70,6 +73,7 @@ impl TestApp {
             database: Rc::new(Database::new()),
             objects: Rc::new(LocalObjects::new()),
             upstream: Rc::default(),
+            stripe: Rc::default(),
             faults: Rc::default(),
             log: Rc::default(),
             app: RefCell::new(app),

@@ -1,3 +1,4 @@
 //! What was used and charged.
 
+pub mod sandbox;
 pub mod usage;

@@ -1,4 +1,5 @@
 //! Balance and usage.
 
 mod balance;
+mod billing;
 mod usage;

@@ -1,0 +1,3 @@
+//! Payments: Stripe, and what its answers and events do to wallets.
+
+pub mod stripe;
