@@ -1,5 +1,8 @@
 -- Agents: who they are, how they are reached, and where their money goes.
 
+-- `agent` for the account of an agent: it is owned by whoever claims the agent, but it is nobody's home, and never merged.
+ALTER TABLE accounts ADD COLUMN kind TEXT NOT NULL DEFAULT 'standard';
+
 -- An agent has an account of its own (`agt_…`), and so a wallet, keys and usage as every account has.
 CREATE TABLE agents (
   id TEXT PRIMARY KEY,

@@ -91,6 +91,7 @@ fn no_secret_is_committed() {
         bindings::VAULT_PASSWORD,
         bindings::STRIPE_SECRET_KEY,
         bindings::STRIPE_WEBHOOK_SECRETS,
+        bindings::MAIL_API_KEY,
     ] {
         assert!(config["vars"].get(secret).is_none(), "{secret} is a secret, not a variable");
     }

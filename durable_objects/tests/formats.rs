@@ -174,6 +174,8 @@ fn messages_of_a_wallet_are_unchanged() {
         amount: usd(2),
         note: Note { reason: Some(text("r")), ..Note::default() },
     };
+    assert_format(&Command::Find { entry_id: text("debit:w") }, r#"{"command":"find","entry_id":"debit:w"}"#);
+    assert_format(&Reply::Found { amount: Some(usd(2)) }, r#"{"reply":"found","amount":2}"#);
     let there = wallet::Balance { balance, available, held_calls: usd(1), held_leases: usd(0) };
     let json = concat!(
         r#"{"reply":"recent","entries":[{"seq":7,"id":"credit:d","at_ms":1,"debit":"external","credit":"balance","amount":2,"#,

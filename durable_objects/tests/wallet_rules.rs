@@ -280,6 +280,17 @@ fn the_newest_entries_come_with_the_balance_after_them() {
 }
 
 #[test]
+fn a_movement_is_found_by_its_name() {
+    let mut wallet = open(0);
+    wallet.ask(credit("1", 7), 1);
+    let mut find = |entry_id: &str| match wallet.ask(Command::Find { entry_id: entry_id.to_owned() }, 9) {
+        Reply::Found { amount } => amount,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((find("credit:1"), find("debit:1"), find("1")), (Some(usd(7)), None, None));
+}
+
+#[test]
 fn a_transfer_refuses_itself_and_what_is_not_there() {
     let mut wallet = open(10);
     let mut transfer = |to: &str, amount| {

@@ -124,7 +124,7 @@ async fn enter(
     };
     // Without a caller there is nobody to whom a stored answer, which may hold a fresh key, could safely be given again.
     let is_known = !matches!(cx.caller, Caller::Nobody);
-    if route.method == Method::Post && is_known && !request.head.idempotency_key.is_empty() {
+    if route.method == Method::Post && route.is_kept && is_known && !request.head.idempotency_key.is_empty() {
         return idempotency::run_once(cx, route, request).await;
     }
     route.run(cx, request).await

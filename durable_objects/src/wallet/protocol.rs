@@ -147,6 +147,11 @@ pub enum Command {
         /// At most so many; at most [`PAGE_MAX`].
         limit: u32,
     },
+    /// Looks whether a movement was made. Answer: [`Reply::Found`].
+    Find {
+        /// As [`JournalLine::id`].
+        entry_id: String,
+    },
     /// Reads the newest entries of the journal and what there is, both of one moment. Answer: [`Reply::Recent`].
     Recent {
         /// At most so many; at most [`PAGE_MAX`].
@@ -279,6 +284,11 @@ pub enum Reply {
         entries: Vec<JournalLine>,
         /// What there is after the newest of them.
         balance: Balance,
+    },
+    /// To [`Command::Find`].
+    Found {
+        /// What moved; `None` when the journal has no such entry.
+        amount: Option<MicroUsd>,
     },
     /// Nothing was changed.
     Refused {

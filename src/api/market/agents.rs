@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::{ACTIVE, PublicAgent, profile_url, status_of, write_tags};
 use crate::app::Cx;
 use crate::auth::Caller;
+use crate::auth::claim::{attach_claim, require_claim};
 use crate::auth::issue::{NewKey, issue_key};
 use crate::http::error::{ApiError, Kind};
 use crate::http::input::{Json, Path};
@@ -18,10 +19,8 @@ use crate::http::output::{Created, Reply};
 use crate::http::route::Access;
 use crate::meter::address::count_for_address;
 use crate::routes;
-use crate::store::identity::accounts::insert_account;
-use crate::store::market::agents::{
-    SlugRow, claim_account, find_agent_of, find_claimed_agent, find_public_agent, find_slug, insert_agent,
-};
+use crate::store::identity::accounts::insert_agent_account;
+use crate::store::market::agents::{SlugRow, find_agent, find_agent_of, find_public_agent, find_slug, insert_agent};
 use crate::store::statement::FromRows;
 
 routes! {
@@ -190,7 +189,7 @@ async fn insert_checked(cx: &Cx, new: &CheckedAgent<'_>) -> Result<FreshAgent, A
     let plain_slug = slug_of(new.name);
     let other_slug = format!("{plain_slug}-{}", draw_hex::<SUFFIX_BYTES>(cx));
     let key = issue_key(cx, &NewKey { agent_id: Some(id), ..NewKey::new(account, KeyPrefix::Toku, "agent key") });
-    let open = insert_account(account, cx.started_ms, &cx.app.hasher.hash(&claim));
+    let open = insert_agent_account(account, cx.started_ms, &cx.app.hasher.hash(&claim));
     let make = insert_agent(
         account,
         id,
@@ -225,20 +224,14 @@ async fn insert_checked(cx: &Cx, new: &CheckedAgent<'_>) -> Result<FreshAgent, A
 
 async fn claim_agent(cx: Cx, Json(claim): Json<Claim>) -> Result<Reply<ClaimedAgent>, ApiError> {
     let token = claim.token.as_deref().map(str::trim).unwrap_or_default();
-    if token.is_empty() {
-        return Err(ApiError::invalid("token", "token is required"));
-    }
-    let hash = cx.app.hasher.hash(token);
-    let unknown = || ApiError::new(Kind::NotFound, "claim token not found, or used already");
-    let found = find_claimed_agent(&hash).run(&*cx.ports.db).await?.ok_or_else(unknown)?;
+    let claim = require_claim(&cx, token).await?;
+    let agent = find_agent(&claim.account_id).run(&*cx.ports.db).await?;
+    let agent = agent.ok_or_else(|| ApiError::new(Kind::NotFound, "This token is not an agent's"))?;
     if let Caller::Session(session) = &cx.caller {
-        // Of two people at once with one token, one is told that it is used.
-        if claim_account(&session.person_id, &hash).run(&*cx.ports.db).await?.0 == 0 {
-            return Err(unknown());
-        }
+        attach_claim(&cx, &claim, &session.person_id, &session.account_id).await?;
     }
-    let status = status_of(&found);
-    Ok(Reply(ClaimedAgent { success: true, agent: AgentName { id: found.id, name: found.name, status } }))
+    let status = status_of(&agent);
+    Ok(Reply(ClaimedAgent { success: true, agent: AgentName { id: agent.id, name: agent.name, status } }))
 }
 
 async fn get_agent(cx: Cx, Path(slug_or_id): Path) -> Result<Reply<AgentProfile>, ApiError> {

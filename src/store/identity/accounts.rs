@@ -16,19 +16,24 @@ pub struct AccountRow {
     pub requests_per_hour: Option<u32>,
     /// Calls at once for each of its keys.
     pub concurrent: Option<u32>,
+    /// The account that took its keys and its money over.
+    pub merged_into: Option<String>,
 }
 
 queries! {
     /// Creates an account that nobody has claimed yet.
     tenant("id") fn insert_account(id: &str, created_at_ms: i64, claim_hash: &str) -> Changed =
         "INSERT INTO accounts (id, created_at_ms, claim_hash) VALUES (?1, ?2, ?3)";
+    /// Creates the account of an agent that nobody has claimed yet.
+    tenant("id") fn insert_agent_account(id: &str, created_at_ms: i64, claim_hash: &str) -> Changed =
+        "INSERT INTO accounts (id, created_at_ms, claim_hash, kind) VALUES (?1, ?2, ?3, 'agent')";
     /// Creates an account that nobody can claim, with limits of its own, unless it is there already.
     tenant("id") fn ensure_account(id: &str, created_at_ms: i64, per_minute: i64, per_hour: i64, concurrent: i64) -> Changed =
         "INSERT INTO accounts (id, created_at_ms, requests_per_minute, requests_per_hour, concurrent) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (id) DO NOTHING";
     /// Finds an account.
     tenant("id") fn find_account(id: &str) -> Option<AccountRow> =
-        "SELECT id, requests_per_minute, requests_per_hour, concurrent FROM accounts WHERE id = ?1";
+        "SELECT id, requests_per_minute, requests_per_hour, concurrent, merged_into FROM accounts WHERE id = ?1";
     /// Sets the limits; NULL leaves one as it is.
     tenant("id") fn update_limits(id: &str, per_minute: Option<i64>, per_hour: Option<i64>, concurrent: Option<i64>) -> Changed =
         "UPDATE accounts SET requests_per_minute = COALESCE(?2, requests_per_minute),

@@ -83,13 +83,4 @@ queries! {
     /// Keeps where an agent's withdrawals go, unless it has somewhere already.
     tenant("account_id") fn connect_agent(account_id: &str, stripe_account_id: &str, updated_at_ms: i64) -> Changed =
         "UPDATE agents SET stripe_account_id = COALESCE(stripe_account_id, ?2), updated_at_ms = ?3 WHERE account_id = ?1";
-    /// The agent whose account waits for this claim.
-    global("whoever holds a claim's token is nobody yet") fn find_claimed_agent(claim_hash: &str) -> Option<AgentRow> =
-        "SELECT g.id, g.account_id, g.slug, g.name, g.description, g.owner_email, g.tags, g.webhook_url, g.avatar_url, g.referral_tag,
-           g.jobs_completed, ROUND(1.0 * g.rating_sum / NULLIF(g.ratings, 0), 1) AS rating, g.stripe_account_id,
-           a.status AS account_status, g.created_at_ms
-         FROM accounts a JOIN agents g ON g.account_id = a.id WHERE a.claim_hash = ?1 AND a.claim_hash IS NOT NULL";
-    /// Makes an account that nobody has claimed a person's.
-    tenant("owner_id") fn claim_account(owner_id: &str, claim_hash: &str) -> Changed =
-        "UPDATE accounts SET owner_id = ?1, claim_hash = NULL WHERE claim_hash = ?2 AND claim_hash IS NOT NULL";
 }

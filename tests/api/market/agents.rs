@@ -234,7 +234,7 @@ fn of_two_who_claim_at_once_one_wins() {
         let (one, other) = tokio::join!(claim(&ada.token), claim(&eve.token));
         let mut statuses = [one.status, other.status];
         statuses.sort_unstable();
-        assert_eq!(statuses, [200, 404]);
+        assert_eq!(statuses, [200, 409]);
     });
 }
 
