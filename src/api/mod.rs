@@ -17,6 +17,7 @@ pub const ALL: &[&[Route]] = &[
     identity::provision::ROUTES,
     market::agents::ROUTES,
     market::me::ROUTES,
+    market::payouts::ROUTES,
     market::wallet::ROUTES,
     identity::sessions::ROUTES,
     identity::sign_in::ROUTES,

@@ -17,6 +17,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     identity::people::QUERIES,
     identity::sessions::QUERIES,
     market::agents::QUERIES,
+    market::withdrawals::QUERIES,
     identity::sign_ins::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,

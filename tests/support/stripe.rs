@@ -28,7 +28,7 @@ pub struct StripeDouble {
     pub sent: RefCell<Vec<Outbound>>,
     /// How long each answer takes.
     pub latency_ms: Cell<u64>,
-    faults: RefCell<VecDeque<Fault>>,
+    faults: RefCell<VecDeque<Option<Fault>>>,
     is_down: Cell<bool>,
     ids: Cell<u32>,
 }
@@ -36,7 +36,14 @@ pub struct StripeDouble {
 impl StripeDouble {
     /// The next call fails so.
     pub fn fail(&self, fault: Fault) {
-        self.faults.borrow_mut().push_back(fault);
+        self.fail_after(0, fault);
+    }
+
+    /// Lets so many more calls pass, then fails one.
+    pub fn fail_after(&self, passing: usize, fault: Fault) {
+        let mut faults = self.faults.borrow_mut();
+        faults.extend(std::iter::repeat_n(None, passing));
+        faults.push_back(Some(fault));
     }
 
     /// From now on nobody answers, or somebody does.
@@ -70,7 +77,8 @@ impl StripeDouble {
 
     pub async fn answer(&self, request: Outbound, now_ms: i64) -> Result<Inbound, FetchError> {
         self.sent.borrow_mut().push(request.clone());
-        let fault = if self.is_down.get() { Some(Fault::Before) } else { self.faults.borrow_mut().pop_front() };
+        let fault =
+            if self.is_down.get() { Some(Fault::Before) } else { self.faults.borrow_mut().pop_front().flatten() };
         tokio::time::sleep(Duration::from_millis(self.latency_ms.get())).await;
         if fault == Some(Fault::Before) {
             return Err(FetchError::Broken("test: no connection".into()));

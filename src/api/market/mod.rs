@@ -2,5 +2,6 @@
 
 pub mod agents;
 pub mod me;
+pub mod payouts;
 mod profile;
 pub mod wallet;

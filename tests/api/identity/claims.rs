@@ -147,7 +147,7 @@ fn money_that_isolates_lease_follows_and_none_is_lost() {
             assert!(old.written_off == 0 && new.written_off == 0, "{old:?} {new:?}");
         }
         app.pass_ms(40_000).await;
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         app.pass_ms(1_000).await;
         let (old, new) = (app.books(&key), app.books(&home));
         assert_eq!((old.balance, old.held), (0, 0), "{old:?}");
@@ -170,12 +170,12 @@ fn a_wallet_that_does_not_answer_is_drained_by_the_hour() {
         app.pass_ms(100).await;
         assert_eq!((app.books(&key).balance, app.books(&home).balance), (10_000_000, 0));
         // The second fault fails the first job; a lost answer of the next moves nothing twice.
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         assert_eq!(app.books(&key).balance, 10_000_000);
         app.faults.fail_object_after("WALLET", 1, crate::support::Fault::After);
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         app.pass_ms(100).await;
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         app.pass_ms(100).await;
         assert_eq!((app.books(&key).balance, app.books(&home).balance), (0, 10_000_000));
         assert_eq!(app.audit(&home).transferred_net.0, 10_000_000);
@@ -192,7 +192,7 @@ fn a_quiet_wallet_is_looked_at_ever_more_rarely_and_then_no_more() {
         for _ in 0..24 * 70 {
             tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
             let before = app.faults.calls_of("WALLET");
-            guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+            guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
             looks += app.faults.calls_of("WALLET") - before;
         }
         assert!((5..=15).contains(&looks), "{looks}");

@@ -86,7 +86,7 @@ fn sessions_end_when_they_are_ended_and_after_thirty_days() {
         me(&app, token_of(&eve)).await.expect(200);
         tokio::time::sleep(Duration::from_secs(30 * 86_400)).await;
         me(&app, token_of(&eve)).await.expect(401);
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         assert_eq!(app.database.number("SELECT COUNT(*) FROM sessions"), 0);
     });
 }

@@ -59,7 +59,7 @@ fn a_link_works_once_and_for_fifteen_minutes() {
         let token = last_token(&app).await;
         tokio::time::sleep(Duration::from_secs(901)).await;
         verify(&app, &token).await.expect(401);
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         assert_eq!(app.database.number("SELECT COUNT(*) FROM sign_ins"), 0);
         for token in ["", "x", &"0".repeat(64)] {
             let status = if token.is_empty() { 400 } else { 401 };

@@ -2,6 +2,7 @@
 
 mod agents;
 mod me;
+mod payouts;
 mod wallet;
 
 use serde_json::{Value, json};

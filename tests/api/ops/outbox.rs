@@ -39,7 +39,7 @@ fn it_is_bounded_and_old_mail_goes() {
         let mails = app.get("/sandbox/outbox.json").send().await.expect(200).json();
         assert_eq!(mails["mails"][199]["to"], "p5@example.com");
         tokio::time::sleep(std::time::Duration::from_secs(8 * 86_400)).await;
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         assert_eq!(app.database.number("SELECT COUNT(*) FROM outbox"), 0);
     });
 }
