@@ -63,7 +63,10 @@ fn what_is_free_goes_at_once_and_once() {
 #[test]
 fn what_is_spent_is_owed_and_the_next_deposit_pays_it_first() {
     let mut wallet = open(100);
-    assert_eq!(moved(wallet.ask(Command::Debit { id: "d".into(), amount: usd(80), reason: String::new() }, 0)), (false, 20));
+    assert_eq!(
+        moved(wallet.ask(Command::Debit { id: "d".into(), amount: usd(80), reason: String::new() }, 0)),
+        (false, 20)
+    );
     assert_eq!(moved(wallet.ask(reclaim("r", 100), 0)), (false, 0), "never below zero");
     assert_eq!(audit(&mut wallet, 0).owed, usd(80));
     assert_eq!(put(&mut wallet, "small", 50), (false, 0));

@@ -1,6 +1,7 @@
 //! [`TestApp`]: the whole stack from routes to SQL, in this process. SQLite with the real migrations stands for D1, the
 //! objects are their own state machines, time is tokio's paused clock, and the outside is a script.
 
+mod agents;
 mod books;
 mod chat;
 mod client;
@@ -22,6 +23,7 @@ use guildhall::store::identity::sessions::insert_session;
 use guildhall_domain::credential::issue_session;
 use guildhall_domain::ids::{OwnAccountId, PersonId, SessionId};
 
+pub use agents::Agent;
 pub use books::Books;
 pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};

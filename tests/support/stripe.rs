@@ -46,6 +46,13 @@ impl StripeDouble {
         faults.push_back(Some(fault));
     }
 
+    /// Forgets the failures that have not happened yet.
+    pub fn heal(&self) {
+        self.faults.borrow_mut().clear();
+        self.latency_ms.set(0);
+        self.is_down.set(false);
+    }
+
     /// From now on nobody answers, or somebody does.
     pub fn set_down(&self, is_down: bool) {
         self.is_down.set(is_down);

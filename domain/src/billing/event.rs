@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::objects::{Charge, CheckoutSession, Intent, Metadata, PaymentMethod, Ref, HasId};
+use super::objects::{Charge, CheckoutSession, HasId, Intent, Metadata, PaymentMethod, Ref};
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
@@ -182,7 +182,8 @@ mod tests {
     use serde_json::json;
 
     fn event(kind: &str, object: Value) -> Result<Event, String> {
-        let event = json!({ "id": "evt_1", "type": kind, "created": 7, "data": { "object": object }, "livemode": true });
+        let event =
+            json!({ "id": "evt_1", "type": kind, "created": 7, "data": { "object": object }, "livemode": true });
         read_event(event.to_string().as_bytes())
     }
 
@@ -203,7 +204,9 @@ mod tests {
 
     #[test]
     fn only_a_refund_that_failed_is_news() {
-        let refund = |status: &str| event("refund.updated", json!({ "id": "re_1", "amount": 5, "status": status })).unwrap().news;
+        let refund = |status: &str| {
+            event("refund.updated", json!({ "id": "re_1", "amount": 5, "status": status })).unwrap().news
+        };
         assert_eq!(refund("succeeded"), News::Other);
         assert!(matches!(refund("failed"), News::RefundFailed(_)));
     }

@@ -7,6 +7,7 @@ use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 pub use super::budgets::{BudgetLeft, BudgetLine};
+pub use super::ledger::{JournalLine, Note};
 use crate::protocol::Protocol;
 
 /// The largest amount in a command, and the largest balance: a thousand million dollars. Far inside what JSON numbers
@@ -377,39 +378,6 @@ pub struct Audit {
     /// Taken back by the outside when it was spent already.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub owed: MicroUsd,
-}
-
-/// An entry of the journal: `amount` moved from the account `debit` to the account `credit`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalLine {
-    /// Its number, rising.
-    pub seq: i64,
-    /// The kind and the command's id, as `credit:ID`.
-    pub id: String,
-    /// When; milliseconds since 1970.
-    pub at_ms: i64,
-    /// `balance`, `in_flight`, `external`, `revenue`, `write_off`, `wallets` or `debt`.
-    pub debit: String,
-    /// As `debit`.
-    pub credit: String,
-    /// How much.
-    pub amount: MicroUsd,
-    /// What it was for.
-    pub note: Note,
-}
-
-/// What an entry was for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// As the command gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The other wallet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wallet: Option<String>,
-    /// The lease or hold that was charged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<String>,
 }
 
 /// Why a wallet refuses.

@@ -190,6 +190,7 @@ fn to_movement(wallet: &str, line: JournalLine) -> Option<Movement> {
         ("wallets", "balance") => (Entry::JobEarning, true, "Earned"),
         ("balance", "external") => (Entry::Withdrawal, false, "Withdrawal"),
         ("balance", "in_flight") => (Entry::JobPayment, false, "Paid"),
+        ("balance", "debt") => (Entry::Withdrawal, false, "A deposit was taken back"),
         ("balance", _) => (Entry::Usage, false, "Calls of models"),
         _ => return None,
     };

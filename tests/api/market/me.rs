@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Agent;
-use crate::support::{Answer, TestApp, run};
+use crate::support::{Agent, Answer, TestApp, run};
 
 async fn patch(app: &TestApp, agent: &Agent, body: Value) -> Answer {
     app.call("PATCH", "/api/agents/me").bearer(&agent.key.key).json(&body).send().await

@@ -2,63 +2,9 @@
 
 mod broken;
 
-use guildhall::jobs::hourly::run_hourly;
 use serde_json::{Value, json};
 
-use super::Agent;
-use crate::support::{Answer, TestApp, WITH_STRIPE, join_all, run, run_with};
-
-impl TestApp {
-    /// An agent with so many cents and a bank account.
-    pub async fn banked_agent(&self, name: &str, cents: i64) -> Agent {
-        let agent = self.agent(name).await;
-        if cents > 0 {
-            self.deposit(&agent, cents).await.expect(200);
-        }
-        let account = connect(self, &agent, json!({})).await.expect(200).json();
-        self.open_bank(account["stripeAccountId"].as_str().unwrap(), true);
-        agent
-    }
-
-    /// The operator answers Stripe's questions.
-    pub fn open_bank(&self, account: &str, is_open: bool) {
-        let mut shelf = self.stripe.shelf.borrow_mut();
-        let account = shelf.get_mut(account).unwrap();
-        for field in ["details_submitted", "charges_enabled", "payouts_enabled"] {
-            account[field] = is_open.into();
-        }
-    }
-
-    pub async fn withdraw(&self, agent: &Agent, cents: i64, key: &str) -> Answer {
-        let call = self.post("/api/agents/wallet/withdraw").bearer(&agent.key.key).idempotency_key(key);
-        call.json(&json!({ "amountCents": cents })).send().await
-    }
-
-    /// What Stripe was given, in cents, one per transfer.
-    pub fn paid_out(&self) -> Vec<i64> {
-        let shelf = self.stripe.shelf.borrow();
-        let transfers = shelf.iter().filter(|(id, object)| id.starts_with("tr_") && !object.is_null());
-        transfers.map(|(_, transfer)| transfer["amount"].as_i64().unwrap()).collect()
-    }
-
-    pub async fn run_hour(&self) {
-        self.pass_ms(300_000).await;
-        run_hourly(&self.isolate(), &self.ports()).await;
-    }
-
-    /// Every cent that came in is in the wallet or went to the bank, and nothing is left half done.
-    #[track_caller]
-    pub fn assert_nothing_lost(&self, agent: &Agent, deposited_cents: i64) {
-        let audit = self.audit(&agent.key);
-        assert!(audit.consistent, "{audit:?}");
-        let paid: i64 = self.paid_out().iter().sum();
-        assert_eq!(audit.balance.0 + audit.charged.0, (deposited_cents - paid) * 10_000, "{audit:?}, paid {paid}");
-        let open = "SELECT COUNT(*) FROM withdrawals WHERE state IN ('open', 'returning')";
-        assert_eq!(self.database.number(open), 0, "nothing is left half done");
-        let marked = "SELECT COALESCE(SUM(amount_micros), 0) FROM withdrawals WHERE state = 'paid'";
-        assert_eq!(self.database.number(marked), paid * 10_000, "what is marked paid is what was paid");
-    }
-}
+use crate::support::{Agent, Answer, TestApp, WITH_STRIPE, join_all, run, run_with};
 
 async fn connect(app: &TestApp, agent: &Agent, body: Value) -> Answer {
     app.post("/api/agents/connect").bearer(&agent.key.key).json(&body).send().await
@@ -86,7 +32,7 @@ fn a_bank_account_is_connected_once() {
         let again = connect(&app, &agent, json!({})).await.expect(200).json();
         assert_eq!(again["stripeAccountId"], account);
         assert_ne!(again["onboardingUrl"], first["onboardingUrl"], "an address is good once");
-        app.open_bank(account, true);
+        app.open_bank(account);
         let done = json!({ "connected": true, "onboarded": true, "chargesEnabled": true, "payoutsEnabled": true,
             "stripeAccountId": account });
         assert_eq!(connection(&app, &agent).await, done);
@@ -201,7 +147,7 @@ fn nobody_withdraws_before_the_bank_account_is_ready() {
         let account = connect(&app, &agent, json!({})).await.expect(200).json();
         assert!(hint(app.withdraw(&agent, 100, "w2").await), "it is not onboarded");
         assert_eq!(app.wallet(&agent).await["balanceCents"], 500);
-        app.open_bank(account["stripeAccountId"].as_str().unwrap(), true);
+        app.open_bank(account["stripeAccountId"].as_str().unwrap());
         app.withdraw(&agent, 100, "w3").await.expect(200);
         app.assert_nothing_lost(&agent, 500);
     });

@@ -4,8 +4,7 @@ use durable_objects::wallet::protocol::{Command, Wallet};
 use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
 
-use super::Agent;
-use crate::support::{Answer, Fault, TestApp, join_all, run, run_with};
+use crate::support::{Agent, Answer, Fault, TestApp, join_all, run, run_with};
 
 async fn deposit_as_admin(app: &TestApp, body: Value) -> Answer {
     app.admin("POST", "/api/agents/wallet/deposit").json(&body).send().await
@@ -251,6 +250,23 @@ fn transfers_between_wallets_show_on_both_sides() {
         assert_eq!(lines(&paid), [("JOB_PAYMENT", -5_000, 4_000), ("DEPOSIT", 9_000, 9_000)]);
         assert_eq!(lines(&earned), [("JOB_EARNING", 5_000, 5_000)]);
         assert_eq!(earned["transactions"][0]["description"], "Code Review");
+    });
+}
+
+#[test]
+fn what_the_outside_takes_back_shows_as_it_is_taken() {
+    run(async |app| {
+        let agent = app.agent("MyAgent").await;
+        app.deposit(&agent, 500).await.expect(200);
+        let (id, reason) = ("re_1".to_owned(), "refund".to_owned());
+        app.ask::<Wallet>(&agent.key.account_id, &Command::Reclaim { id, amount: MicroUsd(7_000_000), reason });
+        app.deposit(&agent, 300).await.expect(200);
+        let wallet = app.wallet(&agent).await;
+        let expected =
+            [("WITHDRAWAL", -200, 100), ("DEPOSIT", 300, 300), ("WITHDRAWAL", -500, 0), ("DEPOSIT", 500, 500)];
+        assert_eq!((lines(&wallet), &wallet["balanceCents"]), (expected.to_vec(), &json!(100)));
+        assert_eq!(wallet["transactions"][0]["description"], "A deposit was taken back");
+        assert_adds_up(&wallet);
     });
 }
 

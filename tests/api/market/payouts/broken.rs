@@ -5,8 +5,7 @@ use std::time::Duration;
 use durable_objects::local::FaultPoint;
 use serde_json::json;
 
-use super::Agent;
-use crate::support::{Answer, Fault, TestApp, WITH_STRIPE, join_all, run_with};
+use crate::support::{Agent, Answer, Fault, TestApp, WITH_STRIPE, join_all, run_with};
 
 /// What may be told of a withdrawal while things break.
 #[track_caller]
@@ -20,7 +19,7 @@ fn assert_clear(answer: &Answer) {
 /// Time for leases and for the hour's job, twice: what one hour could not bring to its end, the next does.
 async fn settle(app: &TestApp) {
     app.faults.clear();
-    app.stripe.set_down(false);
+    app.stripe.heal();
     for _ in 0..2 {
         app.run_hour().await;
     }
@@ -243,8 +242,8 @@ fn objects_that_fail_inside_keep_their_word() {
         run_with(WITH_STRIPE, async |app| {
             let agent = app.banked_agent("Lily", 1_000).await;
             app.objects.fail_next("WALLET", point);
-            let answers =
-                join_all((0..3).map(|at| app.withdraw(&agent, 400, &format!("w{at}"))).collect::<Vec<_>>()).await;
+            let calls = ["w0", "w1", "w2"].map(|key| app.withdraw(&agent, 400, key));
+            let answers = join_all(calls).await;
             answers.iter().for_each(assert_clear);
             settle(&app).await;
             app.assert_nothing_lost(&agent, 1_000);
