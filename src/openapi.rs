@@ -238,7 +238,7 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
             "default": { "description": "An error in the API's own form; docs/API.md lists them." },
         },
         "security": match route.access {
-            Access::Public => json!([]),
+            Access::Public | Access::Signed => json!([]),
             Access::Visitor => json!([{}, { "session": [] }]),
             Access::Key(_) | Access::Agent => json!([{ "api_key": [] }]),
             Access::Account(_) | Access::Owner => json!([{ "api_key": [] }, { "session": [] }]),

@@ -35,6 +35,8 @@ pub struct Head {
     pub last_event_id: String,
     /// `user-agent`.
     pub user_agent: String,
+    /// `stripe-signature`.
+    pub stripe_signature: String,
     /// The caller's address as the network edge saw it; empty on a local run.
     pub address: String,
 }

@@ -109,7 +109,10 @@ async fn enter(
         }
     };
     check_access(route.access, &caller)?;
-    let admission = admit(&app, &ports, &caller, &address, request_id, standing).await?;
+    let admission = match route.access {
+        Access::Signed => None,
+        _ => admit(&app, &ports, &caller, &address, request_id, standing).await?,
+    };
     let cx = Cx {
         app,
         ports,
@@ -140,7 +143,7 @@ async fn identify(
     origin: &str,
 ) -> Result<Caller, ApiError> {
     let (head, token) = (&request.head, request.credential());
-    if route.access == Access::Public {
+    if matches!(route.access, Access::Public | Access::Signed) {
         return Ok(Caller::Nobody);
     }
     if route.access == Access::Admin && token.is_empty() {
@@ -167,7 +170,7 @@ fn check_body_length(request: &Request) -> Result<(), ApiError> {
 
 fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
     match (access, caller) {
-        (Access::Public, _)
+        (Access::Public | Access::Signed, _)
         | (Access::Visitor, Caller::Nobody | Caller::Key(_) | Caller::Session(_))
         | (Access::Admin | Access::AgentOrAdmin, Caller::Admin)
         | (Access::Account(_) | Access::Owner | Access::Session, Caller::Session(_)) => Ok(()),

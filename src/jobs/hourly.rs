@@ -5,6 +5,8 @@ use std::rc::Rc;
 use crate::app::App;
 use crate::auth::claim::drain_due;
 use crate::observe::retention::prune_all;
+use crate::payments::Desk;
+use crate::payments::reconcile::reconcile;
 use crate::payments::withdrawals::finish_withdrawals;
 use crate::ports::Ports;
 
@@ -18,5 +20,8 @@ pub async fn run_hourly(app: &Rc<App>, ports: &Rc<Ports>) {
     }
     if let Err(error) = finish_withdrawals(app, ports).await {
         ports.background.log(&format!("withdrawals: {error}"));
+    }
+    if let Err(error) = reconcile(&Desk::new(app, ports)).await {
+        ports.background.log(&format!("payments: {error}"));
     }
 }

@@ -47,6 +47,7 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         cookie: next(),
         last_event_id: next(),
         user_agent: next(),
+        stripe_signature: next(),
         address: next(),
     };
     (Request::new(head, Some(Box::new(LazyBody { request }))), origin)

@@ -23,6 +23,8 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::models::QUERIES,
     models::responses::QUERIES,
     models::routing::QUERIES,
+    money::billing::QUERIES,
+    money::payments::QUERIES,
     money::sandbox::QUERIES,
     money::usage::QUERIES,
     ops::admin_sessions::QUERIES,

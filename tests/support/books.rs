@@ -104,6 +104,17 @@ impl TestApp {
         Key { key: second, account_id: key.account_id.clone() }
     }
 
+    /// A key of Tokaroo's, for an account whose first key is somebody else's business.
+    pub async fn issue_tokaroo_key(&self, account_id: &str) -> String {
+        let key = format!("tok_{}", "7".repeat(64));
+        let hash = guildhall_domain::credential::hash_key(KEY_PEPPER.as_bytes(), &key);
+        let now_ms = self.now_ms();
+        let insert =
+            insert_key(account_id, "key_tok", &hash, "tokaroo", "masked", "tok", now_ms, "[]", None, None, "{}", None);
+        insert.run(&*self.ports().db).await.unwrap();
+        key
+    }
+
     /// The id of the key in the database.
     pub fn key_id(&self, key: &Key) -> String {
         self.database

@@ -7,9 +7,10 @@ use std::time::Duration;
 use guildhall::ports::{FetchError, Inbound, InboundBody, Outbound};
 use guildhall_domain::billing::form::read_form;
 use guildhall_domain::billing::sandbox::{Call, PaidBy, Shelf, TestCard, Turn, answer, pay_checkout};
+use guildhall_domain::billing::signature::sign;
 use serde_json::{Value, json};
 
-use super::Fault;
+use super::{Answer, Fault, TestApp};
 
 /// Where the client believes Stripe to be.
 pub const STRIPE_API: &str = "https://api.stripe.com";
@@ -135,4 +136,18 @@ impl StripeDouble {
 /// An event of Stripe's.
 pub fn event(id: &str, kind: &str, created_ms: i64, object: Value) -> Value {
     json!({ "id": id, "object": "event", "type": kind, "created": created_ms / 1_000, "data": { "object": object } })
+}
+
+impl TestApp {
+    /// Stripe tells us of something.
+    pub async fn tell(&self, event: &Value) -> Answer {
+        self.tell_signed(event, WEBHOOK_SECRET, self.now_ms() / 1_000).await
+    }
+
+    /// Somebody tells us of something, signed with this secret at this time.
+    pub async fn tell_signed(&self, event: &Value, secret: &str, signed_s: i64) -> Answer {
+        let body = event.to_string();
+        let signature = sign(body.as_bytes(), secret, signed_s);
+        self.post("/webhooks/stripe").head(|head| head.stripe_signature = signature).body(&body).send().await
+    }
 }

@@ -13,6 +13,7 @@ use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::money::flush;
+use crate::payments::activation::payments_url;
 use crate::payments::stripe::{Stripe, StripeError};
 use crate::payments::withdrawals::{Begun, NewWithdrawal, Outcome, begin};
 use crate::ports::ask;
@@ -214,7 +215,7 @@ fn unknown(cause: &str) -> ApiError {
 
 /// An address that the operator's browser goes to.
 fn read_url(cx: &Cx, field: &'static str, url: Option<String>) -> Result<String, ApiError> {
-    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(format!("{}/docs", cx.origin)) };
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(payments_url(&cx.origin)) };
     check_url(&url, cx.app.config.outbound).map_err(|error| ApiError::invalid(field, format!("{field} {error}")))?;
     Ok(url)
 }

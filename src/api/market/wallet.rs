@@ -2,6 +2,8 @@
 
 use durable_objects::wallet::protocol::{Command, JournalLine, RefusalCode, Reply as WalletReply, Wallet, name};
 use guildhall_domain::agent::statement::{Kind as Entry, Movement, transaction_id, write_statement};
+use guildhall_domain::billing::fee::Product;
+use guildhall_domain::ids::PaymentId;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::format_rfc3339;
 use schemars::JsonSchema;
@@ -16,6 +18,9 @@ use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::money::{flush, notice_credit};
+use crate::payments::Desk;
+use crate::payments::activation::payments_url;
+use crate::payments::checkout::{NewPayment, open_checkout};
 use crate::ports::ask;
 use crate::routes;
 use crate::store::market::agents::{AgentRow, find_public_agent};
@@ -32,6 +37,10 @@ routes! {
     /// Nothing is paid: in live mode only the administrator may, to the agent of `agentId`. Agents deposit with
     /// `/api/agents/wallet/deposit/checkout`; in the sandbox also so.
     Post "/api/agents/wallet/deposit" Access::AgentOrAdmin, audit = "agent.deposit" => deposit;
+    /// Deposit by Stripe Checkout.
+    ///
+    /// The operator opens the address in a browser and pays; the wallet is credited when Stripe tells of it. No fee.
+    Post "/api/agents/wallet/deposit/checkout" Access::Agent, body_max_bytes = 1 << 16 => open_deposit_checkout;
 }
 
 /// A wallet.
@@ -75,6 +84,25 @@ pub struct NewDeposit {
     amount_cents: i64,
     /// The agent; for the administrator only.
     agent_id: Option<String>,
+}
+
+/// A deposit to pay for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewDepositCheckout {
+    /// 100 to 1,000,000.
+    amount_cents: i64,
+}
+
+/// A page where a deposit is paid.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DepositCheckout {
+    /// For a browser.
+    checkout_url: String,
+    /// Stripe's session.
+    session_id: String,
+    amount_cents: i64,
 }
 
 /// A deposit that was made.
@@ -157,6 +185,36 @@ async fn deposit(cx: Cx, Json(new): Json<NewDeposit>) -> Result<Reply<Deposited>
         }
         other => Err(ApiError::internal(format!("deposit: {other:?}"))),
     }
+}
+
+async fn open_deposit_checkout(
+    cx: Cx,
+    Json(new): Json<NewDepositCheckout>,
+) -> Result<Reply<DepositCheckout>, ApiError> {
+    let amount = read_cents(new.amount_cents)?;
+    if amount < Product::Toku.least() {
+        let least = Product::Toku.least().to_cents_floor();
+        return Err(ApiError::invalid("amountCents", format!("amountCents must be at least {least}")));
+    }
+    let agent = require_agent(&cx).await?;
+    let back = payments_url(&cx.origin);
+    let payment = NewPayment {
+        kind: "deposit",
+        product: Product::Toku,
+        account_id: &agent.account_id,
+        wallet: &agent.account_id,
+        amount,
+        saves_card: false,
+        success_url: &back,
+        cancel_url: &back,
+        id: PaymentId::from_random(cx.draw()),
+    };
+    let opened = open_checkout(&Desk::of(&cx), &payment).await?;
+    Ok(Reply(DepositCheckout {
+        checkout_url: opened.url,
+        session_id: opened.session_id,
+        amount_cents: new.amount_cents,
+    }))
 }
 
 /// Whose wallet a deposit is for, if the caller may deposit there.

@@ -1,4 +1,5 @@
 //! Balance and usage.
 
 pub mod balance;
+pub mod billing;
 pub mod usage;

@@ -12,7 +12,7 @@
 //! ```
 
 mod calls;
-mod local;
+pub mod local;
 
 use std::rc::Rc;
 

@@ -45,7 +45,7 @@ fn a_bank_account_is_connected_once() {
             .map(|call| String::from_utf8(call.body.clone().unwrap_or_default()).unwrap())
             .collect::<String>();
         assert!(
-            sent.contains("https%3A%2F%2Fyour-site.com%2Fdone") && sent.contains("guildhall.test%2Fdocs"),
+            sent.contains("https%3A%2F%2Fyour-site.com%2Fdone") && sent.contains("guildhall.test%2Fbilling"),
             "{sent}"
         );
     });
