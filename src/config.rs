@@ -117,7 +117,7 @@ impl Config {
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
             vault_password: read_vault_password(&get)?,
             vault_kdf: read_vault_kdf(&get, mode)?,
-            stripe: read_stripe(&get, mode, OutboundPolicy { allow_loopback }, &stripe_webhook_secrets)?,
+            stripe: read_stripe(&get, mode, outbound, &stripe_webhook_secrets)?,
             stripe_webhook_secrets,
         })
     }

@@ -182,6 +182,10 @@ random_ids! {
     AccountId = "prov_";
     /// The account of somebody who signed up; one that was provisioned and claimed keeps its [`AccountId`].
     OwnAccountId = "acc_";
+    /// The account of an agent: its wallet is the agent's.
+    AgentAccountId = "agt_";
+    /// An agent; Toku's clients know its ids by how they begin.
+    AgentId = "clx";
     /// A person who signs in.
     PersonId = "person_";
     /// A person's session; its token is never an id.

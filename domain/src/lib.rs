@@ -6,6 +6,7 @@
 mod decimal;
 mod hex;
 
+pub mod agent;
 pub mod anthropic;
 pub mod billing;
 pub mod catalogue;

@@ -8,6 +8,7 @@ use crate::meter::forfeit::forfeit_closed;
 use crate::observe::retention::prune_all;
 use crate::payments::Desk;
 use crate::payments::reconcile::reconcile;
+use crate::payments::withdrawals::finish_withdrawals;
 use crate::ports::Ports;
 
 /// Runs the hour's jobs. What fails is logged and tried again in an hour.
@@ -23,5 +24,8 @@ pub async fn run_hourly(app: &Rc<App>, ports: &Rc<Ports>) {
     }
     if let Err(error) = forfeit_closed(ports).await {
         ports.background.log(&format!("closed accounts: {error}"));
+    }
+    if let Err(error) = finish_withdrawals(app, ports).await {
+        ports.background.log(&format!("withdrawals: {error}"));
     }
 }
