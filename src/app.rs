@@ -15,6 +15,7 @@ use crate::meter::limit::Admission;
 use crate::meter::{Meter, money};
 use crate::observe::audit::Trail;
 use crate::observe::counters::Counters;
+use crate::payments::auto_pay::Watch;
 use crate::ports::Ports;
 use crate::vault::Door;
 
@@ -34,6 +35,8 @@ pub struct App {
     pub meter: Meter,
     /// What it knows of the vault.
     pub vault: Door,
+    /// When it last looked after balances that are reloaded.
+    pub auto_pay: Watch,
     /// Counts of what leaves no record.
     pub counters: Counters,
     /// Unlike that of any other isolate; the first half of request ids.
@@ -55,6 +58,7 @@ impl App {
             gateway: GatewayTable::default(),
             meter: Meter::new(seed),
             vault: Door::default(),
+            auto_pay: Watch::default(),
             counters: Counters::default(),
             seed,
             requests: Cell::new(0),

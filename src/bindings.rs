@@ -14,6 +14,14 @@ pub const FREE_BALANCE_USD: &str = "FREE_BALANCE_USD";
 pub const HOUSE_CREDIT_USD: &str = "HOUSE_CREDIT_USD";
 /// Variable: keys one address may provision per hour.
 pub const PROVISIONS_PER_HOUR: &str = "PROVISIONS_PER_HOUR";
+/// Variable: sign-in links that may be mailed to one address of mail per hour; six times as many for one IP address.
+pub const SIGN_INS_PER_HOUR: &str = "SIGN_INS_PER_HOUR";
+/// Variable: where mail is posted to, an HTTP API in the manner of `https://api.resend.com/emails`.
+pub const MAIL_API_URL: &str = "MAIL_API_URL";
+/// Variable: whom mail is from, such as `Guildhall <hello@example.com>`.
+pub const MAIL_FROM: &str = "MAIL_FROM";
+/// Secret: the key of the mail API.
+pub const MAIL_API_KEY: &str = "MAIL_API_KEY";
 /// Variable: longest wait for an upstream's first byte, in milliseconds.
 pub const FIRST_BYTE_MS: &str = "FIRST_BYTE_MS";
 /// Variable: longest silence within an upstream's stream, in milliseconds.
@@ -29,6 +37,13 @@ pub const VAULT_PASSWORD: &str = "VAULT_PASSWORD";
 /// Variable: what a guess of the vault's password costs, as `m=<KiB>,t=<passes>,p=<lanes>` of Argon2id.
 pub const VAULT_KDF: &str = "VAULT_KDF";
 
+/// Secret: the key for Stripe's API. Without it the sandbox pays by itself and live mode takes no payments.
+pub const STRIPE_SECRET_KEY: &str = "STRIPE_SECRET_KEY";
+/// Secret: what Stripe signs its events with; several, separated by commas, while one is rolled.
+pub const STRIPE_WEBHOOK_SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
+/// Variable: where Stripe's API is.
+pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
+
 /// Every variable and secret, for the configuration reader and its test.
 pub const SETTINGS: &[&str] = &[
     MODE,
@@ -36,6 +51,10 @@ pub const SETTINGS: &[&str] = &[
     FREE_BALANCE_USD,
     HOUSE_CREDIT_USD,
     PROVISIONS_PER_HOUR,
+    SIGN_INS_PER_HOUR,
+    MAIL_API_URL,
+    MAIL_FROM,
+    MAIL_API_KEY,
     FIRST_BYTE_MS,
     STALL_MS,
     ADMIN_TOKEN,
@@ -43,4 +62,7 @@ pub const SETTINGS: &[&str] = &[
     SEAL_KEY,
     VAULT_PASSWORD,
     VAULT_KDF,
+    STRIPE_SECRET_KEY,
+    STRIPE_WEBHOOK_SECRETS,
+    STRIPE_API_URL,
 ];

@@ -9,8 +9,10 @@
 //! | [`auth`] | credential → [`auth::Caller`]; scopes |
 //! | [`api`] | the handlers, one file per resource, each with its `routes!` list |
 //! | [`gateway`] | what model endpoints share: the routing table, attempts, streams, settlement |
+//! | [`payments`] | Stripe, and what its answers and events do to wallets |
 //! | [`meter`] | leases: how an isolate spends limits and money without a hop per request |
 //! | [`vault`] | asks the vault for secrets, and opens it where the deployment may |
+//! | [`mail`] | sends mail, or shows it in the sandbox |
 //! | [`observe`] | what is kept of calls and changes: filing, audit, events, retention |
 //! | [`store`] | SQL, one `queries!` list per table family |
 //! | [`jobs`] | queue consumers |
@@ -26,10 +28,12 @@ pub mod config;
 pub mod gateway;
 pub mod http;
 pub mod jobs;
+pub mod mail;
 pub mod meter;
 pub mod observe;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod openapi;
+pub mod payments;
 #[cfg(target_arch = "wasm32")]
 mod platform;
 pub mod ports;

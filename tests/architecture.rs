@@ -42,6 +42,11 @@ const WALLS: &[(&str, &[&str], &str)] = &[
         &["crate::api", "crate::http", "crate::gateway", "crate::jobs", "crate::platform"],
         "what is kept knows nothing of what serves",
     ),
+    (
+        "src/payments",
+        &["crate::api", "crate::gateway", "crate::jobs", "crate::platform"],
+        "payments know who pays, not for what",
+    ),
     ("src/meter", &["crate::api", "crate::gateway", "crate::platform"], "the meter knows no model"),
     (
         "src/api",

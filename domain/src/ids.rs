@@ -192,6 +192,8 @@ random_ids! {
     RequestId = "req_";
     /// An answer of the Responses API; the ids of its output items are made of it.
     ResponseId = "resp_";
+    /// A payment.
+    PaymentId = "pay_";
     /// A video that is made or was made; the id of its job.
     VideoId = "video_";
 }

@@ -7,11 +7,13 @@ mod decimal;
 mod hex;
 
 pub mod anthropic;
+pub mod billing;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;
 pub mod csv;
 pub mod duration;
+pub mod email;
 pub mod ids;
 pub mod json;
 pub mod json_schema;

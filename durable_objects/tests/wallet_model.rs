@@ -73,6 +73,9 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => ("[a-z]", amount.clone()).prop_map(|(id, amount)| {
             Command::Debit { id: format!("{id}{amount}"), amount: usd(amount), reason: String::new() }
         }),
+        1 => ("[a-z]", amount.clone()).prop_map(|(id, amount)| {
+            Command::Reclaim { id: format!("{id}{amount}"), amount: usd(amount), reason: String::new() }
+        }),
         6 => any_lease(),
         2 => ("[a-c]", amount.clone(), 0..9_000_i64).prop_map(|(id, amount, expires_at_ms)| {
             Command::Hold { id, amount: usd(amount), expires_at_ms, budgets: vec![] }
@@ -121,6 +124,9 @@ impl Model {
             (Command::Debit { id, amount, .. }, Reply::Moved { .. }) => {
                 self.withdrawn.insert((wallet, id.clone()), amount.0);
             }
+            (Command::Reclaim { id, amount, .. }, Reply::Moved { .. }) => {
+                self.withdrawn.insert((wallet, format!("reclaim {id}")), amount.0);
+            }
             (Command::Lease(lease), Reply::Leased(leased)) => {
                 // One that was overtaken leaves the hold as the later one made it.
                 let latest_ms = self.latest_ms.entry((wallet, lease.id.clone())).or_default();
@@ -155,7 +161,7 @@ impl Model {
         assert_eq!(sum(|audit| audit.deposited_net.0), deposited);
         assert_eq!(sum(|audit| audit.charged.0), self.captured.values().sum::<i64>());
         let paid = sum(|audit| audit.charged.0) - sum(|audit| audit.written_off.0);
-        assert_eq!(sum(|audit| audit.balance.0) + on_the_way, deposited - paid);
+        assert_eq!(sum(|audit| audit.balance.0) + on_the_way, deposited - paid + sum(|audit| audit.owed.0));
     }
 }
 
@@ -245,6 +251,7 @@ proptest! {
         let audits = world.audits();
         world.model.assert_conserved(&audits);
         prop_assert!(audits.iter().all(|audit| audit.held == usd(0)), "everything expires: {audits:?}");
+        prop_assert!(audits.iter().all(|audit| audit.owed.min(audit.balance) == usd(0)), "debts are paid: {audits:?}");
         prop_assert!(audits.iter().all(|audit| audit.in_flight == usd(0)), "everything arrives: {audits:?}");
         prop_assert_eq!(&world.model.filed, &world.model.records, "every record is filed");
         prop_assert_eq!(world.objects.next_alarm_ms(), None, "nothing is left to do");

@@ -138,7 +138,10 @@ fn to_caller(row: KeyRow) -> KeyCaller {
     let limits = to_limits(&row);
     let usable_until_ms = usable_until_ms(&row);
     KeyCaller {
-        payer: Rc::new(Payer::with_budgets(&row.account_id, to_budgets(&row))),
+        payer: Rc::new(
+            Payer::with_budgets(&row.account_id, to_budgets(&row))
+                .reloading_below(row.auto_pay_below_micros.map(MicroUsd)),
+        ),
         key_id: row.id,
         account_id: row.account_id,
         product: row.product,

@@ -21,6 +21,7 @@ use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::http::output::{Body, Output};
 use crate::meter::money::{Need, Refusal, Reservation, reserve};
+use crate::payments::auto_pay;
 use crate::ports::InboundBody;
 
 /// What a client is told when no upstream gave an answer.
@@ -80,7 +81,14 @@ pub async fn reserve_for(
     need: impl Fn(&[Rc<Offer>]) -> Need,
 ) -> Result<Reservation, ApiError> {
     let payer = &cx.caller.key()?.payer;
-    let reservation = match reserve(&cx.app, &cx.ports, payer, need(offers)).await {
+    let mut reservation = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
+    if let Err(Refusal::Insufficient { required, .. }) = &reservation
+        && payer.reloads_below().is_some()
+        && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), *required).await
+    {
+        reservation = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
+    }
+    let reservation = match reservation {
         Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
             if offers.iter().any(|offer| offer.price.is_free()) =>
         {

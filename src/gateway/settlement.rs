@@ -11,7 +11,9 @@ use serde_json::json;
 use super::provider::ProviderKind;
 use super::table::Offer;
 use crate::app::Cx;
+use crate::auth::Caller;
 use crate::meter::money::Reservation;
+use crate::payments::auto_pay;
 use crate::store::money::usage::{AttemptRecord, Source, UsageRow};
 
 /// How a call ended.
@@ -172,7 +174,11 @@ impl RunningCall {
         };
         let receipt = self.receipt(rule, quantity, cost);
         let record = self.record(outcome, status, &usage, cost, receipt);
-        self.reservation.settle(cost, record)
+        let charged = self.reservation.settle(cost, record);
+        if let Caller::Key(key) = &self.cx.caller {
+            auto_pay::note_spending(&self.cx.app, &self.cx.ports, &key.payer);
+        }
+        charged
     }
 
     fn receipt(&self, rule: &str, quantity: Quantity, cost: MicroUsd) -> String {

@@ -86,6 +86,8 @@ fn tokaroo(error: &ApiError) -> Value {
         Kind::MissingCredential => "Missing Authorization header",
         Kind::BadCredential | Kind::MalformedCredential => "Invalid or expired credential",
         Kind::InsufficientFunds => "billing_required",
+        Kind::PaymentFailed => "payment_failed",
+        Kind::NoCard => "no_card",
         Kind::RateLimited => "Rate limit exceeded",
         Kind::BudgetExceeded => {
             return json!({ "error": BUDGET_TEXT, "message": error.message, "code": "budget_exceeded" });
@@ -140,6 +142,8 @@ fn toolrouter(error: &ApiError) -> Value {
         }
         Kind::Forbidden => ("FORBIDDEN", "auth", "Use a credential with the needed scope"),
         Kind::InsufficientFunds => ("INSUFFICIENT_CREDITS", "billing", "Add credits to the account"),
+        Kind::PaymentFailed => ("PAYMENT_FAILED", "billing", "Use another card, or ask the bank that issued it"),
+        Kind::NoCard => ("NO_CARD", "billing", "Save a card first: POST /v1/billing/checkout or POST /v1/billing/card"),
         Kind::NotFound => ("NOT_FOUND", "not_found", "Check the path and the id; GET /openapi.json lists every route"),
         Kind::RateLimited => ("RATE_LIMIT_EXCEEDED", "rate_limit", "Wait for the seconds of Retry-After"),
         Kind::BudgetExceeded => {

@@ -26,6 +26,10 @@ pub enum Kind {
     MalformedCredential,
     /// 402: the balance does not cover the call.
     InsufficientFunds,
+    /// 402: the card was refused.
+    PaymentFailed,
+    /// 402: there is no saved card to charge.
+    NoCard,
     /// 403: the credential may not do this.
     Forbidden,
     /// 404: no such thing, or not yours.
@@ -59,7 +63,7 @@ impl Kind {
         match self {
             Self::InvalidInput => 400,
             Self::MissingCredential | Self::BadCredential | Self::MalformedCredential | Self::WrongPassword => 401,
-            Self::InsufficientFunds => 402,
+            Self::InsufficientFunds | Self::PaymentFailed | Self::NoCard => 402,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,

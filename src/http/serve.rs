@@ -109,7 +109,10 @@ async fn enter(
         }
     };
     check_access(route.access, &caller)?;
-    let admission = admit(&app, &ports, &caller, &address, request_id, standing).await?;
+    let admission = match route.access {
+        Access::Signed => None,
+        _ => admit(&app, &ports, &caller, &address, request_id, standing).await?,
+    };
     let cx = Cx {
         app,
         ports,
@@ -124,7 +127,7 @@ async fn enter(
     };
     // Without a caller there is nobody to whom a stored answer, which may hold a fresh key, could safely be given again.
     let is_known = !matches!(cx.caller, Caller::Nobody);
-    if route.method == Method::Post && is_known && !request.head.idempotency_key.is_empty() {
+    if route.method == Method::Post && route.is_kept && is_known && !request.head.idempotency_key.is_empty() {
         return idempotency::run_once(cx, route, request).await;
     }
     route.run(cx, request).await
@@ -140,7 +143,7 @@ async fn identify(
     origin: &str,
 ) -> Result<Caller, ApiError> {
     let (head, token) = (&request.head, request.credential());
-    if route.access == Access::Public {
+    if matches!(route.access, Access::Public | Access::Signed) {
         return Ok(Caller::Nobody);
     }
     if route.access == Access::Admin && token.is_empty() {
@@ -167,7 +170,8 @@ fn check_body_length(request: &Request) -> Result<(), ApiError> {
 
 fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
     match (access, caller) {
-        (Access::Public, _)
+        (Access::Public | Access::Signed, _)
+        | (Access::Visitor, Caller::Nobody | Caller::Key(_) | Caller::Session(_))
         | (Access::Admin, Caller::Admin)
         | (Access::Account(_) | Access::Owner | Access::Session, Caller::Session(_)) => Ok(()),
         (Access::Key(scope) | Access::Account(scope), Caller::Key(key)) if key.scopes.allow(scope) => Ok(()),

@@ -16,9 +16,9 @@ pub const HOURLY: &str = "17 * * * *";
 pub const NIGHTLY: &str = "*/5 1-4 * * *";
 
 /// Runs what is due at a cron's time; all of it for a cron that nobody knows, such as an event sent by hand.
-pub async fn run_scheduled(ports: &Ports, cron: &str) {
+pub async fn run_scheduled(app: &Rc<App>, ports: &Rc<Ports>, cron: &str) {
     if cron != NIGHTLY {
-        hourly::run_hourly(ports).await;
+        hourly::run_hourly(app, ports).await;
     }
     if cron != HOURLY {
         nightly::run_nightly(ports).await;

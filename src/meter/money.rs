@@ -208,6 +208,11 @@ async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>) {
     }
 }
 
+/// The settled money of the payer's owner, as the wallet last told this isolate.
+pub fn known_balance(app: &App, payer: &Rc<Payer>) -> MicroUsd {
+    with_purse(app, payer, |purse| purse.balance())
+}
+
 /// Tells this isolate that an owner's wallet was credited; others hear of it within a moment.
 pub fn notice_credit(app: &App, owner: &str) {
     for slot in app.meter.purses.borrow_mut().values_mut().filter(|slot| slot.payer.owner() == owner) {

@@ -71,6 +71,8 @@ pub struct Payer {
     budgets: Vec<Budget>,
     /// Names the isolate's lease.
     purse: String,
+    /// The balance below which the owner's card is charged.
+    reloads_below: Option<MicroUsd>,
 }
 
 impl Payer {
@@ -84,7 +86,19 @@ impl Payer {
     #[must_use]
     pub fn with_budgets(owner: &str, budgets: Vec<Budget>) -> Self {
         let purse = budgets.iter().fold(owner.to_owned(), |purse, budget| purse + " " + &budget.id);
-        Self { owner: owner.to_owned(), budgets, purse }
+        Self { owner: owner.to_owned(), budgets, purse, reloads_below: None }
+    }
+
+    /// With auto pay below this balance.
+    #[must_use]
+    pub fn reloading_below(self, below: Option<MicroUsd>) -> Self {
+        Self { reloads_below: below, ..self }
+    }
+
+    /// The balance below which the owner's card is charged; `None` without auto pay.
+    #[must_use]
+    pub const fn reloads_below(&self) -> Option<MicroUsd> {
+        self.reloads_below
     }
 
     /// The owner of the wallet.

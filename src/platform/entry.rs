@@ -89,12 +89,15 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
 pub fn scheduled(cron: String, env: JsValue, context: JsValue, resolve: Function) {
     begin_turn();
     // The glue is connected by whatever event makes the isolate's `App`.
-    if let Err(error) = app(&env) {
-        glue::log(&error);
-        return answer(&resolve, &JsValue::UNDEFINED);
-    }
+    let app = match app(&env) {
+        Ok(app) => app,
+        Err(error) => {
+            glue::log(&error);
+            return answer(&resolve, &JsValue::UNDEFINED);
+        }
+    };
     spawn(Box::pin(async move {
-        run_scheduled(&ports(&env, &context, JsValue::UNDEFINED), &cron).await;
+        run_scheduled(&app, &ports(&env, &context, JsValue::UNDEFINED), &cron).await;
         answer(&resolve, &JsValue::UNDEFINED);
     }));
 }

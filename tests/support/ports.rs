@@ -12,7 +12,7 @@ use guildhall::ports::{
 };
 use guildhall::store::statement::Statement;
 
-use super::{Database, TestApp, Upstream};
+use super::{Database, STRIPE_API, StripeDouble, TestApp, Upstream};
 
 /// When a port fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,11 @@ pub fn build(test: &TestApp, life: &Rc<Life>) -> Rc<Ports> {
     Rc::new(Ports {
         db: Rc::new(TestDb { database: Rc::clone(&test.database), faults: faults(), life: life() }),
         objects: Rc::new(TestObjects { objects: Rc::clone(&test.objects), faults: faults(), life: life() }),
-        fetch: Rc::new(TestFetch { upstream: Rc::clone(&test.upstream), faults: faults() }),
+        fetch: Rc::new(TestFetch {
+            upstream: Rc::clone(&test.upstream),
+            stripe: Rc::clone(&test.stripe),
+            faults: faults(),
+        }),
         clock: Rc::new(PausedClock),
         random: Rc::new(CountingRandom),
         background: Rc::new(LocalTasks { log: Rc::clone(&test.log), life: life() }),
@@ -193,11 +197,15 @@ impl Objects for TestObjects {
 
 struct TestFetch {
     upstream: Rc<Upstream>,
+    stripe: Rc<StripeDouble>,
     faults: Rc<Faults>,
 }
 
 impl Fetch for TestFetch {
     fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>> {
+        if request.url.starts_with(STRIPE_API) {
+            return Box::pin(async move { self.stripe.answer(request, PausedClock.now_ms()).await });
+        }
         let calls = (self.faults.db_calls.get(), self.faults.object_calls.get());
         self.faults.calls_before_upstream.borrow_mut().push(calls);
         Box::pin(async move {

@@ -40,6 +40,8 @@ pub enum Account {
     WriteOff,
     /// Other wallets.
     Wallets,
+    /// What the owner owes to the outside, as a negative amount.
+    Debt,
 }
 
 impl Account {
@@ -52,6 +54,7 @@ impl Account {
             Self::Revenue => "revenue",
             Self::WriteOff => "write_off",
             Self::Wallets => "wallets",
+            Self::Debt => "debt",
         }
     }
 }
@@ -75,6 +78,10 @@ pub enum Movement {
     Return,
     /// A transfer from another wallet.
     Receive,
+    /// The outside takes a deposit back.
+    Owe,
+    /// The owner's money pays for that.
+    Repay,
 }
 
 impl Movement {
@@ -89,6 +96,8 @@ impl Movement {
             Self::Arrive => (Account::InFlight, Account::Wallets),
             Self::Return => (Account::InFlight, Account::Balance),
             Self::Receive => (Account::Wallets, Account::Balance),
+            Self::Owe => (Account::Debt, Account::External),
+            Self::Repay => (Account::Balance, Account::Debt),
         }
     }
 
@@ -103,6 +112,8 @@ impl Movement {
             Self::Arrive => "arrive",
             Self::Return => "return",
             Self::Receive => "receive",
+            Self::Owe => "owe",
+            Self::Repay => "repay",
         };
         format!("{kind}:{id}")
     }
@@ -113,6 +124,21 @@ impl Movement {
 pub struct Sums {
     pub balance: MicroUsd,
     pub in_flight: MicroUsd,
+    /// What is owed to the outside.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub owed: MicroUsd,
+    /// How often a debt was paid: names the next time.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub repayments: u64,
+}
+
+fn is_nothing(amount: &MicroUsd) -> bool {
+    *amount == MicroUsd::ZERO
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_never(times: &u64) -> bool {
+    *times == 0
 }
 
 impl Sums {
@@ -126,6 +152,11 @@ impl Sums {
         draft: &mut Draft,
     ) -> Result<(), MachineError> {
         let (debit, credit) = movement.accounts();
+        match movement {
+            Movement::Owe => self.owed = plus(self.owed, amount)?,
+            Movement::Repay => self.owed = less(self.owed, amount)?,
+            _ => {}
+        }
         if let Some(sum) = self.account(debit) {
             *sum = less(*sum, amount)?;
         }
@@ -148,7 +179,7 @@ impl Sums {
         match account {
             Account::Balance => Some(&mut self.balance),
             Account::InFlight => Some(&mut self.in_flight),
-            Account::External | Account::Revenue | Account::WriteOff | Account::Wallets => None,
+            Account::External | Account::Revenue | Account::WriteOff | Account::Wallets | Account::Debt => None,
         }
     }
 
@@ -158,9 +189,13 @@ impl Sums {
         let negated =
             |amount: MicroUsd| amount.checked_neg().ok_or_else(|| MachineError(format!("{amount} has no opposite")));
         let (journal_balance, journal_in_flight) = (net(Account::Balance)?, net(Account::InFlight)?);
+        let journal_owed = negated(net(Account::Debt)?)?;
         let is_sound = !self.balance.is_negative() && !self.in_flight.is_negative() && held <= self.balance;
         Ok(Audit {
-            consistent: is_sound && journal_balance == self.balance && journal_in_flight == self.in_flight,
+            consistent: is_sound
+                && journal_balance == self.balance
+                && journal_in_flight == self.in_flight
+                && journal_owed == self.owed,
             entries: totals.iter().map(|total| u64::try_from(total.entries).unwrap_or_default()).sum(),
             balance: self.balance,
             journal_balance,
@@ -171,6 +206,7 @@ impl Sums {
             charged: net(Account::Revenue)?,
             written_off: negated(net(Account::WriteOff)?)?,
             transferred_net: negated(net(Account::Wallets)?)?,
+            owed: self.owed,
         })
     }
 }

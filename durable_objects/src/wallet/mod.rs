@@ -2,6 +2,7 @@
 
 mod budgets;
 mod charge;
+mod debt;
 mod draft;
 mod holds;
 mod ledger;

@@ -65,6 +65,16 @@ pub enum Command {
         /// For the journal.
         reason: String,
     },
+    /// Takes a deposit back to the outside: what is free at once, the rest of what becomes free next. Until then it is
+    /// owed, and nothing new is held or moved. Answer: [`Reply::Moved`].
+    Reclaim {
+        /// Names it.
+        id: String,
+        /// How much.
+        amount: MicroUsd,
+        /// For the journal.
+        reason: String,
+    },
     /// Reports captures and states what to hold from now on; see [`Lease`]. Answer: [`Reply::Leased`].
     Lease(Lease),
     /// Reserves all of `amount` for a long-running call, or nothing. Repeating it while the hold is open changes
@@ -311,10 +321,13 @@ pub struct Balance {
     pub held_calls: MicroUsd,
     /// Reserved by leases.
     pub held_leases: MicroUsd,
+    /// Taken back by the outside when it was spent already.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub owed: MicroUsd,
 }
 
-/// The books, recomputed from the journal. Always: `deposited_net` + `transferred_net` + `written_off` = `charged` +
-/// `journal_in_flight` + `journal_balance`.
+/// The books, recomputed from the journal. Always: `deposited_net` + `transferred_net` + `written_off` + `owed` =
+/// `charged` + `journal_in_flight` + `journal_balance`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Whether the stored sums equal the journal's, nothing is negative, and no more is held than there is.
@@ -339,6 +352,9 @@ pub struct Audit {
     pub written_off: MicroUsd,
     /// Received from other wallets, less what is known to have arrived there; may be negative.
     pub transferred_net: MicroUsd,
+    /// Taken back by the outside when it was spent already.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub owed: MicroUsd,
 }
 
 /// An entry of the journal: `amount` moved from the account `debit` to the account `credit`.
@@ -350,7 +366,7 @@ pub struct JournalLine {
     pub id: String,
     /// When; milliseconds since 1970.
     pub at_ms: i64,
-    /// `balance`, `in_flight`, `external`, `revenue`, `write_off` or `wallets`.
+    /// `balance`, `in_flight`, `external`, `revenue`, `write_off`, `wallets` or `debt`.
     pub debit: String,
     /// As `debit`.
     pub credit: String,

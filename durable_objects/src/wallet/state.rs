@@ -50,6 +50,7 @@ impl Machine for WalletMachine {
         match command {
             Command::Credit { id, .. } => ids([Movement::Credit.entry_id(id)]),
             Command::Debit { id, .. } => ids([Movement::Debit.entry_id(id)]),
+            Command::Reclaim { id, .. } => ids([Movement::Owe.entry_id(id)]),
             Command::Transfer { id, .. } => ids([Movement::Send.entry_id(id)]),
             Command::Receive { id, from, .. } => ids([Movement::Receive.entry_id(&transfer::received_id(from, id))]),
             Command::Capture { capture: Capture { id, .. }, .. } => {
@@ -77,23 +78,30 @@ impl Machine for WalletMachine {
     fn apply(&mut self, command: Command, facts: Facts, now_ms: i64) -> Step<Reply> {
         let mut draft = Draft::new(now_ms);
         self.holds.expire(&mut draft)?;
+        // An audit compares with the journal as it was read, before this step.
+        if !matches!(command, Command::Audit) {
+            self.repay(&mut draft)?;
+        }
         let reply = match self.obey(command, facts, &mut draft) {
             Ok(reply) => reply,
             Err(Stop::Refused(refusal)) => refusal.into(),
             Err(Stop::Fault(error)) => return Err(error),
         };
+        self.repay(&mut draft)?;
         Ok(Outcome { reply, writes: draft.into_writes() })
     }
 
     fn alarm(&mut self, now_ms: i64) -> Step<()> {
         let mut draft = Draft::new(now_ms);
         self.holds.expire(&mut draft)?;
+        self.repay(&mut draft)?;
         Ok(Outcome { reply: (), writes: draft.into_writes() })
     }
 
     fn delivered(&mut self, delivery: &Enlisted, answer: &[u8], now_ms: i64) -> Step<()> {
         let mut draft = Draft::new(now_ms);
         self.settle_transfer(delivery, answer, &mut draft)?;
+        self.repay(&mut draft)?;
         Ok(Outcome { reply: (), writes: draft.into_writes() })
     }
 
@@ -132,6 +140,7 @@ impl WalletMachine {
         match command {
             Command::Credit { id, amount, reason } => self.credit(&id, amount, reason, &facts, draft),
             Command::Debit { id, amount, reason } => self.debit(&id, amount, reason, &facts, draft),
+            Command::Reclaim { id, amount, reason } => self.reclaim(&id, amount, reason, &facts, draft),
             Command::Lease(lease) => self.lease(lease, &facts, draft),
             Command::Hold { id, amount, expires_at_ms, budgets } => {
                 self.hold(&Key::Call(id), Hold { amount, expires_at_ms, budgets }, draft)
@@ -173,6 +182,7 @@ impl WalletMachine {
             available: self.available()?,
             held_calls: self.holds.calls_total(),
             held_leases: self.holds.leases_total(),
+            owed: self.sums.owed,
         })
     }
 
@@ -193,6 +203,7 @@ impl WalletMachine {
         }
         self.check_room_for(amount)?;
         self.sums.post(Movement::Credit, id, amount, &note, draft)?;
+        self.repay(draft)?;
         self.moved(false)
     }
 

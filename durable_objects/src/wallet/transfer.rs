@@ -77,6 +77,7 @@ impl WalletMachine {
         }
         self.check_room_for(amount)?;
         self.sums.post(Movement::Receive, &received_id, amount, &note, draft)?;
+        self.repay(draft)?;
         self.moved(false)
     }
 

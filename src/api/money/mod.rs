@@ -1,6 +1,7 @@
 //! Balance, usage and the books.
 
 pub mod balance;
+pub mod billing;
 pub mod ledger;
 pub mod reconciliation;
 pub mod usage;

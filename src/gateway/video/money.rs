@@ -16,6 +16,7 @@ use crate::gateway::completion::refuse;
 use crate::gateway::settlement::{Outcome, usage_for_receipt};
 use crate::http::error::ApiError;
 use crate::meter::money::Refusal;
+use crate::payments::auto_pay::reload;
 use crate::ports::ask;
 use crate::store::money::usage::{Source, UsageRow};
 
@@ -84,7 +85,15 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
         let wallet::Reply::Balance(balance) = ask_wallet(cx, &account, &wallet::Command::Balance).await? else {
             return Err(ApiError::internal("wallet: no balance"));
         };
-        if tries == HOLD_TRIES || balance.available < amount {
+        let is_short = balance.available < amount;
+        if is_short
+            && tries == 0
+            && key.payer.reloads_below().is_some()
+            && reload(&cx.app, &cx.ports, &account, amount).await
+        {
+            continue;
+        }
+        if tries == HOLD_TRIES || is_short {
             return Err(refuse(cx, Refusal::Insufficient { balance: balance.available, required: amount }));
         }
         cx.ports.clock.sleep_ms(HOLD_PAUSE_MS).await;

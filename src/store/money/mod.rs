@@ -1,5 +1,8 @@
 //! What was used and charged.
 
+pub mod billing;
+pub mod payments;
 pub mod reconciliations;
 pub mod reports;
+pub mod sandbox;
 pub mod usage;

@@ -142,7 +142,7 @@ fn what_calls_hold_is_charged_first_and_the_rest_taken_later() {
         call.expect(200);
         assert!(app.audit(&key).balance.0 > 0, "a call held of it");
         app.pass_ms(30_000).await;
-        run_scheduled(&app.ports(), HOURLY).await;
+        run_scheduled(&app.isolate(), &app.ports(), HOURLY).await;
         let books = app.books(&key);
         assert_eq!((books.balance, books.charged, books.calls), (0, 500, 2), "the call that ran is paid");
         let (sql, before) = (
@@ -150,7 +150,7 @@ fn what_calls_hold_is_charged_first_and_the_rest_taken_later() {
             app.audit(&key).entries,
         );
         assert_eq!(app.database.number(sql), 0);
-        run_scheduled(&app.ports(), HOURLY).await;
+        run_scheduled(&app.isolate(), &app.ports(), HOURLY).await;
         assert_eq!(app.audit(&key).entries, before, "once");
     });
 }

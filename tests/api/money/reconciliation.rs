@@ -200,19 +200,19 @@ fn the_night_compares_once_and_the_hour_never() {
         let key = app.with_busy_key().await;
         app.hello(&key).send().await.expect(200);
         let ports = app.ports();
-        run_scheduled(&ports, HOURLY).await;
+        run_scheduled(&app.isolate(), &ports, HOURLY).await;
         assert_eq!(read(&app).await["run"], Value::Null);
         for _ in 0..3 {
-            run_scheduled(&ports, NIGHTLY).await;
+            run_scheduled(&app.isolate(), &ports, NIGHTLY).await;
             tokio::time::sleep(Duration::from_secs(300)).await;
         }
         let run = read(&app).await["run"].clone();
         assert_eq!((&run["id"], &run["origin"], &run["differences"]), (&json!(1), &json!("cron"), &json!(0)));
         tokio::time::sleep(Duration::from_secs(86_400)).await;
-        run_scheduled(&ports, NIGHTLY).await;
+        run_scheduled(&app.isolate(), &ports, NIGHTLY).await;
         assert_eq!(read(&app).await["run"]["id"], 2, "the next night");
         tokio::time::sleep(Duration::from_secs(100 * 86_400)).await;
-        run_scheduled(&ports, HOURLY).await;
+        run_scheduled(&app.isolate(), &ports, HOURLY).await;
         assert_eq!(app.database.number("SELECT COUNT(*) FROM reconciliations"), 1, "only the newest is kept for ever");
     });
 }

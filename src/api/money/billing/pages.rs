@@ -1,0 +1,31 @@
+//! The page that a "payment required" answer points at.
+
+use crate::app::Cx;
+use crate::http::error::ApiError;
+use crate::http::output::Output;
+use crate::http::route::Access;
+use crate::payments::activation::TERMS_VERSION;
+use crate::routes;
+
+routes! {
+    tag "Billing", dialect ToolRouter;
+    /// Read how to pay.
+    ///
+    /// A page: where a "payment required" answer sends people, and where checkouts come back to.
+    Get "/billing" Access::Public => show_billing;
+}
+
+/// The page loads nothing and may not be framed.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+const PAGE: &str = include_str!("billing.html");
+
+async fn show_billing(_: Cx, (): ()) -> Result<Output, ApiError> {
+    let page = PAGE.replace("{{terms_version}}", TERMS_VERSION);
+    Ok(Output::text("text/html; charset=utf-8", page)
+        .header("content-security-policy", PAGE_POLICY)
+        .header("x-content-type-options", "nosniff")
+        .header("referrer-policy", "no-referrer")
+        .header("cache-control", "public, max-age=60"))
+}

@@ -1,0 +1,152 @@
+//! Payments: Stripe, and what its answers and events do to wallets.
+//!
+//! The row of a payment holds the facts that Stripe told, in whatever order they came (`store/money/payments.rs`). What
+//! the wallet is to have follows from them, and [`settle`] brings it there step by step; each step has a name, so that it
+//! is taken once, however often somebody settles: the answer to a charge, an event, the hour's job.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `stripe/` | the client of Stripe's API, and the sandbox's own Stripe |
+//! | `checkout.rs` | opens pages where customers pay or save a card |
+//! | `charge.rs` | charges a saved card, one charge at a time |
+//! | `auto_pay.rs` | does so when money runs out |
+//! | `events.rs` | what Stripe tells |
+//! | `settle.rs` | what the wallet gets of it |
+//! | `reconcile.rs` | what nobody told: the hour's job |
+//! | `sandbox.rs` | what the sandbox's pages do, through the same functions |
+//! | `activation.rs` | what a first key needs |
+
+pub mod activation;
+pub mod auto_pay;
+pub mod charge;
+pub mod checkout;
+pub mod events;
+pub mod reconcile;
+pub mod sandbox;
+pub mod settle;
+pub mod stripe;
+
+use std::rc::Rc;
+
+use guildhall_domain::billing::auto_pay::AMOUNT_DEFAULT;
+use guildhall_domain::billing::ledger::Facts;
+use guildhall_domain::billing::objects::PaymentMethod;
+use guildhall_domain::money::MicroUsd;
+
+use crate::app::{App, Cx};
+use crate::config::Mode;
+use crate::http::error::ApiError;
+use crate::ports::{Db, PortError, Ports};
+use crate::store::money::billing::{BillingRow, find_billing, note_customer, open_billing, save_card};
+use crate::store::money::payments::PaymentRow;
+use stripe::{Stripe, StripeError};
+
+/// What payments are made with: an isolate, its ports, and where its pages are.
+#[derive(Clone)]
+pub struct Desk {
+    /// The isolate.
+    pub app: Rc<App>,
+    /// The outside.
+    pub ports: Rc<Ports>,
+    /// The origin of the request; empty for work without one.
+    pub origin: Rc<str>,
+}
+
+impl Desk {
+    /// A request's.
+    #[must_use]
+    pub fn of(cx: &Cx) -> Self {
+        Self { app: Rc::clone(&cx.app), ports: Rc::clone(&cx.ports), origin: Rc::clone(&cx.origin) }
+    }
+
+    /// For work without a request.
+    #[must_use]
+    pub fn new(app: &Rc<App>, ports: &Rc<Ports>) -> Self {
+        Self { app: Rc::clone(app), ports: Rc::clone(ports), origin: "".into() }
+    }
+
+    /// The client of Stripe.
+    ///
+    /// # Errors
+    /// [`StripeError::NotConfigured`].
+    pub fn stripe(&self) -> Result<Stripe, StripeError> {
+        Stripe::new(&self.app, &self.ports, &self.origin)
+    }
+
+    /// Whether payments are the sandbox's own: never in live mode.
+    #[must_use]
+    pub fn is_sandbox(&self) -> bool {
+        self.app.config.mode == Mode::Sandbox && self.app.config.stripe.is_none()
+    }
+
+    fn db(&self) -> &dyn Db {
+        &*self.ports.db
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.ports.clock.now_ms()
+    }
+
+    fn draw<const N: usize>(&self) -> [u8; N] {
+        let mut random = [0; N];
+        self.ports.random.fill(&mut random);
+        random
+    }
+
+    fn log(&self, line: impl std::fmt::Display) {
+        self.ports.background.log(&line.to_string());
+    }
+}
+
+/// How an account pays; opened if it was not.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read_billing(desk: &Desk, account_id: &str) -> Result<BillingRow, PortError> {
+    if let Some(row) = find_billing(account_id).run(desk.db()).await? {
+        return Ok(row);
+    }
+    open_billing(account_id, desk.now_ms()).run(desk.db()).await?;
+    Ok(find_billing(account_id).run(desk.db()).await?.unwrap_or_default())
+}
+
+/// Stripe's name for the account; made a customer if it was none. Twice at once gives one customer.
+///
+/// # Errors
+/// When Stripe or the database fails.
+pub async fn ensure_customer(desk: &Desk, account_id: &str) -> Result<String, ApiError> {
+    if let Some(id) = read_billing(desk, account_id).await?.customer_id {
+        return Ok(id);
+    }
+    // Nothing of the person is in it: the call is the same one, whoever of the account makes it.
+    let id =
+        desk.stripe()?.create_customer(&format!("customer:{account_id}"), None, &[("account_id", account_id)]).await?;
+    note_customer(account_id, &id).run(desk.db()).await?;
+    Ok(read_billing(desk, account_id).await?.customer_id.unwrap_or(id))
+}
+
+/// Saves a card that an account's customer left at Stripe; one that is not kept there, or no card, is passed over.
+///
+/// # Errors
+/// When the database fails.
+async fn keep_card(desk: &Desk, account_id: &str, method: &PaymentMethod) -> Result<(), PortError> {
+    let Some(card) = method.card.as_ref().filter(|_| method.customer.is_some()) else { return Ok(()) };
+    open_billing(account_id, desk.now_ms()).run(desk.db()).await?;
+    let save =
+        save_card(account_id, &method.id, &card.brand, &card.last4, card.exp_month, card.exp_year, AMOUNT_DEFAULT.0);
+    save.run(desk.db()).await?;
+    desk.app.credentials.forget_account(account_id);
+    Ok(())
+}
+
+/// The facts of a payment's row.
+#[must_use]
+pub fn facts_of(row: &PaymentRow) -> Facts {
+    Facts {
+        credit: MicroUsd(row.amount_micros),
+        total: MicroUsd(row.total_micros),
+        is_paid: row.status == "paid",
+        refunded: MicroUsd(row.refunded_micros),
+        disputed: MicroUsd(row.disputed_micros),
+    }
+}

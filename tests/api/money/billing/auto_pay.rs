@@ -1,0 +1,170 @@
+//! Auto pay: charges when money runs out, one charge at a time, within the month's limit.
+
+use durable_objects::wallet::protocol::{Command, Reply as WalletReply, Wallet};
+use guildhall_domain::billing::sandbox::TestCard;
+use guildhall_domain::money::MicroUsd;
+use serde_json::{Value, json};
+
+use super::{open_checkout, payments_of, session_of};
+use crate::support::{Fault, HELLO, Key, TestApp, WITH_STRIPE, join_all, run_with};
+
+/// A key whose account has this card saved, auto reload on, and this much left.
+async fn with_auto_reload(app: &TestApp, card: TestCard, left_micros: i64) -> Key {
+    app.add_provider("p1").await;
+    app.add_model("m1", "p1", 5).await;
+    app.answer_hello();
+    let key = app.provision("0").await;
+    app.set_limits(&key, 100_000, 1_000_000, 1_000).await;
+    let checkout = open_checkout(app, &key.key, 10).await;
+    app.tell(&app.stripe.pay(session_of(&checkout), card, app.now_ms())).await.expect(200);
+    prefer(app, &key, &json!({ "autoReloadEnabled": true })).await;
+    leave(app, &key, left_micros).await;
+    key
+}
+
+async fn prefer(app: &TestApp, key: &Key, patch: &Value) {
+    let call = app.call("PUT", "/v1/billing/preferences").bearer(&key.key).json(patch);
+    call.send().await.expect(200);
+}
+
+/// Takes all but this much.
+async fn leave(app: &TestApp, key: &Key, left_micros: i64) {
+    app.pass_ms(30_000).await;
+    let amount = MicroUsd(app.balance_micros(key).await - left_micros);
+    let debit = Command::Debit { id: format!("leave:{}", app.now_ms()), amount, reason: String::new() };
+    let reply = app.ask::<Wallet>(&key.account_id, &debit);
+    assert!(matches!(reply, WalletReply::Moved { .. }), "{reply:?}");
+}
+
+/// Charges of the card that were tried.
+fn tries(app: &TestApp) -> usize {
+    app.stripe.count("POST", "/v1/payment_intents")
+}
+
+#[test]
+fn a_call_that_finds_too_little_is_served_with_the_new_money() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(app.balance_micros(&key).await, 20_000_000 - 250);
+        assert_eq!(tries(&app), 1);
+        let payment = &payments_of(&app, &key.key).await[0];
+        assert_eq!((payment["kind"].as_str(), payment["status"].as_str()), (Some("auto"), Some("paid")));
+        app.pass_ms(30_000).await;
+    });
+}
+
+#[test]
+fn calls_of_many_isolates_at_once_make_one_charge() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        app.stripe.latency_ms.set(800);
+        let isolates = [app.isolate(), app.new_isolate(), app.new_isolate()];
+        let answers = join_all((0..12).map(|at| {
+            let call = app.post("/v1/chat/completions").bearer(&key.key).body(HELLO);
+            call.to(&isolates[at % 3]).send()
+        }))
+        .await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        assert_eq!(app.stripe.objects("ch_"), 2, "the checkout's and one of auto reload");
+    });
+}
+
+#[test]
+fn the_threshold_reloads_in_the_background() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 4_000_000).await;
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(tries(&app), 0, "the call does not wait for it");
+        app.pass_ms(1_000).await;
+        assert_eq!(tries(&app), 1);
+        assert_eq!(app.balance_micros(&key).await, 24_000_000 - 250);
+        app.hello(&key).send().await.expect(200);
+        app.pass_ms(10_000).await;
+        assert_eq!(tries(&app), 1);
+    });
+}
+
+#[test]
+fn without_auto_pay_nothing_is_looked_up() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        prefer(&app, &key, &json!({ "autoReloadEnabled": false })).await;
+        let answer = app.hello(&key).send().await.expect(402).json();
+        assert_eq!(answer["payment_url"], "http://guildhall.test/billing");
+        assert_eq!(tries(&app), 0);
+        assert_eq!(payments_of(&app, &key.key).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_declined_card_rests_and_after_three_times_its_owner_must_act() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::FailsLater, 0).await;
+        app.hello(&key).send().await.expect(402);
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 1, "it rests");
+        app.pass_ms(3_600_000).await;
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 2);
+        app.pass_ms(3_600_000).await;
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 2, "two hours, then");
+        app.pass_ms(3_600_000).await;
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 3);
+        app.pass_ms(100 * 3_600_000).await;
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 3, "it has stopped");
+        prefer(&app, &key, &json!({ "autoReloadEnabled": true })).await;
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 4);
+    });
+}
+
+#[test]
+fn it_never_brings_more_in_a_month_than_the_limit() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        prefer(&app, &key, &json!({ "budgetLimit": 30 })).await;
+        app.hello(&key).send().await.expect(200);
+        leave(&app, &key, 0).await;
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 1);
+        prefer(&app, &key, &json!({ "budgetLimit": null })).await;
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(tries(&app), 2);
+    });
+}
+
+#[test]
+fn a_stripe_that_is_down_refuses_the_call_and_the_next_one_asks_again_for_the_same_payment() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        app.stripe.fail(Fault::After);
+        app.stripe.fail(Fault::After);
+        app.hello(&key).send().await.expect(402);
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(app.balance_micros(&key).await, 20_000_000 - 250);
+        assert_eq!(app.stripe.objects("ch_"), 2, "the checkout's and one of auto reload");
+    });
+}
+
+#[test]
+fn an_isolate_that_dies_while_it_charges_is_followed_by_another() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        app.stripe.latency_ms.set(1_000);
+        let dying = async {
+            app.pass_ms(500).await;
+            app.crash_isolate();
+        };
+        let (answer, ()) = tokio::join!(app.hello(&key).send(), dying);
+        assert_eq!(answer.status, 0);
+        app.stripe.latency_ms.set(0);
+        app.pass_ms(61_000).await;
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(app.stripe.objects("ch_"), 2, "the checkout's and one of auto reload");
+        assert_eq!(app.balance_micros(&key).await, 20_000_000 - 250);
+    });
+}
