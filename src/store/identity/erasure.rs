@@ -48,9 +48,9 @@ queries! {
     /// Ends a person's sessions that look after the account.
     tenant("person_id") fn end_account_sessions(person_id: &str, account_id: &str) -> Changed =
         "DELETE FROM sessions WHERE person_id = ?1 AND account_id = ?2";
-    /// Forgets a person who owns nothing.
+    /// Forgets a person who owns nothing that is still in use.
     tenant("id") fn forget_person(id: &str) -> Changed =
-        "DELETE FROM people WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1)";
+        "DELETE FROM people WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND status = 'active')";
     /// Ends the sessions of a person who is forgotten.
     tenant("person_id") fn end_orphaned_sessions(person_id: &str) -> Changed =
         "DELETE FROM sessions WHERE person_id = ?1 AND NOT EXISTS (SELECT 1 FROM people WHERE id = ?1)";
