@@ -1,11 +1,16 @@
 //! What happens every hour; each part on its own, so that one that fails does not keep another from running.
 
+use crate::app::App;
+use crate::gateway::own::check::recheck_all;
 use crate::observe::retention::prune_all;
 use crate::ports::Ports;
 
 /// Runs the hour's jobs. What fails is logged and tried again in an hour.
-pub async fn run_hourly(ports: &Ports) {
+pub async fn run_hourly(app: &App, ports: &Ports) {
     if let Err(error) = prune_all(ports).await {
         ports.background.log(&format!("retention: {error}"));
+    }
+    if let Err(error) = recheck_all(app, ports).await {
+        ports.background.log(&format!("checks of endpoints: {error}"));
     }
 }

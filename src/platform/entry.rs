@@ -90,12 +90,15 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
 pub fn scheduled(env: JsValue, context: JsValue, resolve: Function) {
     begin_turn();
     // The glue is connected by whatever event makes the isolate's `App`.
-    if let Err(error) = app(&env) {
-        glue::log(&error);
-        return answer(&resolve, &JsValue::UNDEFINED);
-    }
+    let app = match app(&env) {
+        Ok(app) => app,
+        Err(error) => {
+            glue::log(&error);
+            return answer(&resolve, &JsValue::UNDEFINED);
+        }
+    };
     spawn(Box::pin(async move {
-        run_hourly(&ports(&env, &context, JsValue::UNDEFINED)).await;
+        run_hourly(&app, &ports(&env, &context, JsValue::UNDEFINED)).await;
         answer(&resolve, &JsValue::UNDEFINED);
     }));
 }

@@ -14,6 +14,8 @@ pub const ALL: &[&[QueryInfo]] = &[
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
+    models::local_endpoints::QUERIES,
+    models::provider_keys::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,

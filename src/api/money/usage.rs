@@ -17,7 +17,9 @@ use crate::http::route::Access;
 use crate::meter::money::flush;
 use crate::ports::ask;
 use crate::routes;
-use crate::store::money::usage::{UsageRow, UsageSum, find_usage, find_usage_ids, list_usage, sum_usage, write_off};
+use crate::store::money::usage::{
+    Source, UsageRow, UsageSum, find_usage, find_usage_ids, list_usage, sum_usage, write_off,
+};
 use crate::store::statement::run_all;
 
 routes! {
@@ -61,7 +63,7 @@ pub struct Usage {
     metadata: serde_json::Map<String, serde_json::Value>,
     tier: String,
     model: String,
-    /// Always `tokaroo`: the upstream is not shown.
+    /// `tokaroo`; `byok` or `local` where the caller's own key or endpoint served. The upstream is not shown.
     provider: &'static str,
     routing_method: String,
     execution_source: &'static str,
@@ -300,7 +302,10 @@ impl From<UsageRow> for Usage {
             metadata: serde_json::Map::new(),
             tier: row.mode.clone(),
             model: row.model,
-            provider: "tokaroo",
+            provider: match row.source {
+                Source::Byok | Source::Local => row.source.name(),
+                Source::Managed | Source::Cache => "tokaroo",
+            },
             routing_method: row.mode,
             execution_source: row.source.name(),
             billing_mode: row.source.name(),

@@ -55,7 +55,7 @@ fn it_ends_when_it_is_ended_and_after_twelve_hours() {
         read(&app, &other).await.expect(200);
         tokio::time::sleep(Duration::from_secs(12 * 3_600 + 1)).await;
         read(&app, &other).await.expect(401);
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         assert_eq!(app.database.number("SELECT COUNT(*) FROM admin_sessions"), 0);
         app.admin("DELETE", "/admin/v1/session").send().await.expect(200);
     });

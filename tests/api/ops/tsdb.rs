@@ -155,12 +155,12 @@ fn retention_is_kept_and_enforced_by_the_hour() {
         app.hello(&key).send().await.expect(200);
         app.pass_ms(200).await;
         tokio::time::sleep(Duration::from_secs(40 * 3_600)).await;
-        run_hourly(&app.ports()).await;
+        run_hourly(&app.isolate(), &app.ports()).await;
         let start = app.now_ms() - 10 * 86_400_000;
         let ask = format!("metric=requests&start={start}");
         assert_eq!(query(&app, &ask).await.as_array().unwrap().len(), 1, "forty hours old");
         tokio::time::sleep(Duration::from_secs(12 * 3_600)).await;
-        run_hourly(&app.ports()).await;
+        run_hourly(&app.isolate(), &app.ports()).await;
         assert_eq!(query(&app, &ask).await, json!([]));
         assert_eq!(app.database.number("SELECT COUNT(*) FROM call_rollups WHERE step_ms > 0"), 0);
         assert_eq!(app.database.number("SELECT COUNT(*) FROM key_rollups"), 0);
@@ -191,7 +191,7 @@ fn logs_of_changes_and_attempts_go_after_ninety_days() {
         app.pass_ms(200).await;
         tokio::time::sleep(Duration::from_secs(91 * 86_400)).await;
         app.add_provider("late").await;
-        run_hourly(&app.ports()).await;
+        run_hourly(&app.isolate(), &app.ports()).await;
         let audit = app.admin("GET", "/admin/v1/audit").send().await.expect(200).json();
         assert_eq!((&audit["total"], &audit["logs"][0]["resource"]), (&json!(1), &json!("late")));
         let rewards = app.admin("GET", "/admin/v1/rewards").send().await.expect(200).json();

@@ -128,7 +128,7 @@ fn old_ones_go_with_their_histories_also_those_that_were_left_half_way() {
         record(&app, "left half-way", None, old_ms);
         record(&app, "running", None, app.now_ms() - 1_000);
         record(&app, "young", Some(WorkflowStatus::Completed), app.now_ms());
-        guildhall::jobs::hourly::run_hourly(&app.ports()).await;
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
         assert_eq!(list(&app, "").await, ["young", "running"]);
         assert_eq!(app.database.number("SELECT COUNT(*) FROM workflow_events WHERE workflow_id = 'ended'"), 0);
     });
