@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::gateway::own::check::recheck_all;
+use crate::observe::history::end_abandoned_workflows;
 use crate::observe::retention::prune_all;
 use crate::ports::Ports;
 
@@ -9,6 +10,9 @@ use crate::ports::Ports;
 pub async fn run_hourly(app: &App, ports: &Ports) {
     if let Err(error) = prune_all(ports).await {
         ports.background.log(&format!("retention: {error}"));
+    }
+    if let Err(error) = end_abandoned_workflows(ports).await {
+        ports.background.log(&format!("abandoned workflows: {error}"));
     }
     if let Err(error) = recheck_all(app, ports).await {
         ports.background.log(&format!("checks of endpoints: {error}"));
