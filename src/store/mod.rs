@@ -11,9 +11,11 @@ use statement::QueryInfo;
 /// Every query of the project, for `tests/sql.rs`.
 pub const ALL: &[&[QueryInfo]] = &[
     identity::accounts::QUERIES,
+    identity::claims::QUERIES,
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
+    identity::sign_ins::QUERIES,
     models::local_endpoints::QUERIES,
     models::provider_keys::QUERIES,
     models::providers::QUERIES,
@@ -22,9 +24,11 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::routing::QUERIES,
     money::usage::QUERIES,
     ops::admin_sessions::QUERIES,
+    ops::admin_token::QUERIES,
     ops::audit::QUERIES,
     ops::counters::QUERIES,
     ops::logs::QUERIES,
+    ops::outbox::QUERIES,
     ops::retention::QUERIES,
     ops::rewards::QUERIES,
     ops::rollups::QUERIES,

@@ -1,6 +1,8 @@
 //! Who may call: accounts and their keys.
 
 pub mod accounts;
+pub mod claims;
 pub mod keys;
 pub mod people;
 pub mod sessions;
+pub mod sign_ins;

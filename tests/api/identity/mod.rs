@@ -1,5 +1,9 @@
-//! Accounts and keys.
+//! Accounts, keys and people.
 
 mod accounts;
 mod apikeys;
+mod claims;
+mod people;
 mod provision;
+mod sessions;
+mod sign_in;
