@@ -23,6 +23,7 @@ pub mod media;
 pub mod money;
 pub mod native;
 pub mod outbound;
+pub mod own;
 pub mod password;
 pub mod pricing;
 pub mod responses;

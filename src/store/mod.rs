@@ -21,6 +21,8 @@ pub const ALL: &[&[QueryInfo]] = &[
     market::agents::QUERIES,
     market::withdrawals::QUERIES,
     identity::sign_ins::QUERIES,
+    models::local_endpoints::QUERIES,
+    models::provider_keys::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,
