@@ -6,11 +6,13 @@
 mod decimal;
 mod hex;
 
+pub mod agent;
 pub mod anthropic;
 pub mod billing;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;
+pub mod csv;
 pub mod duration;
 pub mod email;
 pub mod ids;
@@ -21,6 +23,7 @@ pub mod media;
 pub mod money;
 pub mod native;
 pub mod outbound;
+pub mod own;
 pub mod password;
 pub mod pricing;
 pub mod responses;

@@ -1,6 +1,7 @@
 //! The handlers: one file per resource, each with its `routes!` list.
 
 pub mod identity;
+pub mod market;
 pub mod models;
 pub mod money;
 pub mod ops;
@@ -13,7 +14,13 @@ pub const ALL: &[&[Route]] = &[
     identity::accounts::ROUTES,
     identity::apikeys::ROUTES,
     identity::claims::ROUTES,
+    identity::closure::ROUTES,
+    identity::export::ROUTES,
     identity::provision::ROUTES,
+    market::agents::ROUTES,
+    market::me::ROUTES,
+    market::payouts::ROUTES,
+    market::wallet::ROUTES,
     identity::sessions::ROUTES,
     identity::sign_in::ROUTES,
     models::aliases::ROUTES,
@@ -25,15 +32,19 @@ pub const ALL: &[&[Route]] = &[
     models::embeddings::ROUTES,
     models::images::ROUTES,
     models::list::ROUTES,
+    models::local_endpoints::ROUTES,
     models::messages::ROUTES,
     models::models::ROUTES,
     models::native::ROUTES,
     models::plan::ROUTES,
+    models::provider_keys::ROUTES,
     models::providers::ROUTES,
     models::responses::ROUTES,
     models::routing::ROUTES,
     models::videos::ROUTES,
     money::balance::ROUTES,
+    money::ledger::ROUTES,
+    money::reconciliation::ROUTES,
     money::billing::activation::ROUTES,
     money::billing::card::ROUTES,
     money::billing::charge::ROUTES,
@@ -45,6 +56,8 @@ pub const ALL: &[&[Route]] = &[
     money::billing::webhook::ROUTES,
     money::usage::ROUTES,
     ops::admin_token::ROUTES,
+    money::usage_history::ROUTES,
+    money::usage_stats::ROUTES,
     ops::audit::ROUTES,
     ops::docs::ROUTES,
     ops::events::ROUTES,
