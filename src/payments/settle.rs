@@ -10,6 +10,7 @@ use super::{Desk, facts_of, keep_card};
 use crate::http::error::ApiError;
 use crate::meter::money::notice_credit;
 use crate::ports::ask;
+use crate::store::identity::claims::set_drain;
 use crate::store::money::payments::{
     PaymentRow, close_payment, find_payment, finish_step, mark_card_saved, mark_credited, plan_step,
 };
@@ -58,7 +59,10 @@ async fn credit(desk: &Desk, row: &PaymentRow) -> Result<(), ApiError> {
     }
     let reason = format!("payment by {}", row.kind);
     let command = Command::Credit { id: format!("payment:{}", row.id), amount: MicroUsd(row.amount_micros), reason };
-    move_money(desk, row, command).await
+    move_money(desk, row, command).await?;
+    // To an account that was merged into another: the hour's job carries it on.
+    set_drain(&row.wallet, Some(desk.now_ms())).run(desk.db()).await?;
+    Ok(())
 }
 
 /// Takes what went back to the customer from the wallet; gives it again when that was undone.

@@ -87,8 +87,9 @@ impl StripeDouble {
         self.sent.borrow_mut().push(request.clone());
         let fault =
             if self.is_down.get() { Some(Fault::Before) } else { self.faults.borrow_mut().pop_front().flatten() };
-        tokio::time::sleep(Duration::from_millis(self.latency_ms.get())).await;
+        let pause = Duration::from_millis(self.latency_ms.get());
         if fault == Some(Fault::Before) {
+            tokio::time::sleep(pause).await;
             return Err(FetchError::Broken("test: no connection".into()));
         }
         let header = |name: &str| {
@@ -101,7 +102,9 @@ impl StripeDouble {
         let rest = request.url.strip_prefix(STRIPE_API).unwrap();
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let body = request.body.as_deref().map_or(query, |body| std::str::from_utf8(body).unwrap());
+        // It is done when the call arrives; the answer takes its time.
         let (status, body) = self.obey(request.method, path, body, &key, now_ms);
+        tokio::time::sleep(pause).await;
         if fault == Some(Fault::After) {
             return Err(FetchError::TimedOut);
         }

@@ -70,3 +70,9 @@ fn assert_books(app: &TestApp, account_id: &str, balance_usd: i64, owed_usd: i64
     assert!(audit.consistent, "{audit:?}");
     assert_eq!((audit.balance.0, audit.owed.0), (balance_usd * 1_000_000, owed_usd * 1_000_000), "{audit:?}");
 }
+
+/// Hours pass at once; what is due then happens.
+async fn pass_hours(app: &TestApp, hours: u64) {
+    tokio::time::sleep(std::time::Duration::from_secs(hours * 3_600)).await;
+    app.deliver().await;
+}

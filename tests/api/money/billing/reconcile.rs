@@ -3,11 +3,11 @@
 use guildhall::jobs::hourly::run_hourly;
 use guildhall_domain::billing::sandbox::TestCard;
 
-use super::{assert_books, charge, open_checkout, pay, payments_of, session_of, with_card};
+use super::{assert_books, charge, open_checkout, pass_hours, pay, payments_of, session_of, with_card};
 use crate::support::{Fault, TestApp, WITH_STRIPE, run_with};
 
 async fn hour(app: &TestApp) {
-    app.pass_ms(3_600_000).await;
+    pass_hours(app, 1).await;
     run_hourly(&app.isolate(), &app.ports()).await;
 }
 
