@@ -96,7 +96,12 @@ fn each_credential_enters_its_own_routes_only() {
                     assert_eq!(by_session.status, 403, "{what}: {}", by_session.text())
                 }
                 Access::Admin => assert_eq!(by_session.status, 401, "{what}: {}", by_session.text()),
-                Access::Public | Access::Signed | Access::Visitor | Access::Account(_) | Access::Owner | Access::Session => {}
+                Access::Public
+                | Access::Signed
+                | Access::Visitor
+                | Access::Account(_)
+                | Access::Owner
+                | Access::Session => {}
             }
             if matches!(
                 route.access,

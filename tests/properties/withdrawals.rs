@@ -76,7 +76,15 @@ impl World {
     async fn begin(app: TestApp) -> Self {
         let agent = Rc::new(app.banked_agent("Lily", 0).await);
         let isolates = vec![app.isolate(), app.new_isolate()];
-        Self { app: Rc::new(app), agent, isolates, running: Vec::new(), told: BTreeMap::new(), deposited: 0, deposits: 0 }
+        Self {
+            app: Rc::new(app),
+            agent,
+            isolates,
+            running: Vec::new(),
+            told: BTreeMap::new(),
+            deposited: 0,
+            deposits: 0,
+        }
     }
 
     async fn deposit(&mut self, cents: i64) {
