@@ -54,11 +54,11 @@ impl Method {
 pub enum Access {
     /// Anybody; limited per address.
     Public,
-    /// Anybody; whoever sends a credential is known by it, and one that is wrong is refused.
-    Visitor,
     /// A machine that signs what it sends: the handler checks the signature. Not limited per address, because such a machine
     /// speaks for everybody at once.
     Signed,
+    /// Anybody; whoever sends a credential is known by it, and one that is wrong is refused.
+    Visitor,
     /// An API key with this scope.
     Key(Scope),
     /// An API key with this scope, or a person who has signed in.

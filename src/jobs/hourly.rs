@@ -15,13 +15,13 @@ pub async fn run_hourly(app: &Rc<App>, ports: &Rc<Ports>) {
     if let Err(error) = prune_all(ports).await {
         ports.background.log(&format!("retention: {error}"));
     }
+    if let Err(error) = reconcile(&Desk::new(app, ports)).await {
+        ports.background.log(&format!("payments: {error}"));
+    }
     if let Err(error) = drain_due(ports).await {
         ports.background.log(&format!("merged accounts: {error}"));
     }
     if let Err(error) = finish_withdrawals(app, ports).await {
         ports.background.log(&format!("withdrawals: {error}"));
-    }
-    if let Err(error) = reconcile(&Desk::new(app, ports)).await {
-        ports.background.log(&format!("payments: {error}"));
     }
 }

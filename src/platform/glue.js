@@ -14,7 +14,7 @@ function settle(id, promise) {
 }
 
 const FIELDS = ["authorization", "x-api-key", "content-type", "content-length", "idempotency-key", "origin", "accept",
-  "if-none-match", "access-control-request-method", "cookie", "last-event-id", "user-agent", "stripe-signature",
+  "if-none-match", "access-control-request-method", "cookie", "last-event-id", "stripe-signature", "user-agent",
   "cf-connecting-ip"];
 
 export function read_head(request) {

@@ -46,8 +46,8 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         preflight_method: next(),
         cookie: next(),
         last_event_id: next(),
-        user_agent: next(),
         stripe_signature: next(),
+        user_agent: next(),
         address: next(),
     };
     (Request::new(head, Some(Box::new(LazyBody { request }))), origin)
