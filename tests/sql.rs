@@ -33,6 +33,8 @@ const SCANS: &[(&str, &str)] = &[
     ("workflows::list_workflows", "pages the table in the order of its index"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),
     ("usage::list_filed", "walks the batch it is given (json_each)"),
+    ("reports::list_key_faces", "walks the list it is given (json_each)"),
+    ("reports::list_workspace_faces", "walks the list it is given (json_each)"),
     ("usage::find_usage_ids", "walks the list it is given (json_each)"),
 ];
 

@@ -200,6 +200,10 @@ random_ids! {
     PaymentId = "pay_";
     /// A video that is made or was made; the id of its job.
     VideoId = "video_";
+    /// A caller's key for a provider; the key itself is never an id.
+    ProviderKeyId = "pkey_";
+    /// A caller's own endpoint.
+    LocalEndpointId = "local_";
 }
 
 /// A usage record: the id of the request that made it, so that a retry of the write can't count

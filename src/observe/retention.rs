@@ -4,6 +4,7 @@ use crate::ports::{Db, PortError, Ports};
 use crate::store::identity::sessions::prune_sessions as prune_people_sessions;
 use crate::store::identity::sign_ins::prune_sign_ins;
 use crate::store::models::responses::prune_responses;
+use crate::store::money::reconciliations::prune_runs;
 use crate::store::ops::admin_sessions::prune_sessions;
 use crate::store::ops::audit::prune_audit;
 use crate::store::ops::outbox::prune_outbox;
@@ -62,6 +63,7 @@ pub async fn prune_all(ports: &Ports) -> Result<(), PortError> {
     prune(db, || prune_audit(before_ms)).await?;
     prune(db, || prune_rewards(before_ms)).await?;
     prune(db, || prune_workflows(before_ms)).await?;
+    prune(db, || prune_runs(before_ms)).await?;
     prune(db, || prune_responses(now_ms - RESPONSE_DAYS * DAY_MS)).await?;
     prune_sessions(now_ms).run(db).await?;
     prune_people_sessions(now_ms).run(db).await?;

@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod claims;
+pub mod erasure;
+pub mod export;
 pub mod keys;
 pub mod people;
 pub mod sessions;

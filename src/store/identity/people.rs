@@ -55,7 +55,4 @@ queries! {
     /// A person's accounts, oldest first.
     tenant("owner_id") fn list_own_accounts(owner_id: &str, limit: i64) -> Vec<OwnAccountRow> =
         "SELECT id, name, status, created_at_ms, merged_into FROM accounts WHERE owner_id = ?1 ORDER BY created_at_ms, id LIMIT ?2";
-    /// Opens an account for a person.
-    tenant("owner_id") fn insert_own_account(owner_id: &str, id: &str, created_at_ms: i64) -> Changed =
-        "INSERT INTO accounts (owner_id, id, created_at_ms) VALUES (?1, ?2, ?3)";
 }

@@ -40,11 +40,6 @@ pub struct SessionRecord {
 }
 
 queries! {
-    /// Opens a session.
-    tenant("person_id") fn insert_session(person_id: &str, account_id: &str, id: &str, hash: &str, created_at_ms: i64, expires_at_ms: i64,
-        user_agent: &str, address: &str) -> Changed =
-        "INSERT INTO sessions (person_id, account_id, id, hash, created_at_ms, expires_at_ms, last_used_at_ms, user_agent, address)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7, ?8)";
     /// Opens a session for whoever was mailed this link, unless it was used meanwhile.
     global("the link says whose session it is") fn open_session(sign_in_hash: &str, account_id: &str, id: &str, hash: &str, now_ms: i64,
         expires_at_ms: i64, user_agent: &str, address: &str) -> Changed =

@@ -2,5 +2,7 @@
 
 pub mod billing;
 pub mod payments;
+pub mod reconciliations;
+pub mod reports;
 pub mod sandbox;
 pub mod usage;

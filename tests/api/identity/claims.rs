@@ -109,8 +109,10 @@ fn a_merged_account_is_read_and_lets_nothing_in() {
         claim(&app, &ada, &token).await.expect(200);
         let body = json!({ "account_id": key.account_id });
         app.post("/v1/auth/switch").bearer(token_of(&ada)).json(&body).send().await.expect(200);
-        let usage = app.get("/v1/usage?limit=5").bearer(token_of(&ada)).send().await.expect(200).json();
-        assert_eq!(usage["data"].as_array().unwrap().len(), 1, "{usage}");
+        let me = app.get("/v1/auth/me").bearer(token_of(&ada)).send().await.expect(200).json();
+        assert_eq!((&me["account"]["id"], &me["account"]["status"]), (&json!(key.account_id), &json!("merged")));
+        app.get("/v1/balance").bearer(token_of(&ada)).send().await.expect(200);
+        assert_eq!(app.books(&key).calls, 1, "its usage is untouched");
         let credit = app.admin("POST", &format!("/admin/v1/accounts/{}/credits", key.account_id));
         let refused = credit.body(r#"{"amount_usd":1}"#).send().await.expect(409);
         assert!(refused.text().contains(account_of(&ada)), "{}", refused.text());

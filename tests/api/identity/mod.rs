@@ -3,6 +3,8 @@
 mod accounts;
 mod apikeys;
 mod claims;
+mod closure;
+mod export;
 mod people;
 mod provision;
 mod sessions;

@@ -153,6 +153,19 @@ fn mailboxes_and_addresses_get_so_many_links_an_hour() {
 }
 
 #[test]
+fn whoever_has_only_a_closed_account_gets_another() {
+    run(async |app| {
+        let ada = sign_in(&app, "ada@example.com").await;
+        app.database.execute("UPDATE accounts SET status = 'closed'");
+        app.get("/v1/auth/me").bearer(token_of(&ada)).send().await.expect(401);
+        let again = sign_in(&app, "ada@example.com").await;
+        assert_ne!(account_of(&again), account_of(&ada));
+        assert_eq!((&again["person"], &again["is_new"]), (&ada["person"], &json!(false)));
+        app.get("/v1/auth/me").bearer(token_of(&again)).send().await.expect(200);
+    });
+}
+
+#[test]
 fn no_token_is_stored_in_clear() {
     run(async |app| {
         ask_for_link(&app, "ada@example.com").await.expect(200);

@@ -2,4 +2,6 @@
 
 mod balance;
 mod billing;
+mod ledger;
+mod reconciliation;
 mod usage;

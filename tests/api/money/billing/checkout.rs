@@ -1,5 +1,6 @@
 //! Checkouts and the portal.
 
+use guildhall_domain::credential::KeyPrefix;
 use serde_json::json;
 
 use super::{balance_of, buy, open_checkout, pay, payments_of, session_of};
@@ -73,7 +74,7 @@ fn amounts_and_addresses_are_checked() {
 fn a_runtime_key_does_not_buy() {
     run_with(WITH_STRIPE, async |app| {
         let session = app.sign_in("ada@example.com").await;
-        let key = app.issue_tokaroo_key(&session.account_id).await;
+        let key = app.issue(&session.account_id, KeyPrefix::Tokaroo, "key_tok", None).key;
         for path in ["/v1/billing/checkout", "/v1/billing/portal"] {
             let answer = app.post(path).bearer(&key).json(&json!({ "amount_usd": 10 })).send().await.expect(403);
             assert!(answer.text().contains("Session authentication required"), "{}", answer.text());

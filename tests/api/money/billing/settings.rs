@@ -1,6 +1,7 @@
 //! The card, auto pay, and the preferences: two faces of one mechanism.
 
 use guildhall_domain::billing::sandbox::TestCard;
+use guildhall_domain::credential::KeyPrefix;
 use serde_json::{Value, json};
 
 use super::{buy, charge, with_card};
@@ -105,7 +106,7 @@ fn preferences_name_the_field_that_is_wrong() {
         }
         let refused = put(&app, &key.key, "/v1/billing/preferences", &json!({ "autoReloadEnabled": true })).await;
         assert_eq!(refused.expect(402).json()["error"]["code"], "NO_CARD");
-        let tok = app.issue_tokaroo_key(&key.account_id).await;
+        let tok = app.issue(&key.account_id, KeyPrefix::Tokaroo, "key_tok", None).key;
         app.get("/v1/billing/preferences").bearer(&tok).send().await.expect(403);
     });
 }
