@@ -19,7 +19,7 @@ use crate::payments::withdrawals::{Begun, NewWithdrawal, Outcome, begin};
 use crate::ports::ask;
 use crate::routes;
 use crate::store::market::agents::{AgentRow, connect_agent};
-use crate::store::market::withdrawals::{State, WithdrawalRow};
+use crate::store::market::withdrawals::{State, WithdrawalRow, find_withdrawal};
 
 routes! {
     tag "Agent wallet", dialect Toku;
@@ -154,10 +154,14 @@ async fn withdraw(cx: Cx, Json(new): Json<NewPayout>) -> Result<Reply<Payout>, A
     let text = "amountCents must be a positive integer of at most 99999999";
     let amount = amount.ok_or_else(|| ApiError::invalid("amountCents", text))?;
     let (agent, stripe) = (require_agent(&cx).await?, Stripe::of(&cx)?);
-    let stripe_account_id = require_bank(&stripe, &agent).await?;
-    flush(&cx.app, &cx.ports, &agent.account_id).await?;
     let id = cx.name_once("wd");
-    let asked = NewWithdrawal { id: &id, account_id: &agent.account_id, amount, stripe_account_id };
+    let bank = match find_withdrawal(&agent.account_id, &id).run(&*cx.ports.db).await? {
+        // It is asked about again, whatever has become of the bank account.
+        Some(row) => row.stripe_account_id,
+        None => require_bank(&stripe, &agent).await?,
+    };
+    flush(&cx.app, &cx.ports, &agent.account_id).await?;
+    let asked = NewWithdrawal { id: &id, account_id: &agent.account_id, amount, stripe_account_id: &bank };
     let outcome = match begin(&cx.app, &cx.ports, &asked).await? {
         Begun::Ours(work) => work.make(&stripe).await.unwrap_or_else(|error| Outcome::Unknown(error.to_string())),
         Begun::Ended(row) => read_end(&cx, row).await?,
@@ -182,11 +186,11 @@ async fn withdraw(cx: Cx, Json(new): Json<NewPayout>) -> Result<Reply<Payout>, A
 }
 
 /// The agent's account at Stripe, if it may be paid.
-async fn require_bank<'a>(stripe: &Stripe, agent: &'a AgentRow) -> Result<&'a str, ApiError> {
+async fn require_bank(stripe: &Stripe, agent: &AgentRow) -> Result<String, ApiError> {
     let missing = || ApiError::new(Kind::InvalidInput, NOT_CONNECTED);
     let id = agent.stripe_account_id.as_deref().ok_or_else(missing)?;
     match stripe.read_connect_account(id).await {
-        Ok(account) if account.payouts_enabled => Ok(id),
+        Ok(account) if account.payouts_enabled => Ok(id.to_owned()),
         Ok(_) | Err(StripeError::Missing) => Err(missing()),
         Err(error) => Err(error.into()),
     }

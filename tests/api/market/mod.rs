@@ -1,6 +1,7 @@
 //! `/api/agents/*`.
 
 mod agents;
+mod checkouts;
 mod me;
 mod payouts;
 mod wallet;

@@ -121,6 +121,24 @@ fn what_stripe_refuses_comes_back() {
 }
 
 #[test]
+fn whoever_asks_again_is_told_though_the_bank_account_is_closed() {
+    run_with(WITH_STRIPE, async |app| {
+        let agent = app.banked_agent("Lily", 1_000).await;
+        app.stripe.fail_after(2, Fault::After);
+        app.stripe.fail(Fault::After);
+        app.withdraw(&agent, 300, "w").await.expect(503);
+        for (id, object) in app.stripe.shelf.borrow_mut().iter_mut() {
+            if id.starts_with("acct_") {
+                object["payouts_enabled"] = false.into();
+            }
+        }
+        app.withdraw(&agent, 300, "w").await.expect(200);
+        app.withdraw(&agent, 300, "another").await.expect(400);
+        app.assert_nothing_lost(&agent, 1_000);
+    });
+}
+
+#[test]
 fn while_stripe_is_down_nothing_is_taken() {
     run_with(WITH_STRIPE, async |app| {
         let agent = app.banked_agent("Lily", 1_000).await;
