@@ -1,4 +1,5 @@
-// What callers bring along, in workerd: a key of a provider and an endpoint of their own, both of them a double on loopback.
+// What callers bring along, in workerd: a key of a provider and an endpoint of their own. They, and the platform's own
+// provider, are one double on loopback, told apart by the first part of the path.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -8,11 +9,10 @@ import { after, before, describe, test } from "node:test";
 import { WORDS, completion, eventsOf } from "./support/behaviours.mjs";
 import { startPlatform, toMicros } from "./support/platform.mjs";
 import { until } from "./support/processes.mjs";
-import { startUpstream } from "./support/upstream.mjs";
 
 const SECRET = "gsk_e2e_very_secret";
 
-/** Providers and an endpoint, by the first part of the path; `states` says what each does: serve, or a status. */
+/** `states` says what each part does: serve (unless said), hang up, or answer a status. */
 async function startDouble() {
   const calls = [];
   const states = {};
@@ -40,13 +40,12 @@ async function startDouble() {
 
 let platform;
 let double;
-let managed;
 let session;
 let key;
 before(async () => {
-  [double, managed] = await Promise.all([startDouble(), startUpstream()]);
-  platform = await startPlatform({ settings: { BYOK_BASE_URL: double.url, FREE_BALANCE_USD: "5" } });
-  await platform.register("managed", managed.baseUrl, {
+  double = await startDouble();
+  platform = await startPlatform({ settings: { BYOK_BASE_URL: double.url } });
+  await platform.register("managed", `${double.url}/managed/v1`, {
     llama: { upstream_model: "llama-3.3-70b-versatile", input_per_1k: 0.01, output_per_1k: 0.03 },
   });
   await platform.ask("POST", "/v1/auth/login", { body: { email: "ada@example.com" } });
@@ -58,7 +57,7 @@ before(async () => {
   key = issued.key;
   await platform.admin("POST", `/admin/v1/accounts/${signedIn.account.id}/credits`, { amount_usd: 5, reason: "test" });
 });
-after(() => Promise.allSettled([platform?.stop(), double?.close(), managed?.close()]));
+after(() => Promise.allSettled([platform?.stop(), double?.close()]));
 
 const mine = (method, path, body) => platform.ask(method, path, { token: session, body });
 

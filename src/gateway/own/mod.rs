@@ -42,7 +42,7 @@ pub const MODELS_KEPT: usize = 100;
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 2_000;
-/// A table that nobody has used for so long holds no keys open any more.
+/// A table that nobody has used for so long is dropped with the next reading, and the keys that it holds open with it.
 const KEPT_MS: i64 = 60_000;
 /// Above it the cache starts anew.
 const TABLES_MAX: usize = 1_000;
