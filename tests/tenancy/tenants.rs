@@ -72,9 +72,12 @@ pub async fn open(app: &TestApp) -> (Tenant, Tenant) {
     let response = call.send().await.expect(200);
     let call = app.post("/v1/videos").bearer(key).json(&json!({ "prompt": "a sea", "model": "film", "duration": 1 }));
     let video = call.send().await.expect(200).json();
+    let call = app.post("/v1/billing/checkout").bearer(key).json(&json!({ "amount_usd": 5 }));
+    call.send().await.expect(200);
     app.pass_ms(10_000).await;
     let made = [
         ("usage", response.header("x-request-id").unwrap().to_owned()),
+        ("payment", app.database.text("SELECT id FROM payments")),
         ("response", response.json()["id"].as_str().unwrap().to_owned()),
         ("video", video["id"].as_str().unwrap().to_owned()),
     ];

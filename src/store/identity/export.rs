@@ -27,6 +27,8 @@ pub const SECTIONS: &[(ReadPage, i64)] = &[
     (export_account, 1),
     (export_workspaces, 200),
     (export_keys, 200),
+    (export_billing, 1),
+    (export_payments, 200),
     (export_usage, 500),
     // A turn may have 1.5 MB.
     (export_responses, 5),
@@ -52,6 +54,19 @@ queries! {
            'monthly_budget_micros', monthly_budget_micros, 'credits_micros', credits_micros, 'created_at_ms', created_at_ms,
            'expires_at_ms', expires_at_ms, 'rotated_at_ms', rotated_at_ms, 'last_used_at_ms', last_used_at_ms) AS line
          FROM api_keys WHERE account_id = ?1 AND (created_at_ms, id) > (?2, ?3) ORDER BY created_at_ms, id LIMIT ?4";
+    /// How it pays.
+    tenant("account_id") fn export_billing(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT created_at_ms AS at_ms, account_id AS id, json_object('type', 'billing', 'card_brand', card_brand, 'card_last4', card_last4,
+           'card_exp_month', card_exp_month, 'card_exp_year', card_exp_year, 'auto_enabled', auto_enabled,
+           'auto_amount_micros', auto_amount_micros, 'auto_threshold_micros', auto_threshold_micros, 'terms_version', terms_version,
+           'terms_accepted_at_ms', terms_accepted_at_ms, 'created_at_ms', created_at_ms) AS line
+         FROM billing WHERE account_id = ?1 AND (created_at_ms, account_id) > (?2, ?3) LIMIT ?4";
+    /// What it paid.
+    tenant("account_id") fn export_payments(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT created_at_ms AS at_ms, id, json_object('type', 'payment', 'id', id, 'kind', kind, 'product', product, 'status', status,
+           'amount_micros', amount_micros, 'total_micros', total_micros, 'refunded_micros', refunded_micros,
+           'disputed_micros', disputed_micros, 'receipt_url', receipt_url, 'created_at_ms', created_at_ms) AS line
+         FROM payments WHERE account_id = ?1 AND (created_at_ms, id) > (?2, ?3) ORDER BY created_at_ms, id LIMIT ?4";
     /// What it used, with receipts.
     tenant("account_id") fn export_usage(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
         "SELECT created_at_ms AS at_ms, id, json_object('type', 'usage', 'id', id, 'api_key_id', api_key_id, 'workspace_id', workspace_id,
