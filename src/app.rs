@@ -108,6 +108,19 @@ impl Cx {
         random
     }
 
+    /// A name for what this request makes happen once: the same name when the caller sends it again under its
+    /// `Idempotency-Key`, because the first answer may have been lost.
+    #[must_use]
+    pub fn name_once(&self, prefix: &str) -> String {
+        let Some(key) = &self.idempotency_key else { return format!("{prefix}_{}", self.request_id) };
+        let called = match &self.caller {
+            Caller::Key(caller) => format!("{}:{key}", caller.account_id),
+            Caller::Session(session) => format!("{}:{}:{key}", session.person_id, session.account_id),
+            Caller::Nobody | Caller::Admin => key.to_string(),
+        };
+        format!("{prefix}_{}", self.app.hasher.hash(&called))
+    }
+
     /// Says what an audited change is about, where the path does not: before the change is written.
     pub fn audit_resource(&self, id: &str) {
         if let Some(trail) = &self.trail {

@@ -26,11 +26,13 @@ pub const MAIL_API_KEY: &str = "MAIL_API_KEY";
 pub const FIRST_BYTE_MS: &str = "FIRST_BYTE_MS";
 /// Variable: longest silence within an upstream's stream, in milliseconds.
 pub const STALL_MS: &str = "STALL_MS";
+/// Variable: stands in for the providers of callers' keys, each at a path of its name; ignored in live mode.
+pub const BYOK_BASE_URL: &str = "BYOK_BASE_URL";
 /// Secret: the admin token.
 pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
 /// Secret: the pepper of stored key hashes.
 pub const KEY_PEPPER: &str = "KEY_PEPPER";
-/// Secret: 32 bytes in hex. Opens the provider keys that were stored before there was a vault.
+/// Secret: 32 bytes in hex. Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
 pub const SEAL_KEY: &str = "SEAL_KEY";
 /// Secret: opens the vault whenever it is needed. Without it, somebody unlocks the vault by hand.
 pub const VAULT_PASSWORD: &str = "VAULT_PASSWORD";
@@ -57,6 +59,7 @@ pub const SETTINGS: &[&str] = &[
     MAIL_API_KEY,
     FIRST_BYTE_MS,
     STALL_MS,
+    BYOK_BASE_URL,
     ADMIN_TOKEN,
     KEY_PEPPER,
     SEAL_KEY,

@@ -43,8 +43,10 @@ pub struct Config {
     pub admin_token: String,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
-    /// Opens the provider keys that were stored before there was a vault.
+    /// Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
     pub seal_key: [u8; 32],
+    /// Stands in for the providers of callers' keys, each at a path of its name; the sandbox's alone.
+    pub byok_base_url: Option<String>,
     /// Opens the vault without a person.
     pub vault_password: Option<SecretText>,
     /// What deriving a key from the vault's next password costs.
@@ -115,9 +117,10 @@ impl Config {
             key_pepper: read_secret(&get, bindings::KEY_PEPPER)?.into_bytes(),
             seal_key: read_hex_key(&read_secret(&get, bindings::SEAL_KEY)?)
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
+            byok_base_url: read_stand_in(&get, mode),
             vault_password: read_vault_password(&get)?,
             vault_kdf: read_vault_kdf(&get, mode)?,
-            stripe: read_stripe(&get, mode, OutboundPolicy { allow_loopback }, &stripe_webhook_secrets)?,
+            stripe: read_stripe(&get, mode, outbound, &stripe_webhook_secrets)?,
             stripe_webhook_secrets,
         })
     }
@@ -127,6 +130,12 @@ fn read_secret(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Stri
     get(name)
         .filter(|value| value.len() >= 16)
         .ok_or_else(|| format!("the secret {name} is missing or shorter than 16"))
+}
+
+/// Live calls go to the real providers, whatever is set.
+fn read_stand_in(get: &impl Fn(&str) -> Option<String>, mode: Mode) -> Option<String> {
+    let url = get(bindings::BYOK_BASE_URL).filter(|url| mode == Mode::Sandbox && !url.is_empty())?;
+    Some(url.trim_end_matches('/').to_owned())
 }
 
 /// All of its settings, or none.
@@ -234,6 +243,15 @@ mod tests {
     fn loopback_is_for_the_sandbox_only() {
         assert!(Config::read(setting(&[])).unwrap().outbound.allow_loopback);
         assert!(!Config::read(setting(&[("MODE", "live")])).unwrap().outbound.allow_loopback);
+    }
+
+    #[test]
+    fn nothing_stands_in_for_a_provider_in_live_mode() {
+        let stand_in = ("BYOK_BASE_URL", "http://127.0.0.1:9/");
+        let sandbox = Config::read(setting(&[stand_in])).unwrap();
+        assert_eq!(sandbox.byok_base_url.as_deref(), Some("http://127.0.0.1:9"));
+        assert_eq!(Config::read(setting(&[("MODE", "live"), stand_in])).unwrap().byok_base_url, None);
+        assert_eq!(Config::read(setting(&[])).unwrap().byok_base_url, None);
     }
 
     #[test]

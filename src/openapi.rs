@@ -9,11 +9,13 @@ use serde_json::{Map, Value, json};
 use crate::app::Cx;
 use crate::http::error::ApiError;
 use crate::http::input::{ContentType, Form, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson, UserAgent};
-use crate::http::output::{NoStore, Output, RawReply, Reply};
+use crate::http::output::{Created, NoStore, Output, RawReply, Reply};
 use crate::http::route::{Access, Method, Route};
 
 /// The usual type of a body.
 const JSON: &str = "application/json";
+/// The usual status.
+const OK: &str = "200";
 
 /// What a handler takes and gives.
 pub struct Operation {
@@ -22,6 +24,8 @@ pub struct Operation {
     body: Option<Value>,
     body_type: &'static str,
     reply: Option<Value>,
+    /// The status of a success.
+    status: &'static str,
 }
 
 /// What can be described: everything that handlers take and give.
@@ -135,6 +139,13 @@ impl<T: JsonSchema> Describe for RawReply<T> {
     }
 }
 
+impl<T: JsonSchema> Describe for Created<T> {
+    fn describe(operation: &mut Operation) {
+        Reply::<T>::describe(operation);
+        operation.status = "201";
+    }
+}
+
 impl<T: JsonSchema> Describe for NoStore<T> {
     fn describe(operation: &mut Operation) {
         Reply::<T>::describe(operation);
@@ -161,10 +172,11 @@ pub fn write_document(routes: &[&[Route]]) -> String {
         body: None,
         body_type: JSON,
         reply: None,
+        status: OK,
     };
     for route in &routes {
         (operation.parameters, operation.body, operation.reply) = (Vec::new(), None, None);
-        operation.body_type = JSON;
+        (operation.body_type, operation.status) = (JSON, OK);
         (route.describe)(&mut operation);
         let path = route.path.replace("{*", "{");
         let method = route.method.name().to_lowercase();
@@ -219,7 +231,7 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         "description": description,
         "parameters": parameters,
         "responses": {
-            "200": operation.reply.as_ref().map_or_else(
+            operation.status: operation.reply.as_ref().map_or_else(
                 || json!({ "description": "Success." }),
                 |schema| json!({ "description": "Success.", "content": { "application/json": { "schema": schema } } }),
             ),
@@ -231,6 +243,7 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
             Access::Key(_) | Access::Agent => json!([{ "api_key": [] }]),
             Access::Account(_) | Access::Owner => json!([{ "api_key": [] }, { "session": [] }]),
             Access::Session => json!([{ "session": [] }]),
+            Access::AgentOrAdmin => json!([{ "api_key": [] }, { "admin_token": [] }]),
             Access::Admin => json!([{ "admin_token": [] }]),
         },
     });

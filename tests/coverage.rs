@@ -63,7 +63,7 @@ fn every_route_has_a_scenario() {
 #[test]
 fn no_route_answers_without_its_credential() {
     run(async |app| {
-        for route in routes().filter(|route| route.access != Access::Public) {
+        for route in routes().filter(|route| !matches!(route.access, Access::Public | Access::Visitor)) {
             let path = sample_path(route);
             if route.access != Access::Visitor {
                 let answer = app.call(route.method.name(), &path).body("{}").send().await;
@@ -92,7 +92,9 @@ fn each_credential_enters_its_own_routes_only() {
             let what = format!("{} {path}", route.method.name());
             let by_session = call(&session.token).await;
             match route.access {
-                Access::Key(_) | Access::Agent => assert_eq!(by_session.status, 403, "{what}: {}", by_session.text()),
+                Access::Key(_) | Access::Agent | Access::AgentOrAdmin => {
+                    assert_eq!(by_session.status, 403, "{what}: {}", by_session.text())
+                }
                 Access::Admin => assert_eq!(by_session.status, 401, "{what}: {}", by_session.text()),
                 Access::Public
                 | Access::Signed
@@ -116,7 +118,9 @@ fn each_credential_enters_its_own_routes_only() {
 fn no_key_looks_after_people() {
     run(async |app| {
         let key = app.provision("0").await;
-        for route in routes().filter(|route| matches!(route.access, Access::Session | Access::Agent)) {
+        for route in
+            routes().filter(|route| matches!(route.access, Access::Session | Access::Agent | Access::AgentOrAdmin))
+        {
             app.set_limits(&key, 10_000, 100_000, 100).await;
             let path = sample_path(route);
             let answer = app.call(route.method.name(), &path).bearer(&key.key).body("{}").send().await;
@@ -146,13 +150,15 @@ const UNAUDITED: &[(&str, &str)] = &[
 
 #[test]
 fn every_change_by_an_administrator_is_audited() {
-    for route in routes().filter(|route| route.access == Access::Admin && route.method != Method::Get) {
+    let by_admin = |route: &&Route| matches!(route.access, Access::Admin | Access::AgentOrAdmin);
+    for route in routes().filter(by_admin).filter(|route| route.method != Method::Get) {
         let is_exempt = UNAUDITED.iter().any(|(path, _)| *path == route.path);
         let (method, path) = (route.method.name(), route.path);
         assert!(route.audit.is_some() != is_exempt, "{method} {path} needs `audit = \"…\"`, or a reason here");
     }
     for route in routes().filter(|route| route.audit.is_some()) {
-        assert!(route.access == Access::Admin && route.method != Method::Get, "{} changes nothing", route.path);
+        let may_be_admin = matches!(route.access, Access::Admin | Access::AgentOrAdmin);
+        assert!(may_be_admin && route.method != Method::Get, "{} changes nothing", route.path);
     }
 }
 

@@ -182,6 +182,10 @@ random_ids! {
     AccountId = "prov_";
     /// The account of somebody who signed up; one that was provisioned and claimed keeps its [`AccountId`].
     OwnAccountId = "acc_";
+    /// The account of an agent: its wallet is the agent's.
+    AgentAccountId = "agt_";
+    /// An agent; Toku's clients know its ids by how they begin.
+    AgentId = "clx";
     /// A person who signs in.
     PersonId = "person_";
     /// A person's session; its token is never an id.
@@ -196,6 +200,10 @@ random_ids! {
     PaymentId = "pay_";
     /// A video that is made or was made; the id of its job.
     VideoId = "video_";
+    /// A caller's key for a provider; the key itself is never an id.
+    ProviderKeyId = "pkey_";
+    /// A caller's own endpoint.
+    LocalEndpointId = "local_";
 }
 
 /// A usage record: the id of the request that made it, so that a retry of the write can't count

@@ -6,6 +6,7 @@
 mod decimal;
 mod hex;
 
+pub mod agent;
 pub mod anthropic;
 pub mod billing;
 pub mod catalogue;
@@ -22,6 +23,7 @@ pub mod media;
 pub mod money;
 pub mod native;
 pub mod outbound;
+pub mod own;
 pub mod password;
 pub mod pricing;
 pub mod responses;

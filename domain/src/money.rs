@@ -11,6 +11,8 @@ pub use crate::decimal::DecimalError;
 
 /// Decimals of a dollar that [`MicroUsd`] keeps.
 const MICRO_DECIMALS: u32 = 6;
+/// Micro-dollars in a cent.
+const MICROS_PER_CENT: i64 = 10_000;
 
 /// An amount of money in millionths of a US dollar; may be negative.
 ///
@@ -57,6 +59,21 @@ impl MicroUsd {
     #[must_use]
     pub const fn is_negative(self) -> bool {
         self.0 < 0
+    }
+
+    /// So many cents, or `None` when they do not fit.
+    #[must_use]
+    pub const fn from_cents(cents: i64) -> Option<Self> {
+        match cents.checked_mul(MICROS_PER_CENT) {
+            Some(micros) => Some(Self(micros)),
+            None => None,
+        }
+    }
+
+    /// Whole cents, rounded down: what is shown can be spent.
+    #[must_use]
+    pub const fn to_cents_floor(self) -> i64 {
+        self.0.div_euclid(MICROS_PER_CENT)
     }
 
     /// Reads an amount in dollars from a JSON number (`12.5` is 12,500,000 micro-dollars).
@@ -272,6 +289,15 @@ mod tests {
         assert_eq!(MicroUsd(i64::MIN).checked_sub(MicroUsd(1)), None);
         assert_eq!(MicroUsd(i64::MIN).checked_neg(), None);
         assert_eq!(MicroUsd(5).checked_neg(), Some(MicroUsd(-5)));
+    }
+
+    #[test]
+    fn cents_are_exact_in_and_rounded_down_out() {
+        assert_eq!(MicroUsd::from_cents(5_000), Some(MicroUsd(50_000_000)));
+        assert_eq!(MicroUsd::from_cents(i64::MAX), None);
+        for (micros, cents) in [(0, 0), (9_999, 0), (10_000, 1), (19_999, 1), (-1, -1), (-10_000, -1)] {
+            assert_eq!(MicroUsd(micros).to_cents_floor(), cents, "{micros}");
+        }
     }
 
     #[test]

@@ -206,6 +206,8 @@ pub struct Needs {
     pub ids: Vec<String>,
     /// A page of the journal.
     pub page: Option<Page>,
+    /// So many of the newest entries of the journal.
+    pub newest_entries: Option<u32>,
     /// So many of the newest queue items of the outbox.
     pub newest_items: Option<u32>,
     /// The sums of all journal entries.
@@ -216,7 +218,8 @@ impl Needs {
     /// Whether there is nothing to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty() && self.page.is_none() && self.newest_items.is_none() && !self.totals
+        let reads_entries = self.page.is_some() || self.newest_entries.is_some();
+        self.ids.is_empty() && !reads_entries && self.newest_items.is_none() && !self.totals
     }
 }
 
@@ -236,6 +239,8 @@ pub struct Facts {
     pub known: BTreeMap<String, Entry>,
     /// The page asked for.
     pub page: Vec<NumberedEntry>,
+    /// The entries asked for, newest first.
+    pub newest_entries: Vec<NumberedEntry>,
     /// The queue items asked for, newest first.
     pub newest_items: Vec<String>,
     /// The sums asked for, one per pair of accounts.

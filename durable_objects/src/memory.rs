@@ -104,6 +104,13 @@ impl Tables {
         numbered.filter(|one| one.seq > after).take(limit as usize).collect()
     }
 
+    fn newest_entries(&self, limit: u32) -> Vec<NumberedEntry> {
+        let numbered = (1_i64..).zip(&self.journal).map(|(seq, entry)| NumberedEntry { seq, entry: entry.clone() });
+        let mut newest: Vec<_> = numbered.skip(self.journal.len().saturating_sub(limit as usize)).collect();
+        newest.reverse();
+        newest
+    }
+
     fn newest_items(&self, limit: u32) -> Vec<String> {
         let item = |listed: &Listed| match &listed.enlisted.effect {
             Effect::Enqueue { item } => Some(item.clone()),
@@ -146,6 +153,7 @@ impl Store for MemoryStore {
         Ok(Facts {
             known: needs.ids.iter().filter_map(known).collect(),
             page: needs.page.map(|page| tables.page(page.after, page.limit)).unwrap_or_default(),
+            newest_entries: needs.newest_entries.map(|limit| tables.newest_entries(limit)).unwrap_or_default(),
             newest_items: needs.newest_items.map(|limit| tables.newest_items(limit)).unwrap_or_default(),
             totals: if needs.totals { tables.totals() } else { Vec::new() },
         })

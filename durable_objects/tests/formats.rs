@@ -154,7 +154,7 @@ fn rows_of_a_guard_are_unchanged() {
 
 #[test]
 fn messages_of_a_wallet_are_unchanged() {
-    use wallet::{Command, Leased, RefusalCode, Reply};
+    use wallet::{Command, JournalLine, Leased, Note, RefusalCode, Reply};
     assert_format(&Command::Balance, r#"{"command":"balance"}"#);
     let json = r#"{"command":"transfer","id":"t","to":"bob","amount":4,"reason":"r"}"#;
     assert_format(&transfer(), json);
@@ -163,7 +163,25 @@ fn messages_of_a_wallet_are_unchanged() {
         r#""want":50,"least":5,"expires_at_ms":2000}"#
     );
     assert_format(&lease(), json);
+    assert_format(&Command::Recent { limit: 20 }, r#"{"command":"recent","limit":20}"#);
     let (balance, available) = (usd(2), usd(1));
+    let line = JournalLine {
+        seq: 7,
+        id: text("credit:d"),
+        at_ms: 1,
+        debit: text("external"),
+        credit: text("balance"),
+        amount: usd(2),
+        note: Note { reason: Some(text("r")), ..Note::default() },
+    };
+    assert_format(&Command::Find { entry_id: text("debit:w") }, r#"{"command":"find","entry_id":"debit:w"}"#);
+    assert_format(&Reply::Found { amount: Some(usd(2)) }, r#"{"reply":"found","amount":2}"#);
+    let there = wallet::Balance { balance, available, held_calls: usd(1), held_leases: usd(0), owed: usd(0) };
+    let json = concat!(
+        r#"{"reply":"recent","entries":[{"seq":7,"id":"credit:d","at_ms":1,"debit":"external","credit":"balance","amount":2,"#,
+        r#""note":{"reason":"r"}}],"balance":{"balance":2,"available":1,"held_calls":1,"held_leases":0}}"#
+    );
+    assert_format(&Reply::Recent { entries: vec![line], balance: there }, json);
     let json = r#"{"reply":"moved","duplicate":true,"balance":2,"available":1}"#;
     assert_format(&Reply::Moved { duplicate: true, balance, available }, json);
     let leased = Leased { held: usd(1), balance, available, others_held: usd(3), written_off: usd(0), budget: None };

@@ -60,6 +60,7 @@ fn everything() -> Needs {
     Needs {
         ids: ('a'..='z').map(String::from).collect(),
         page: Some(Page { after: 2, limit: 5 }),
+        newest_entries: Some(3),
         newest_items: Some(3),
         totals: true,
     }

@@ -264,6 +264,35 @@ fn the_journal_is_read_in_pages() {
 }
 
 #[test]
+fn the_newest_entries_come_with_the_balance_after_them() {
+    let mut wallet = open(0);
+    (1..=5).for_each(|number| drop(wallet.ask(credit(&number.to_string(), number), number)));
+    let hold = Command::Hold { id: "h".to_owned(), amount: usd(4), expires_at_ms: 90, budgets: vec![] };
+    wallet.ask(hold, 6);
+    let mut recent = |limit| match wallet.ask(Command::Recent { limit }, 9) {
+        Reply::Recent { entries, balance } => {
+            let ids: Vec<String> = entries.into_iter().map(|line| line.id).collect();
+            (ids.join(" "), balance.balance, balance.available)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(recent(2), ("credit:5 credit:4".to_owned(), usd(15), usd(11)));
+    assert_eq!(recent(0), (String::new(), usd(15), usd(11)));
+    assert_eq!(recent(u32::MAX).0, "credit:5 credit:4 credit:3 credit:2 credit:1");
+}
+
+#[test]
+fn a_movement_is_found_by_its_name() {
+    let mut wallet = open(0);
+    wallet.ask(credit("1", 7), 1);
+    let mut find = |entry_id: &str| match wallet.ask(Command::Find { entry_id: entry_id.to_owned() }, 9) {
+        Reply::Found { amount } => amount,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((find("credit:1"), find("debit:1"), find("1")), (Some(usd(7)), None, None));
+}
+
+#[test]
 fn a_transfer_refuses_itself_and_what_is_not_there() {
     let mut wallet = open(10);
     let mut transfer = |to: &str, amount| {

@@ -1,6 +1,7 @@
 //! The handlers: one file per resource, each with its `routes!` list.
 
 pub mod identity;
+pub mod market;
 pub mod models;
 pub mod money;
 pub mod ops;
@@ -16,6 +17,10 @@ pub const ALL: &[&[Route]] = &[
     identity::closure::ROUTES,
     identity::export::ROUTES,
     identity::provision::ROUTES,
+    market::agents::ROUTES,
+    market::me::ROUTES,
+    market::payouts::ROUTES,
+    market::wallet::ROUTES,
     identity::sessions::ROUTES,
     identity::sign_in::ROUTES,
     models::aliases::ROUTES,
@@ -27,10 +32,12 @@ pub const ALL: &[&[Route]] = &[
     models::embeddings::ROUTES,
     models::images::ROUTES,
     models::list::ROUTES,
+    models::local_endpoints::ROUTES,
     models::messages::ROUTES,
     models::models::ROUTES,
     models::native::ROUTES,
     models::plan::ROUTES,
+    models::provider_keys::ROUTES,
     models::providers::ROUTES,
     models::responses::ROUTES,
     models::routing::ROUTES,

@@ -147,6 +147,7 @@ fn to_caller(row: KeyRow) -> KeyCaller {
         product: row.product,
         workspace_id: row.workspace_id,
         agent_id: row.agent_id,
+        has_upstreams: row.has_upstreams,
         scopes: Scopes::read(&row.scopes),
         limits,
         usable_until_ms,

@@ -3,6 +3,8 @@
 //! Whoever has no account of their own becomes its owner. For whoever has one, the keys move there and the money follows:
 //! what is free at once, what running calls hold as they let go of it. The old account stays theirs to read, with its usage
 //! and its journal untouched; nothing comes in by it any more.
+//!
+//! An agent's account is different: whoever claims it owns it beside their own, and its wallet stays the agent's.
 
 use std::rc::Rc;
 
@@ -16,8 +18,8 @@ use crate::http::error::{ApiError, Kind};
 use crate::meter::money::{flush, notice_credit};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::identity::claims::{
-    MaskedKeyRow, adopt_account, find_claim as find_claim_row, list_drains, list_masked_keys, merge_account, move_keys,
-    move_workspaces, set_drain,
+    MaskedKeyRow, adopt_account, adopt_agent, find_claim as find_claim_row, list_drains, list_masked_keys,
+    merge_account, move_keys, move_workspaces, set_drain,
 };
 use crate::store::identity::people::find_home;
 use crate::store::statement::{Changed, run_all};
@@ -30,6 +32,8 @@ pub struct Claim {
     pub account_id: String,
     /// When it was opened.
     pub created_at_ms: i64,
+    /// Whether it is an agent's.
+    pub is_agent: bool,
     /// What is shown of its keys, at most [`KEYS_SHOWN`].
     pub keys: Vec<MaskedKeyRow>,
 }
@@ -85,7 +89,8 @@ pub async fn require_claim(cx: &Cx, token: &str) -> Result<Claim, ApiError> {
 pub async fn find_claim(cx: &Cx, hash: String) -> Result<Option<Claim>, PortError> {
     let Some(row) = find_claim_row(&hash).run(&*cx.ports.db).await? else { return Ok(None) };
     let keys = list_masked_keys(&row.account_id, KEYS_SHOWN).run(&*cx.ports.db).await?;
-    Ok(Some(Claim { hash, account_id: row.account_id, created_at_ms: row.created_at_ms, keys }))
+    let is_agent = row.kind == "agent";
+    Ok(Some(Claim { hash, account_id: row.account_id, created_at_ms: row.created_at_ms, is_agent, keys }))
 }
 
 /// Attaches what is claimed to a person: to their account `preferred`, else to their first, else as their own. Of several
@@ -95,6 +100,12 @@ pub async fn find_claim(cx: &Cx, hash: String) -> Result<Option<Claim>, PortErro
 /// 409 when another claim was first, 500 when the database fails.
 pub async fn attach_claim(cx: &Cx, claim: &Claim, person_id: &str, preferred: &str) -> Result<ClaimOutcome, ApiError> {
     let db = &*cx.ports.db;
+    if claim.is_agent {
+        return match adopt_agent(person_id, &claim.hash).run(db).await? {
+            Changed(1) => Ok(told(ClaimStatus::Attached, &claim.account_id)),
+            _ => Err(claimed_meanwhile()),
+        };
+    }
     // Twice, because the person's first account may be opened between the look and the write.
     for _ in 0..2 {
         let Some(home) = find_home(person_id, preferred).run(db).await? else {
@@ -113,7 +124,11 @@ pub async fn attach_claim(cx: &Cx, claim: &Claim, person_id: &str, preferred: &s
             return Ok(told(ClaimStatus::Merged, &home.id));
         }
     }
-    Err(ApiError::new(Kind::Conflict, "Somebody else has claimed this account at the same moment"))
+    Err(claimed_meanwhile())
+}
+
+fn claimed_meanwhile() -> ApiError {
+    ApiError::new(Kind::Conflict, "Somebody else has claimed this account at the same moment")
 }
 
 fn told(status: ClaimStatus, account_id: &str) -> ClaimOutcome {

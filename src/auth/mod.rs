@@ -48,6 +48,8 @@ pub struct KeyCaller {
     pub workspace_id: Option<String>,
     /// The agent whose key it is.
     pub agent_id: Option<String>,
+    /// Whether the account has keys for providers or endpoints of its own, which its calls go to first.
+    pub has_upstreams: bool,
     /// What it may do.
     pub scopes: Scopes,
     /// How much of it.

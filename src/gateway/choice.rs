@@ -8,10 +8,11 @@ use guildhall_domain::media::ModelKind;
 use guildhall_domain::native::ANY_MODEL;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{
-    Arm, Candidate, Decision, Limits, Mode, SkipReason, TokenBucket, Wish, decide, resolve_alias,
+    Arm, Candidate, Decision, Limits, Mode, ProviderHealth, SkipReason, TokenBucket, Wish, decide, resolve_alias,
 };
 
-use super::ladder::Ladder;
+use super::ladder::{ATTEMPTS_MAX, Ladder, OWN_ATTEMPTS_MAX};
+use super::own::{OwnAsk, OwnTable};
 use super::table::{Offer, Snapshot};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
@@ -86,6 +87,14 @@ impl Choice {
         self.decision.ranked.iter().filter_map(|ranked| self.offers.get(ranked.index))
     }
 
+    /// Those that are tried: the best of the caller's own, then the best of the platform's.
+    #[must_use]
+    pub fn best_offers(&self) -> Vec<Rc<Offer>> {
+        let (own, managed): (Vec<_>, Vec<_>) =
+            self.ranked_offers().map(Rc::clone).partition(|offer| offer.provider.own.is_some());
+        own.into_iter().take(OWN_ATTEMPTS_MAX).chain(managed.into_iter().take(ATTEMPTS_MAX)).collect()
+    }
+
     /// The attempts on these of them.
     #[must_use]
     pub fn ladder(&self, offers: Vec<Rc<Offer>>) -> Ladder {
@@ -101,6 +110,7 @@ impl Choice {
 pub fn choose(
     cx: &Cx,
     snapshot: &Snapshot,
+    own: Option<&OwnTable>,
     request: &ChatRequest<'_>,
     policy: &Policy<'_>,
 ) -> Result<Choice, ApiError> {
@@ -110,27 +120,36 @@ pub fn choose(
         ..TokenUsage::default()
     };
     let ask = Ask { kind: ModelKind::Chat, model: request.model(), is_named: request.names_model(), expected };
-    choose_for(cx, snapshot, &ask, policy)
+    choose_for(cx, snapshot, own, &ask, policy)
 }
 
-/// Decides between the models of a kind.
+/// Decides between the models of a kind: those of the platform, and before them what the caller has of their own.
 ///
 /// # Errors
 /// As [`choose`].
-pub fn choose_for(cx: &Cx, snapshot: &Snapshot, ask: &Ask<'_>, policy: &Policy<'_>) -> Result<Choice, ApiError> {
+pub fn choose_for(
+    cx: &Cx,
+    snapshot: &Snapshot,
+    own: Option<&OwnTable>,
+    ask: &Ask<'_>,
+    policy: &Policy<'_>,
+) -> Result<Choice, ApiError> {
     let Ask { kind, model: asked, expected, .. } = *ask;
     let turn = cx.app.gateway.next_turn();
     let key_id = cx.caller.key().map_or("", |key| &key.key_id);
     let sticky_id = policy.sticky_id.unwrap_or(&cx.request_id);
     let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn)
         .map_err(|error| ApiError::invalid("model", format!("Alias {asked}: {error}")))?;
-    let of_kind = || snapshot.offers.iter().filter(|offer| offer.kind == kind);
-    let is_known = of_kind().any(|offer| offer.model_id.as_str() == resolved.model);
+    let of_kind: Vec<_> = snapshot.offers.iter().filter(|offer| offer.kind == kind).map(Rc::clone).collect();
+    let is_known = of_kind.iter().any(|offer| offer.model_id.as_str() == resolved.model);
     let mut tier = Mode::parse_tier(resolved.model);
     // A provider's own name of a model that is not registered here means: whatever serves best.
     let is_unnamed = tier.is_some() || resolved.model == ANY_MODEL;
     let is_native = !is_known && !is_unnamed && is_native_model(resolved.model, capability_of(kind));
-    if is_native && policy.naming == Naming::Exact {
+    let workspace = cx.caller.key().ok().and_then(|key| key.workspace_id.as_deref());
+    // Where the caller's endpoint does not answer, the platform serves what its model stands for as well as it can.
+    let is_own = !is_known && own.is_some_and(|own| own.serves(resolved.model, kind, workspace));
+    if (is_native || is_own) && policy.naming == Naming::Exact && tier.is_none() {
         tier = Some(Mode::Auto);
     }
     let is_any = is_unnamed || tier.is_some();
@@ -139,8 +158,19 @@ pub fn choose_for(cx: &Cx, snapshot: &Snapshot, ask: &Ask<'_>, policy: &Policy<'
         let model = if kind == ModelKind::Chat { "Model" } else { "model" };
         return Err(ApiError::new(Kind::NotFound, format!("{model} not found: {asked}")));
     }
-    let is_asked = |offer: &&Rc<Offer>| is_open || offer.model_id.as_str() == resolved.model;
-    let offers: Vec<_> = of_kind().filter(is_asked).map(Rc::clone).collect();
+    let mut offers = own.map_or_else(Vec::new, |own| {
+        own.offers(&OwnAsk {
+            kind,
+            capability: capability_of(kind),
+            name: resolved.model,
+            is_open: is_unnamed,
+            managed: &of_kind,
+            expected: &expected,
+            workspace,
+            now_ms: cx.started_ms,
+        })
+    });
+    offers.extend(of_kind.into_iter().filter(|offer| is_open || offer.model_id.as_str() == resolved.model));
     let mode = tier.unwrap_or(policy.mode);
     let wish = Wish {
         mode,
@@ -162,7 +192,7 @@ pub fn choose_for(cx: &Cx, snapshot: &Snapshot, ask: &Ask<'_>, policy: &Policy<'
         is_negotiated: resolved.is_alias || resolved.model == ANY_MODEL || !ask.is_named,
         is_open,
         expected,
-        answers_as: if is_native { Mode::Auto.as_str() } else { asked }.to_owned(),
+        answers_as: if is_native && !is_own { Mode::Auto.as_str() } else { asked }.to_owned(),
     })
 }
 
@@ -180,7 +210,7 @@ const fn capability_of(kind: ModelKind) -> Capability {
 /// Disabled models are no news.
 fn count_skips(cx: &Cx, offers: &[Rc<Offer>], decision: &Decision) {
     for skipped in decision.skipped.iter().filter(|skipped| skipped.reason != SkipReason::Disabled) {
-        let Some(offer) = offers.get(skipped.index) else { continue };
+        let Some(offer) = offers.get(skipped.index).filter(|offer| offer.provider.own.is_none()) else { continue };
         let labels = format!("provider=\"{}\",reason=\"{}\"", offer.provider.id, skipped.reason.as_str());
         count(&cx.app, &cx.ports, PROVIDER_SKIPS, &labels);
     }
@@ -214,10 +244,15 @@ pub fn draw_uniform(cx: &Cx) -> f64 {
 
 fn to_candidate<'o>(cx: &Cx, offer: &'o Offer, arm: Arm) -> Candidate<'o> {
     let now_ms = u64::try_from(cx.started_ms).unwrap_or(0);
-    let health = cx.app.gateway.health.record_of(&offer.provider.id);
+    let health = match offer.provider.own {
+        None => cx.app.gateway.health.record_of(&offer.provider.id),
+        // It is offered only while it may be asked.
+        Some(_) => ProviderHealth::default(),
+    };
     Candidate {
         model: &offer.model_id,
         provider: &offer.provider.id,
+        origin: offer.provider.origin(),
         is_enabled: offer.enabled,
         weight: offer.weight,
         price: &offer.price,

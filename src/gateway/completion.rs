@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::response::rewrite_completion;
-use guildhall_domain::media::ModelKind;
+use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
@@ -13,7 +13,8 @@ use super::adapter::{read_whole, write_chat};
 use super::choice::{Choice, Policy, choose, draw_uniform};
 use super::dispatch::{Attempt, Failure, send};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
-use super::ladder::{ATTEMPTS_MAX, Ladder};
+use super::ladder::Ladder;
+use super::own::find_own;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
 use super::tap::ChatTap;
@@ -49,8 +50,9 @@ pub struct Answer {
 pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<Answer, ApiError> {
     let request = ChatRequest::parse(body)?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let choice = choose(&cx, &snapshot, &request, policy)?;
-    let mut offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
+    let own = find_own(&cx).await;
+    let choice = choose(&cx, &snapshot, own.as_deref(), &request, policy)?;
+    let mut offers = choice.best_offers();
     let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
     let reservation = reserve_for(&cx, &mut offers, |offers| bounds.need(offers)).await?;
     let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
@@ -71,7 +73,8 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     climb(call, choice.ladder(offers), &choice, &bounds).await
 }
 
-/// Reserves what the offers need. Where there is not enough money, only what costs nothing is left to be tried.
+/// Reserves what the offers need. Where there is not enough money, only what the caller has of their own is left to be
+/// tried, and then only what costs nothing.
 ///
 /// # Errors
 /// 402 when the balance does not cover it, and what else [`refuse`] says.
@@ -81,23 +84,24 @@ pub async fn reserve_for(
     need: impl Fn(&[Rc<Offer>]) -> Need,
 ) -> Result<Reservation, ApiError> {
     let payer = &cx.caller.key()?.payer;
-    let mut reservation = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
-    if let Err(Refusal::Insufficient { required, .. }) = &reservation
+    let mut reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
+    if let Err(Refusal::Insufficient { required, .. }) = &reserved
         && payer.reloads_below().is_some()
         && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), *required).await
     {
-        reservation = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
+        reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
     }
-    let reservation = match reservation {
-        Err(Refusal::Insufficient { .. } | Refusal::Budget { .. })
-            if offers.iter().any(|offer| offer.price.is_free()) =>
-        {
-            offers.retain(|offer| offer.price.is_free());
-            reserve(&cx.app, &cx.ports, payer, need(offers)).await
+    let is_cheap: [fn(&Offer) -> bool; 2] =
+        [|offer| offer.price.is_free() || offer.provider.own.is_some(), |offer| offer.price.is_free()];
+    for is_cheap in is_cheap {
+        let is_short = matches!(reserved, Err(Refusal::Insufficient { .. } | Refusal::Budget { .. }));
+        let left = offers.iter().filter(|offer| is_cheap(offer)).count();
+        if is_short && left > 0 && left < offers.len() {
+            offers.retain(|offer| is_cheap(offer));
+            reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
         }
-        reserved => reserved,
-    };
-    reservation.map_err(|refusal| refuse(cx, refusal))
+    }
+    reserved.map_err(|refusal| refuse(cx, refusal))
 }
 
 /// Tries one upstream after the other.
@@ -129,9 +133,9 @@ async fn climb(
         match outcome {
             Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request) {
                 Ok(delivered) => {
-                    note_success(&delivered.cx, &offer.provider.id, latency_ms);
+                    note_success(&delivered.cx, &offer.provider, latency_ms);
                     return Ok(Answer {
-                        cost: delivered.charged.unwrap_or_else(|| offer.price.cost(&choice.expected)),
+                        cost: delivered.charged.unwrap_or_else(|| offer.cost(Quantity::Tokens(choice.expected))),
                         output: delivered.output,
                         negotiated_model: offer.model_id.to_string(),
                         alias_from: choice.alias_from.clone(),
@@ -146,14 +150,16 @@ async fn climb(
             },
             // The client's own deadline passed: that is no fault of the provider's.
             Attempt::Failed(_) if call.is_too_late() => {
-                note_nothing(&call.cx, &offer.provider.id);
+                note_nothing(&call.cx, &offer.provider);
                 break;
             }
             Attempt::Failed(failure) => {
                 failures.note(&mut call, &mut ladder, &offer, &failure);
             }
+            // What an upstream of the caller's own does not take, the platform's may.
+            Attempt::Overflowed(_) | Attempt::Rejected(_) if offer.provider.own.is_some() && ladder.has_more() => {}
             Attempt::Overflowed(error) => {
-                note_nothing(&call.cx, &offer.provider.id);
+                note_nothing(&call.cx, &offer.provider);
                 let others = choice.is_open.then_some(choice.offers.as_slice());
                 let asked = bounds.request.max_output_tokens();
                 if !ladder.escalate(&offer, choice.expected.input, asked, others) {
@@ -161,11 +167,11 @@ async fn climb(
                 }
             }
             Attempt::Rejected(error) => {
-                note_nothing(&call.cx, &offer.provider.id);
+                note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
             Attempt::ClientGone => {
-                note_nothing(&call.cx, &offer.provider.id);
+                note_nothing(&call.cx, &offer.provider);
                 // The upstream has read the prompt; nothing was delivered.
                 call.settle(Outcome::ClientGone, 499, Used::Estimated { output: 0 });
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
@@ -200,8 +206,8 @@ pub struct Failures {
 impl Failures {
     /// An attempt failed: it is logged, counted against its provider, and perhaps repeated.
     pub fn note(&mut self, call: &mut RunningCall, ladder: &mut Ladder, offer: &Rc<Offer>, failure: &Failure) {
-        let (id, provider) = (&call.cx.request_id, &offer.provider.id);
-        call.cx.ports.background.log(&format!("{id} provider {provider}: {}", failure.cause));
+        let (id, provider) = (&call.cx.request_id, &offer.provider);
+        call.cx.ports.background.log(&format!("{id} provider {}: {}", provider.id, failure.cause));
         note_failure(&call.cx, provider, failure);
         call.note_failed_attempt(failure.class);
         if is_routable(&call.cx, provider) {
@@ -246,7 +252,7 @@ impl Bounds<'_> {
             let output = request.max_output_tokens().unwrap_or(1).saturating_mul(request.n());
             let least = TokenUsage { input: request.input_tokens_lower(), output, ..TokenUsage::default() };
             need.most = need.most.max(self.most(offer));
-            need.least = need.least.max(offer.price.cost(&least));
+            need.least = need.least.max(offer.cost(Quantity::Tokens(least)));
         }
         if let Some(max_cost) = self.max_cost {
             need.most = need.most.min(max_cost);
@@ -260,7 +266,7 @@ impl Bounds<'_> {
         let request = self.request;
         let output =
             request.max_output_tokens().unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
-        offer.price.cost_at_most(request.input_tokens_upper(), output)
+        offer.provider.origin().charge(offer.price.cost_at_most(request.input_tokens_upper(), output))
     }
 
     /// Only where an amount does not cover the model's maximum: how many output tokens per choice it covers beside the
@@ -271,7 +277,8 @@ impl Bounds<'_> {
         }
         let request = self.request;
         let input = TokenUsage { input: request.input_tokens_estimate(), ..TokenUsage::default() };
-        let left = amount.0.saturating_sub(offer.price.cost(&input).0).max(0);
+        let covered = offer.provider.origin().cover(amount);
+        let left = covered.0.saturating_sub(offer.price.cost(&input).0).max(0);
         let rate = offer.price.output.pico_usd_per_token();
         if rate <= 0 {
             return Some(offer.output_tokens_cap());
@@ -348,7 +355,7 @@ fn deliver_whole(call: RunningCall, body: &[u8]) -> Result<Delivered, Undelivere
         Err(error) => return Err(Box::new((call, Failure::new(error)))),
     };
     let used = match completion.usage {
-        Some(usage) => Used::Reported(usage),
+        Some(usage) => call.trust(usage, completion.output_tokens_estimate),
         None => Used::Estimated { output: completion.output_tokens_estimate },
     };
     let cx = call.cx.clone();

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::provider::{Endpoint, ProviderKind};
-use crate::app::Cx;
+use crate::app::{App, Cx};
 use crate::http::error::{ApiError, Kind};
-use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode};
+use crate::ports::{FetchError, Inbound, InboundBody, Outbound, Ports, ReadMode};
 use crate::store::models::providers::ProviderRow;
 
 /// Longest wait for the whole list, in milliseconds.
@@ -32,24 +32,48 @@ pub struct UpstreamModel {
     pub owned_by: Option<String>,
 }
 
+/// Who is asked.
+#[derive(Clone, Copy)]
+pub struct Upstream<'u> {
+    /// How it is spoken to.
+    pub kind: ProviderKind,
+    /// Where it answers, without `/v1`.
+    pub base_url: &'u str,
+    /// Its key, if it needs one.
+    pub key: Option<&'u SecretText>,
+}
+
+/// The models of a registered provider.
+///
+/// # Errors
+/// As [`list_upstream_models`]; 502 for a kind of provider that is not served here.
+pub async fn list_provider_models(
+    cx: &Cx,
+    provider: &ProviderRow,
+    key: Option<&SecretText>,
+) -> Result<Vec<UpstreamModel>, ApiError> {
+    let kind = ProviderKind::parse(&provider.r#type, cx.app.config.mode).map_err(failed)?;
+    list_upstream_models(&cx.app, &cx.ports, &Upstream { kind, base_url: &provider.base_url, key }).await
+}
+
 /// Asks a provider for its models; they come by id, without those that no model here could be called.
 ///
 /// # Errors
 /// 404 when there is no address to ask; 502 when the provider fails, refuses or does not make sense: its 401 is not ours.
 pub async fn list_upstream_models(
-    cx: &Cx,
-    provider: &ProviderRow,
-    key: Option<&SecretText>,
+    app: &App,
+    ports: &Ports,
+    upstream: &Upstream<'_>,
 ) -> Result<Vec<UpstreamModel>, ApiError> {
-    if provider.r#type == "sandbox" {
+    if upstream.kind == ProviderKind::Sandbox {
         let own = |id: &str| Some(UpstreamModel { id: id.parse().ok()?, owned_by: Some("sandbox".to_owned()) });
         return Ok(sandbox::MODELS.into_iter().filter_map(own).collect());
     }
-    if provider.base_url.is_empty() {
+    if upstream.base_url.is_empty() {
         return Err(ApiError::new(Kind::NotFound, "provider not found or has no base URL"));
     }
-    let request = ask_for_models(cx, provider, key)?;
-    let inbound = cx.ports.fetch.send(request, Rc::new(|| {})).await.map_err(|error| {
+    let request = ask_for_models(app, upstream)?;
+    let inbound = ports.fetch.send(request, Rc::new(|| {})).await.map_err(|error| {
         failed(match error {
             FetchError::Broken(cause) => format!("failed to reach provider: {cause}"),
             FetchError::TimedOut => "failed to reach provider: timed out".to_owned(),
@@ -68,13 +92,12 @@ fn failed(text: impl Into<String>) -> ApiError {
     ApiError::new(Kind::UpstreamFailed, text)
 }
 
-fn ask_for_models(cx: &Cx, provider: &ProviderRow, key: Option<&SecretText>) -> Result<Outbound, ApiError> {
-    let config = &cx.app.config;
-    let kind = ProviderKind::parse(&provider.r#type, config.mode).map_err(failed)?;
-    let endpoint = Endpoint::new(kind, &provider.base_url, key);
+fn ask_for_models(app: &App, upstream: &Upstream<'_>) -> Result<Outbound, ApiError> {
+    let Upstream { kind, base_url, key } = *upstream;
+    let endpoint = Endpoint::new(kind, base_url, key);
     // Anthropic gives 20 models a page unless asked for all.
     let url = endpoint.url(if kind == ProviderKind::Anthropic { "/v1/models?limit=1000" } else { "/v1/models" });
-    check_url(&url, config.outbound).map_err(|e| ApiError::invalid("base_url", format!("base_url: {e}")))?;
+    check_url(&url, app.config.outbound).map_err(|e| ApiError::invalid("base_url", format!("base_url: {e}")))?;
     let mut headers = vec![("accept", "application/json".to_owned())];
     headers.extend(endpoint.headers);
     let read = ReadMode::Whole { max_bytes: LIST_MAX_BYTES };

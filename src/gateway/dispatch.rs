@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use guildhall_domain::anthropic::classify_error;
 use guildhall_domain::media::ModelKind;
+use guildhall_domain::outbound::check_url;
 use guildhall_domain::routing::{ErrorClass, classify_status, parse_retry_after};
 use guildhall_domain::sandbox::{self, SandboxBody};
 
@@ -49,19 +50,28 @@ pub struct Failure {
     pub retry_after_ms: Option<u64>,
     /// Whether the same upstream may do better in a moment: it failed quickly, and not by what it said.
     pub is_passing: bool,
+    /// The upstream's HTTP status, if it came to one.
+    pub status: Option<u16>,
 }
 
 impl Failure {
     /// The provider broke, or did not make sense.
     #[must_use]
     pub fn new(cause: impl std::fmt::Display) -> Self {
-        Self { cause: cause.to_string(), class: ErrorClass::Transient, retry_after_ms: None, is_passing: false }
+        let class = ErrorClass::Transient;
+        Self { cause: cause.to_string(), class, retry_after_ms: None, is_passing: false, status: None }
     }
 
     /// How long the provider asks to be left alone altogether.
     #[must_use]
     pub fn set_aside_ms(&self) -> Option<u64> {
         self.retry_after_ms.filter(|_| self.class == ErrorClass::RateLimited)
+    }
+
+    /// What came instead of an answer, in a word for the upstream's owner.
+    #[must_use]
+    pub fn code(&self) -> String {
+        self.status.map_or_else(|| "no_answer".to_owned(), |status| status.to_string())
     }
 
     fn passing(cause: impl std::fmt::Display) -> Self {
@@ -86,17 +96,22 @@ pub async fn send(call: &mut RunningCall, offer: &Rc<Offer>, wire: Wire) -> Atte
     call.begin_attempt(offer);
     let provider = &offer.provider;
     let started_ms = call.cx.ports.clock.now_ms();
-    note_begin(&call.cx, &provider.id);
+    note_begin(&call.cx, provider);
     let result = match provider.kind {
         ProviderKind::Sandbox => Ok(answer_in_sandbox(&wire, started_ms)),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Anthropic => {
             let cx = call.cx.clone();
             let tick = Rc::new(move || cx.keep_up());
-            call.cx.ports.fetch.send(outbound(call, provider, wire, started_ms), tick).await
+            let outbound = outbound(call, provider, wire, started_ms);
+            // An address that a caller gave is looked at each time: what is allowed may have changed since.
+            match provider.own.as_ref().map(|_| check_url(&outbound.url, call.cx.app.config.outbound)) {
+                Some(Err(refusal)) => return Attempt::Failed(Failure::new(format!("the address {refusal}"))),
+                Some(Ok(_)) | None => call.cx.ports.fetch.send(outbound, tick).await,
+            }
         }
     };
     let now_ms = call.cx.ports.clock.now_ms();
-    judge(provider.kind, result, now_ms, now_ms - started_ms)
+    judge(provider, result, now_ms, now_ms - started_ms)
 }
 
 fn outbound(call: &RunningCall, provider: &Provider, wire: Wire, now_ms: i64) -> Outbound {
@@ -136,7 +151,7 @@ fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {
     Inbound { status: reply.status, content_type: String::new(), retry_after: String::new(), body }
 }
 
-fn judge(provider: ProviderKind, result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {
+fn judge(provider: &Provider, result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {
     let inbound = match result {
         Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
@@ -152,23 +167,28 @@ fn judge(provider: ProviderKind, result: Result<Inbound, FetchError>, now_ms: i6
         InboundBody::Stream { first, .. } => first.as_slice(),
     };
     let text = || String::from_utf8_lossy(body.get(..500).unwrap_or(body)).into_owned();
-    let class = match provider {
+    let class = match provider.kind {
         ProviderKind::Anthropic => classify_error(inbound.status, body),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => classify_status(inbound.status, body),
     };
     let retry_after_ms = parse_retry_after(&inbound.retry_after, u64::try_from(now_ms).unwrap_or(0));
-    let cause = format!("{} {}", inbound.status, text());
+    let status = Some(inbound.status);
+    // What a caller's own upstream says is none of the platform's business, and may have the caller's key in it.
+    let cause = match provider.own {
+        Some(_) => inbound.status.to_string(),
+        None => format!("{} {}", inbound.status, text()),
+    };
     match class {
         ErrorClass::ClientError => Attempt::Rejected(rejection(inbound.status, body)),
         ErrorClass::ContextOverflow => Attempt::Overflowed(rejection(inbound.status, body)),
         ErrorClass::RateLimited => {
             let retry_after_ms = Some(retry_after_ms.unwrap_or(1_000));
-            Attempt::Failed(Failure { cause, class, retry_after_ms, is_passing: false })
+            Attempt::Failed(Failure { cause, class, retry_after_ms, is_passing: false, status })
         }
         ErrorClass::Auth | ErrorClass::NotFound => {
-            Attempt::Failed(Failure { cause, class, retry_after_ms: None, is_passing: false })
+            Attempt::Failed(Failure { cause, class, retry_after_ms: None, is_passing: false, status })
         }
-        ErrorClass::Transient => Attempt::Failed(Failure { cause, class, retry_after_ms, is_passing: true }),
+        ErrorClass::Transient => Attempt::Failed(Failure { cause, class, retry_after_ms, is_passing: true, status }),
     }
 }
 

@@ -15,6 +15,8 @@ use guildhall_domain::ids::ProviderId;
 use guildhall_domain::routing::ProviderHealth;
 
 use super::dispatch::Failure;
+use super::own;
+use super::table::Provider;
 use crate::app::{App, Cx};
 use crate::observe::events::{Event, publish};
 use crate::ports::{PortError, Ports, ask};
@@ -107,14 +109,21 @@ fn add_run(runs: &mut Vec<Run>, run: Run) {
 }
 
 /// A provider is asked: if it is tried again after a cooldown, by this call alone.
-pub fn note_begin(cx: &Cx, provider: &ProviderId) {
+pub fn note_begin(cx: &Cx, provider: &Provider) {
+    if provider.own.is_some() {
+        return;
+    }
     let now_ms = now_ms(&cx.ports);
-    cx.app.gateway.health.change(provider, |record| record.begin(now_ms));
+    cx.app.gateway.health.change(&provider.id, |record| record.begin(now_ms));
     share_soon(&cx.app, &cx.ports);
 }
 
 /// A provider answered, and its answer made sense.
-pub fn note_success(cx: &Cx, provider: &ProviderId, latency_ms: i64) {
+pub fn note_success(cx: &Cx, provider: &Provider, latency_ms: i64) {
+    let provider = match &provider.own {
+        Some(own) => return own::notes::note_success(cx, own),
+        None => &provider.id,
+    };
     let (latency_ms, now_ms) = (u64::try_from(latency_ms).unwrap_or(0), now_ms(&cx.ports));
     let book = &cx.app.gateway.health;
     tell_change(cx, provider, now_ms, |record| record.record_success(latency_ms, now_ms));
@@ -122,7 +131,11 @@ pub fn note_success(cx: &Cx, provider: &ProviderId, latency_ms: i64) {
 }
 
 /// A provider failed. A client's mistake and a client that left say nothing about it, and do not come here.
-pub fn note_failure(cx: &Cx, provider: &ProviderId, failure: &Failure) {
+pub fn note_failure(cx: &Cx, provider: &Provider, failure: &Failure) {
+    let provider = match &provider.own {
+        Some(own) => return own::notes::note_failure(cx, own, failure),
+        None => &provider.id,
+    };
     let now_ms = now_ms(&cx.ports);
     let (class, retry_after_ms) = (failure.class, failure.set_aside_ms());
     let book = &cx.app.gateway.health;
@@ -145,14 +158,18 @@ fn tell_change(cx: &Cx, provider: &ProviderId, now_ms: u64, change: impl FnOnce(
 }
 
 /// An attempt ended without telling anything about its provider.
-pub fn note_nothing(cx: &Cx, provider: &ProviderId) {
-    cx.app.gateway.health.change(provider, ProviderHealth::forget_probe);
+pub fn note_nothing(cx: &Cx, provider: &Provider) {
+    if provider.own.is_none() {
+        cx.app.gateway.health.change(&provider.id, ProviderHealth::forget_probe);
+    }
 }
 
-/// Whether a provider is neither down nor set aside.
+/// Whether a provider is neither down nor set aside. A caller's own upstream that failed is not asked twice: the platform's
+/// are there for that.
 #[must_use]
-pub fn is_routable(cx: &Cx, provider: &ProviderId) -> bool {
-    cx.app.gateway.health.record_of(provider).health(now_ms(&cx.ports)).is_routable()
+pub fn is_routable(cx: &Cx, provider: &Provider) -> bool {
+    let is_well = || cx.app.gateway.health.record_of(&provider.id).health(now_ms(&cx.ports)).is_routable();
+    provider.own.is_none() && is_well()
 }
 
 fn share_soon(app: &Rc<App>, ports: &Rc<Ports>) {

@@ -3,12 +3,16 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::own::Origin;
+
 use super::dispatch::Failure;
 use super::table::Offer;
 use crate::app::Cx;
 
-/// Attempts of one call.
+/// Attempts of one call at the platform's providers.
 pub const ATTEMPTS_MAX: usize = 3;
+/// Attempts at upstreams of the caller's own, before those.
+pub const OWN_ATTEMPTS_MAX: usize = 2;
 /// The pause before the first repetition, in milliseconds; it doubles with each.
 const PAUSE_MS: f64 = 100.0;
 /// An upstream that asks for a longer pause is not asked again in the same call.
@@ -51,6 +55,7 @@ pub struct Ladder {
     next: Option<Step>,
     climbed: usize,
     tries: usize,
+    tries_max: usize,
     repeats: i32,
     /// Whether a model's output was cut to its context already.
     is_cut: bool,
@@ -59,13 +64,31 @@ pub struct Ladder {
 impl Ladder {
     /// The attempts on these models; `is_hint` when the first leads because the client named it.
     #[must_use]
-    pub const fn new(offers: Vec<Rc<Offer>>, is_hint: bool) -> Self {
-        Self { offers, is_hint, passing: Vec::new(), next: None, climbed: 0, tries: 0, repeats: 0, is_cut: false }
+    pub fn new(offers: Vec<Rc<Offer>>, is_hint: bool) -> Self {
+        // What the caller's own upstreams fail at costs the others no attempt.
+        let own = offers.iter().filter(|offer| offer.provider.own.is_some()).count();
+        Self {
+            offers,
+            is_hint,
+            passing: Vec::new(),
+            next: None,
+            climbed: 0,
+            tries: 0,
+            tries_max: ATTEMPTS_MAX + own,
+            repeats: 0,
+            is_cut: false,
+        }
+    }
+
+    /// Whether there is a model that was not asked yet.
+    #[must_use]
+    pub const fn has_more(&self) -> bool {
+        self.climbed < self.offers.len() && self.tries < self.tries_max
     }
 
     /// The next attempt; `draw` gives a number in 0..1.
     pub fn climb(&mut self, draw: impl FnOnce() -> f64) -> Option<Step> {
-        if self.tries >= ATTEMPTS_MAX {
+        if self.tries >= self.tries_max {
             return None;
         }
         self.tries += 1;
@@ -125,7 +148,12 @@ impl Ladder {
 /// Why a model is asked first.
 #[must_use]
 pub fn name_reason(offer: &Offer, is_hint: bool) -> String {
-    if is_hint { "routed-hint-exact".to_owned() } else { format!("routed-weight-{}", offer.weight) }
+    match offer.provider.origin() {
+        Origin::Endpoint => "routed-own-endpoint".to_owned(),
+        Origin::Key => "routed-own-key".to_owned(),
+        Origin::Platform if is_hint => "routed-hint-exact".to_owned(),
+        Origin::Platform => format!("routed-weight-{}", offer.weight),
+    }
 }
 
 /// 100 ms, doubled with each repetition, times 0.5 to 1.5; never less than the upstream asks for.

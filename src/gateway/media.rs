@@ -11,7 +11,8 @@ use super::choice::{Ask, Choice, Policy, choose_for, draw_uniform};
 use super::completion::{Failures, reject, reserve_for};
 use super::dispatch::{Attempt, Failure, Wire, send};
 use super::health::{note_nothing, note_success};
-use super::ladder::{ATTEMPTS_MAX, Ladder};
+use super::ladder::Ladder;
+use super::own::find_own;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
 use crate::app::Cx;
@@ -37,7 +38,7 @@ pub struct Answer {
 pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8]) -> Result<Answer, ApiError> {
     let request = MediaRequest::parse(kind, content_type, body)?;
     let choice = choose_for_media(&cx, kind, &request).await?;
-    let mut offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
+    let mut offers = choice.best_offers();
     let reservation = reserve_for(&cx, &mut offers, |offers| need(offers, &request)).await?;
     let call = RunningCall {
         kind,
@@ -67,7 +68,8 @@ pub async fn choose_for_media(cx: &Cx, kind: ModelKind, request: &MediaRequest<'
         Quantity::Steps(steps) => TokenUsage { input: steps, ..TokenUsage::default() },
     };
     let ask = Ask { kind, model: request.model(), is_named: request.names_model(), expected };
-    choose_for(cx, &snapshot, &ask, &Policy::default())
+    let own = find_own(cx).await;
+    choose_for(cx, &snapshot, own.as_deref(), &ask, &Policy::default())
 }
 
 /// What to reserve: what the dearest of the routes that may be tried costs at most.
@@ -101,7 +103,7 @@ async fn climb(
                 let cx = call.cx.clone();
                 match deliver(call, inbound.content_type, inbound.body, request) {
                     Ok(output) => {
-                        note_success(&cx, &offer.provider.id, latency_ms);
+                        note_success(&cx, &offer.provider, latency_ms);
                         return Ok((output, offer));
                     }
                     Err(undelivered) => {
@@ -112,12 +114,13 @@ async fn climb(
                 }
             }
             Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &offer, &failure),
+            Attempt::Overflowed(_) | Attempt::Rejected(_) if offer.provider.own.is_some() && ladder.has_more() => {}
             Attempt::Overflowed(error) | Attempt::Rejected(error) => {
-                note_nothing(&call.cx, &offer.provider.id);
+                note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
             Attempt::ClientGone => {
-                note_nothing(&call.cx, &offer.provider.id);
+                note_nothing(&call.cx, &offer.provider);
                 // The upstream has the request, and its work is done for nobody.
                 call.settle(Outcome::ClientGone, 499, Used::Measured(request.quantity_estimate()));
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));

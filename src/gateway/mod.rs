@@ -12,6 +12,7 @@ pub mod ladder;
 pub mod media;
 pub mod native;
 pub mod orchestration;
+pub mod own;
 pub mod provider;
 pub mod relay;
 pub mod report;

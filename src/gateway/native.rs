@@ -38,7 +38,8 @@ pub async fn complete_natively(
     request: &NativeRequest,
 ) -> Result<Answer, ApiError> {
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    if !snapshot.offers.iter().any(|offer| offer.enabled) {
+    let has_own = cx.caller.key().is_ok_and(|key| key.has_upstreams);
+    if !has_own && !snapshot.offers.iter().any(|offer| offer.enabled) {
         return Err(ApiError::new(Kind::UpstreamFailed, NO_MODELS));
     }
     let defaults = &snapshot.defaults;

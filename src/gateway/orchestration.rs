@@ -54,7 +54,7 @@ async fn list_voters(cx: &Cx, plan: &Plan) -> Result<Vec<String>, ApiError> {
     let limits = Limits { min_weight: plan.primary_min_weight, ..Limits::default() };
     let policy = Policy { mode: Mode::Normal, limits, naming: Naming::Hint, ..Policy::default() };
     // Nobody eligible is the machine's to tell.
-    let Ok(choice) = choose(cx, &snapshot, &request, &policy) else { return Ok(Vec::new()) };
+    let Ok(choice) = choose(cx, &snapshot, None, &request, &policy) else { return Ok(Vec::new()) };
     Ok(choice.ranked_offers().map(|offer| offer.model_id.to_string()).collect())
 }
 

@@ -59,6 +59,8 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 /// Where a provider answers, and what it is shown.
 pub struct Endpoint {
     base_url: String,
+    /// Whether its paths begin with `/v1`; where not, the base has its own version.
+    has_v1: bool,
     /// Headers of every request to it.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -79,12 +81,19 @@ impl Endpoint {
                 }
             });
         }
-        Self { base_url: base_url.to_owned(), headers }
+        Self { base_url: base_url.to_owned(), has_v1: true, headers }
+    }
+
+    /// The same, with paths that have no `/v1`.
+    #[must_use]
+    pub fn without_v1(self) -> Self {
+        Self { has_v1: false, ..self }
     }
 
     /// The address of a path there.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
+        let path = if self.has_v1 { path } else { path.strip_prefix("/v1").unwrap_or(path) };
         format!("{}{path}", self.base_url)
     }
 }

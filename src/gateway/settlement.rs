@@ -4,10 +4,12 @@ use std::rc::Rc;
 
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
+use guildhall_domain::own::{OWN_PERCENT, Origin};
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 use serde_json::json;
 
+use super::own::name_origin;
 use super::provider::ProviderKind;
 use super::table::Offer;
 use crate::app::Cx;
@@ -145,6 +147,22 @@ impl RunningCall {
         }
     }
 
+    /// A count of the upstream's, with the output that was seen here. An endpoint that belongs to whoever pays is not its own
+    /// judge: it must count at least a quarter of the input that was reckoned with (short requests are mostly JSON) and half of
+    /// the output, and what it has cached is its own affair.
+    #[must_use]
+    pub fn trust(&self, reported: TokenUsage, output_seen: u64) -> Used {
+        if self.offer().is_none_or(|offer| offer.provider.origin() != Origin::Endpoint) {
+            return Used::Reported(reported);
+        }
+        let is_plausible = reported.input.saturating_mul(4) >= self.input_tokens_estimate
+            && reported.output.saturating_mul(2) >= output_seen;
+        if !is_plausible {
+            return Used::Estimated { output: output_seen };
+        }
+        Used::Reported(TokenUsage { input: reported.input, output: reported.output, ..TokenUsage::default() })
+    }
+
     /// The kind of the provider that answers.
     #[must_use]
     pub fn provider_kind(&self) -> Option<ProviderKind> {
@@ -172,8 +190,12 @@ impl RunningCall {
             Quantity::Tokens(usage) => usage,
             Quantity::Steps(_) => TokenUsage::default(),
         };
-        let receipt = self.receipt(rule, quantity, cost);
-        let record = self.record(outcome, status, &usage, cost, receipt);
+        let baseline = self.own_offer().map(|offer| offer.baseline(quantity));
+        let receipt = self.receipt(rule, quantity, cost, baseline);
+        let record = UsageRow {
+            baseline_micros: baseline.map(|baseline| baseline.0),
+            ..self.record(outcome, status, &usage, cost, receipt)
+        };
         let charged = self.reservation.settle(cost, record);
         if let Caller::Key(key) = &self.cx.caller {
             auto_pay::note_spending(&self.cx.app, &self.cx.ports, &key.payer);
@@ -181,16 +203,34 @@ impl RunningCall {
         charged
     }
 
-    fn receipt(&self, rule: &str, quantity: Quantity, cost: MicroUsd) -> String {
-        json!({
+    /// The model that answers, where an upstream of the caller's own has it.
+    fn own_offer(&self) -> Option<&Rc<Offer>> {
+        self.offer().filter(|offer| offer.provider.own.is_some())
+    }
+
+    fn receipt(&self, rule: &str, quantity: Quantity, cost: MicroUsd, baseline: Option<MicroUsd>) -> String {
+        let mut receipt = json!({
             "rule": rule,
             "usage": usage_for_receipt(quantity),
             "price": self.offer().map(|offer| offer.price_for_receipt()),
             "held_micros": self.reservation.amount,
             "cost_micros": cost,
             "attempts": self.tried.len(),
-        })
-        .to_string()
+        });
+        if let (Some(baseline), Some(receipt)) = (baseline, receipt.as_object_mut()) {
+            receipt.insert("baseline_micros".to_owned(), json!(baseline));
+            receipt.insert("percent_of_baseline".to_owned(), json!(OWN_PERCENT));
+        }
+        receipt.to_string()
+    }
+
+    /// The model as records name it. An endpoint's own names are for its owner alone.
+    fn routed_model(&self) -> String {
+        match self.offer() {
+            Some(offer) if offer.provider.origin() == Origin::Endpoint => offer.provider.id.to_string(),
+            Some(offer) => offer.model_id.to_string(),
+            None => String::new(),
+        }
     }
 
     fn record(&self, outcome: Outcome, status: u16, usage: &TokenUsage, cost: MicroUsd, receipt: String) -> UsageRow {
@@ -208,7 +248,7 @@ impl RunningCall {
             request_type: self.kind.name().to_owned(),
             mode: self.mode.to_owned(),
             model: self.asked_model.clone(),
-            routed_model: self.offer().map_or_else(String::new, |offer| offer.model_id.to_string()),
+            routed_model: self.routed_model(),
             routed_provider: self.offer().map_or_else(String::new, |offer| offer.provider.id.to_string()),
             status,
             outcome: outcome.name().to_owned(),
@@ -222,14 +262,17 @@ impl RunningCall {
             error_class: outcome.error_class().to_owned(),
             routing_reason: self.reason.clone(),
             workspace_id,
-            source: Source::Managed,
+            source: self.offer().map_or(Source::Managed, |offer| name_origin(offer.provider.origin())),
             baseline_micros: None,
             attempts: self.tried.iter().filter_map(|tried| self.record_attempt(tried, outcome, cost)).collect(),
         }
     }
 
-    /// What an attempt tells of its model; nothing when it ended by the client's doing.
+    /// What an attempt tells of its model; nothing when it ended by the client's doing, or at an upstream of the client's own.
     fn record_attempt(&self, tried: &Tried, outcome: Outcome, cost: MicroUsd) -> Option<AttemptRecord> {
+        if tried.offer.provider.own.is_some() {
+            return None;
+        }
         let (latency_ms, error_class) = match tried.failed {
             Some((class, took_ms)) => (took_ms, class.as_str()),
             None if outcome.is_evidence() => (self.cx.ports.clock.now_ms() - tried.started_ms, outcome.error_class()),

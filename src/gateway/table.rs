@@ -8,15 +8,18 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use guildhall_domain::catalogue::entries;
 use guildhall_domain::ids::{ModelId, ProviderId};
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::{MicroUsd, Rate};
+use guildhall_domain::own::{KeyProvider, Origin};
 use guildhall_domain::pricing::{Price, UnitPrice};
 use guildhall_domain::routing::{Alias, Arm, TokenBucket};
 use serde_json::json;
 
 use super::health::HealthBook;
 use super::keys::ProviderKeys;
+use super::own::{Own, OwnTables};
 use super::provider::{Endpoint, ProviderKind};
 use crate::app::App;
 use crate::observe::retention::ARM_DAYS;
@@ -47,6 +50,16 @@ pub struct Provider {
     pub endpoint: Endpoint,
     /// Whether it takes traffic.
     pub enabled: bool,
+    /// Whose it is, where it is not the platform's.
+    pub own: Option<Own>,
+}
+
+impl Provider {
+    /// Whose it is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.own.as_ref().map_or(Origin::Platform, |own| own.origin)
+    }
 }
 
 /// A model at a provider, with its price.
@@ -76,12 +89,22 @@ pub struct Offer {
     pub max_output_tokens: u64,
     /// Whether it takes traffic.
     pub enabled: bool,
+    /// The model whose price it has, where that is another: an upstream of the caller's own has none.
+    pub priced_as: Option<ModelId>,
+    /// The providers that take callers' keys and have this model, and what they call it.
+    pub natives: Vec<(KeyProvider, &'static str)>,
 }
 
 impl Offer {
-    /// What so much costs.
+    /// What is charged for so much: all that it costs, or the part of it that the caller's own upstreams leave.
     #[must_use]
     pub fn cost(&self, quantity: Quantity) -> MicroUsd {
+        self.provider.origin().charge(self.baseline(quantity))
+    }
+
+    /// What so much costs at the platform's price.
+    #[must_use]
+    pub fn baseline(&self, quantity: Quantity) -> MicroUsd {
         match (quantity, &self.unit_price) {
             (Quantity::Tokens(usage), None) => self.price.cost(&usage),
             (Quantity::Steps(steps), Some(price)) => price.cost(steps),
@@ -93,15 +116,16 @@ impl Offer {
     /// What it costs, as receipts say it.
     #[must_use]
     pub fn price_for_receipt(&self) -> serde_json::Value {
+        let model = self.priced_as.as_ref().unwrap_or(&self.model_id);
         match &self.unit_price {
             Some(price) => json!({
-                "model": self.model_id,
+                "model": model,
                 "version": self.price_version,
                 "unit": price.unit,
                 "pico_usd_per_unit": price.rate.pico_usd_per_token(),
             }),
             None => json!({
-                "model": self.model_id,
+                "model": model,
                 "version": self.price_version,
                 "input_pico_usd_per_token": self.price.input.pico_usd_per_token(),
                 "output_pico_usd_per_token": self.price.output.pico_usd_per_token(),
@@ -156,6 +180,8 @@ pub struct GatewayTable {
     pub health: HealthBook,
     /// Requests so far; aliases that take turns count by it.
     turns: Cell<u64>,
+    /// What callers brought along.
+    pub own: OwnTables,
 }
 
 impl GatewayTable {
@@ -241,9 +267,10 @@ async fn load(app: &App, ports: &Ports) -> Result<Snapshot, PortError> {
     let keys =
         ProviderKeys::read(app, ports, providers.iter().filter(|row| row.is_in_vault()).map(|row| &*row.id)).await;
     let providers: Vec<_> = providers.into_iter().filter_map(|row| open_provider(app, ports, &keys, row)).collect();
+    let vendors = list_vendors();
     let offers = models.into_iter().filter_map(|row| {
         let provider = providers.iter().find(|provider| provider.id.as_str() == row.provider_id)?;
-        to_offer(row, Rc::clone(provider))
+        to_offer(row, Rc::clone(provider), &vendors)
     });
     let offers = offers.collect();
     let adapters = providers.iter().filter(|provider| provider.enabled).count();
@@ -286,12 +313,23 @@ fn open_provider(app: &App, ports: &Ports, keys: &ProviderKeys, row: ProviderRow
     Some(Rc::new(Provider {
         endpoint: Endpoint::new(kind, &row.base_url, key.as_ref().ok().and_then(Option::as_ref)),
         enabled: row.enabled && key.is_ok(),
+        own: None,
         id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
         kind,
     }))
 }
 
-fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
+/// What the providers that take callers' keys call their models.
+fn list_vendors() -> Vec<(KeyProvider, &'static str)> {
+    entries().filter_map(|entry| Some((KeyProvider::parse(entry.provider)?, entry.id))).collect()
+}
+
+fn find_natives(name: &str, vendors: &[(KeyProvider, &'static str)]) -> Vec<(KeyProvider, &'static str)> {
+    let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
+    vendors.iter().filter(|(_, id)| *id == name || *id == bare).copied().collect()
+}
+
+fn to_offer(row: ModelRow, provider: Rc<Provider>, vendors: &[(KeyProvider, &'static str)]) -> Option<Rc<Offer>> {
     let rate = |pico_usd| Rate::from_pico_usd_per_token(pico_usd).ok();
     let optional = |pico_usd: Option<i64>| match pico_usd {
         None => Some(None),
@@ -311,6 +349,8 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>) -> Option<Rc<Offer>> {
             cache_write: optional(row.cache_write_rate)?,
         },
         kind: row.kind,
+        natives: find_natives(&row.upstream_model, vendors),
+        priced_as: None,
         unit_price,
         is_priced,
         model_id: row.id.parse().ok()?,

@@ -63,11 +63,11 @@ impl ChatTap {
     fn settle(&mut self, outcome: Outcome) {
         let Some(call) = self.call.take() else { return };
         let used = match self.rewriter.usage() {
-            Some(usage) => Used::Reported(usage),
+            Some(usage) => call.trust(usage, self.rewriter.output_tokens_seen()),
             None => match self.decoder.usage() {
                 Some(usage) => {
                     let output = usage.output.max(self.rewriter.output_tokens_seen());
-                    Used::Reported(TokenUsage { output, ..usage })
+                    call.trust(TokenUsage { output, ..usage }, output)
                 }
                 None => Used::Estimated { output: self.rewriter.output_tokens_seen() },
             },

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use guildhall_domain::agent::profile::InvalidField;
 use guildhall_domain::anthropic::TranslateError;
 use guildhall_domain::chat::request::InvalidRequest;
 use guildhall_domain::money::MicroUsd;
@@ -221,4 +222,4 @@ macro_rules! impl_from_refusal {
     };
 }
 
-impl_from_refusal!(InvalidRequest, TranslateError, ParseError);
+impl_from_refusal!(InvalidRequest, TranslateError, ParseError, InvalidField);

@@ -92,6 +92,9 @@ impl<T> From<Output> for RawReply<T> {
     }
 }
 
+/// [`Reply`] to a request that made something: a 201.
+pub struct Created<T>(pub T);
+
 /// [`Reply`] that nobody on the way may keep.
 pub struct NoStore<T>(pub T);
 
@@ -116,6 +119,12 @@ impl<T> IntoOutput for RawReply<T> {
 impl<T: Serialize> IntoOutput for Reply<T> {
     fn into_output(self) -> Output {
         Output::json(&self.0)
+    }
+}
+
+impl<T: Serialize> IntoOutput for Created<T> {
+    fn into_output(self) -> Output {
+        Output::json(&self.0).status(201)
     }
 }
 

@@ -6,6 +6,7 @@ use super::input::FromRequest;
 use super::output::{IntoOutput, Output};
 use super::request::Request;
 use crate::app::Cx;
+use crate::auth::Caller;
 use crate::auth::scope::Scope;
 use crate::observe::audit::Trail;
 use crate::ports::Pending;
@@ -68,6 +69,8 @@ pub enum Access {
     Session,
     /// The key of an agent.
     Agent,
+    /// The key of an agent, or the admin token.
+    AgentOrAdmin,
     /// The admin token.
     Admin,
 }
@@ -92,7 +95,7 @@ pub struct Route {
     pub access: Access,
     /// Longest body, in bytes.
     pub body_max_bytes: u32,
-    /// What the audit log calls a success of it; `None` when it changes nothing that is audited.
+    /// What the audit log calls a success of it by an administrator; `None` when it changes nothing that is audited.
     pub audit: Option<&'static str>,
     /// Whether its answers are kept for a request that is sent again with the same `Idempotency-Key`.
     pub is_kept: bool,
@@ -130,7 +133,8 @@ impl Route {
     /// # Errors
     /// The input's error or the handler's.
     pub async fn run(&self, cx: Cx, request: Request) -> Result<Output, ApiError> {
-        let Some(action) = self.audit else { return (self.handler)(cx, request).await };
+        let audited = self.audit.filter(|_| matches!(cx.caller, Caller::Admin));
+        let Some(action) = audited else { return (self.handler)(cx, request).await };
         let resource = request.params.first().map_or_else(String::new, |(_, value)| value.clone());
         let (cx, trail) = Trail::begin(cx, action, resource);
         let output = (self.handler)(cx, request).await?;

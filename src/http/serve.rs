@@ -172,16 +172,16 @@ fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
     match (access, caller) {
         (Access::Public | Access::Signed, _)
         | (Access::Visitor, Caller::Nobody | Caller::Key(_) | Caller::Session(_))
-        | (Access::Admin, Caller::Admin)
+        | (Access::Admin | Access::AgentOrAdmin, Caller::Admin)
         | (Access::Account(_) | Access::Owner | Access::Session, Caller::Session(_)) => Ok(()),
         (Access::Key(scope) | Access::Account(scope), Caller::Key(key)) if key.scopes.allow(scope) => Ok(()),
         (Access::Owner, Caller::Key(key)) if key.may_manage() => Ok(()),
-        (Access::Agent, Caller::Key(key)) if key.agent_id.is_some() => Ok(()),
+        (Access::Agent | Access::AgentOrAdmin, Caller::Key(key)) if key.agent_id.is_some() => Ok(()),
         (Access::Owner | Access::Session, Caller::Key(_)) => Err(session_required()),
         (Access::Key(_) | Access::Account(_), Caller::Key(_)) => {
             Err(ApiError::new(Kind::Forbidden, "insufficient scope"))
         }
-        (Access::Agent, Caller::Key(_) | Caller::Session(_)) => {
+        (Access::Agent | Access::AgentOrAdmin, Caller::Key(_) | Caller::Session(_)) => {
             Err(ApiError::new(Kind::Forbidden, "This route wants the API key of an agent"))
         }
         (Access::Key(_), Caller::Session(_)) => {

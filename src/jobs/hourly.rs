@@ -4,24 +4,28 @@ use std::rc::Rc;
 
 use crate::app::App;
 use crate::auth::claim::drain_due;
+use crate::gateway::own::check::recheck_all;
 use crate::meter::forfeit::forfeit_closed;
+use crate::observe::history::end_abandoned_workflows;
 use crate::observe::retention::prune_all;
 use crate::payments::Desk;
 use crate::payments::reconcile::reconcile;
-use crate::ports::Ports;
+use crate::payments::withdrawals::finish_withdrawals;
+use crate::ports::{PortError, Ports};
 
 /// Runs the hour's jobs. What fails is logged and tried again in an hour.
 pub async fn run_hourly(app: &Rc<App>, ports: &Rc<Ports>) {
-    if let Err(error) = prune_all(ports).await {
-        ports.background.log(&format!("retention: {error}"));
-    }
-    if let Err(error) = reconcile(&Desk::new(app, ports)).await {
-        ports.background.log(&format!("payments: {error}"));
-    }
-    if let Err(error) = drain_due(ports).await {
-        ports.background.log(&format!("merged accounts: {error}"));
-    }
-    if let Err(error) = forfeit_closed(ports).await {
-        ports.background.log(&format!("closed accounts: {error}"));
-    }
+    let note = |job: &str, result: Result<(), PortError>| {
+        if let Err(error) = result {
+            ports.background.log(&format!("{job}: {error}"));
+        }
+    };
+    note("retention", prune_all(ports).await);
+    note("payments", reconcile(&Desk::new(app, ports)).await);
+    note("withdrawals", finish_withdrawals(app, ports).await);
+    note("merged accounts", drain_due(ports).await);
+    note("closed accounts", forfeit_closed(ports).await);
+    note("abandoned workflows", end_abandoned_workflows(ports).await);
+    // The longest comes last.
+    note("checks of endpoints", recheck_all(app, ports).await);
 }

@@ -1,13 +1,13 @@
-//! Work in several steps, written down as it goes on, for `/admin/v1/workflows`. What an isolate left half-way stays as it
-//! was, until retention takes it.
+//! Work in several steps, written down as it goes on, for `/admin/v1/workflows`. What an isolate left half-way is ended by the
+//! hour's job.
 
 use std::rc::Rc;
 
 use guildhall_domain::native::{EventType, HistoryEvent};
 use serde_json::Value;
 
-use crate::ports::Ports;
-use crate::store::ops::workflows::{WorkflowStatus, append_event, begin_workflow, end_workflow};
+use crate::ports::{PortError, Ports};
+use crate::store::ops::workflows::{WorkflowStatus, append_event, begin_workflow, end_abandoned, end_workflow};
 
 /// A workflow that is being written down. Each write is of its own and in the background: it keeps nobody waiting, and one
 /// that comes late or twice changes nothing.
@@ -49,6 +49,18 @@ impl Chronicle {
             }
         }));
     }
+}
+
+/// No work of one request takes longer, in milliseconds.
+const RUN_MAX_MS: i64 = 60 * 60_000;
+
+/// Ends what has run for longer than anything does: its isolate is gone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_abandoned_workflows(ports: &Ports) -> Result<(), PortError> {
+    let now_ms = ports.clock.now_ms();
+    end_abandoned(now_ms - RUN_MAX_MS, now_ms).run(&*ports.db).await.map(drop)
 }
 
 /// All that has no column of its own, as JSON; empty when there is nothing.

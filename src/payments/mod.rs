@@ -15,6 +15,7 @@
 //! | `reconcile.rs` | what nobody told: the hour's job |
 //! | `sandbox.rs` | what the sandbox's pages do, through the same functions |
 //! | `activation.rs` | what a first key needs |
+//! | `withdrawals.rs` | money that goes out to agents' bank accounts |
 
 pub mod activation;
 pub mod auto_pay;
@@ -25,6 +26,7 @@ pub mod reconcile;
 pub mod sandbox;
 pub mod settle;
 pub mod stripe;
+pub mod withdrawals;
 
 use std::rc::Rc;
 

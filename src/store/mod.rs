@@ -1,6 +1,7 @@
 //! SQL, and nothing else: one `queries!` list per table family.
 
 pub mod identity;
+pub mod market;
 pub mod models;
 pub mod money;
 pub mod ops;
@@ -17,7 +18,11 @@ pub const ALL: &[&[QueryInfo]] = &[
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
+    market::agents::QUERIES,
+    market::withdrawals::QUERIES,
     identity::sign_ins::QUERIES,
+    models::local_endpoints::QUERIES,
+    models::provider_keys::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,

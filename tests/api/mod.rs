@@ -1,6 +1,7 @@
 //! Scenarios, one file per resource, as in `src/api/`.
 
 mod identity;
+mod market;
 mod models;
 mod money;
 mod ops;

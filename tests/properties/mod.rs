@@ -3,3 +3,4 @@
 mod books;
 mod budgets;
 mod last_dollar;
+mod withdrawals;

@@ -1,6 +1,7 @@
 //! [`TestApp`]: the whole stack from routes to SQL, in this process. SQLite with the real migrations stands for D1, the
 //! objects are their own state machines, time is tokio's paused clock, and the outside is a script.
 
+mod agents;
 mod books;
 mod chat;
 mod client;
@@ -21,6 +22,7 @@ use guildhall::ports::{Clock as _, Ports};
 use guildhall::store::identity::sign_ins::insert_sign_in;
 use guildhall_domain::credential::issue_token;
 
+pub use agents::Agent;
 pub use books::Books;
 pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};

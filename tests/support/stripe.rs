@@ -29,7 +29,7 @@ pub struct StripeDouble {
     pub sent: RefCell<Vec<Outbound>>,
     /// How long each answer takes.
     pub latency_ms: Cell<u64>,
-    faults: RefCell<VecDeque<Fault>>,
+    faults: RefCell<VecDeque<Option<Fault>>>,
     is_down: Cell<bool>,
     ids: Cell<u32>,
 }
@@ -37,7 +37,21 @@ pub struct StripeDouble {
 impl StripeDouble {
     /// The next call fails so.
     pub fn fail(&self, fault: Fault) {
-        self.faults.borrow_mut().push_back(fault);
+        self.fail_after(0, fault);
+    }
+
+    /// Lets so many more calls pass, then fails one.
+    pub fn fail_after(&self, passing: usize, fault: Fault) {
+        let mut faults = self.faults.borrow_mut();
+        faults.extend(std::iter::repeat_n(None, passing));
+        faults.push_back(Some(fault));
+    }
+
+    /// Forgets the failures that have not happened yet.
+    pub fn heal(&self) {
+        self.faults.borrow_mut().clear();
+        self.latency_ms.set(0);
+        self.is_down.set(false);
     }
 
     /// From now on nobody answers, or somebody does.
@@ -71,7 +85,8 @@ impl StripeDouble {
 
     pub async fn answer(&self, request: Outbound, now_ms: i64) -> Result<Inbound, FetchError> {
         self.sent.borrow_mut().push(request.clone());
-        let fault = if self.is_down.get() { Some(Fault::Before) } else { self.faults.borrow_mut().pop_front() };
+        let fault =
+            if self.is_down.get() { Some(Fault::Before) } else { self.faults.borrow_mut().pop_front().flatten() };
         tokio::time::sleep(Duration::from_millis(self.latency_ms.get())).await;
         if fault == Some(Fault::Before) {
             return Err(FetchError::Broken("test: no connection".into()));

@@ -37,7 +37,7 @@ use crate::json::JsonError;
 pub use error::{classify_error, error_type, render_error};
 pub use plain::drop_extensions;
 pub use stream::{ChatToMessagesStream, MessagesToChatStream};
-pub use to_chat::to_chat_request;
+pub use to_chat::{to_chat_request, to_counted_chat_request};
 pub use to_completion::to_chat_completion;
 pub use to_message::to_message;
 pub use to_messages::to_messages_request;

@@ -67,10 +67,7 @@ pub const fn to_cents(amount: MicroUsd) -> Option<i64> {
 /// So many cents; `None` when they do not fit.
 #[must_use]
 pub const fn from_cents(cents: i64) -> Option<MicroUsd> {
-    match cents.checked_mul(CENT_MICROS) {
-        Some(micros) => Some(MicroUsd(micros)),
-        None => None,
-    }
+    MicroUsd::from_cents(cents)
 }
 
 #[cfg(test)]

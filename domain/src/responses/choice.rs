@@ -39,7 +39,11 @@ pub(super) fn read_tool_choice(
 ) -> Result<Option<ChatToolChoice>, InvalidRequest> {
     if raw.get().starts_with('"') {
         let mode: String = parse(raw, PARAM, "must be a string or an object")?;
-        return check_mode(mode, PARAM, &["none", "auto", "required"]).map(|mode| with_tools(mode, tools));
+        let mode = check_mode(mode, PARAM, &["none", "auto", "required"])?;
+        if mode == "required" && tools.chat_tools().is_empty() && !tools.left_out().is_empty() {
+            return Err(InvalidRequest::new(PARAM, "requires a tool, and none of those that are given runs here"));
+        }
+        return Ok(with_tools(mode, tools));
     }
     let choice: AnyChoice<'_> = parse_object(raw, PARAM)?;
     match choice.r#type.as_str() {

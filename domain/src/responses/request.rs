@@ -49,6 +49,8 @@ pub struct Translated {
     pub echo: Echo,
     /// The input items of this turn, for [`StoredTurn::new`]; empty unless the client wants the turn stored.
     pub input: Vec<Box<RawValue>>,
+    /// The kinds of the tools that were left out: servers would run them, and nobody here does.
+    pub left_out: Vec<String>,
 }
 
 /// The chat completion request.
@@ -169,7 +171,8 @@ impl<'a> Request<'a> {
         }
         let messages = conversation.finish();
         let chat_body = self.write_chat_body(&messages, &tools, choice)?;
-        Ok(Translated { chat_body, echo: self.echo(tools)?, input })
+        let left_out = tools.left_out().to_vec();
+        Ok(Translated { chat_body, echo: self.echo(tools)?, input, left_out })
     }
 
     fn write_chat_body(

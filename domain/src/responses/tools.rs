@@ -12,6 +12,11 @@ use crate::chat::request::{InvalidRequest, MAX_TOOLS};
 /// Longest function name that servers take, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
+/// Tools that `OpenAI`'s own servers would run; dated and preview versions begin with the same words.
+const HOSTED: [&str; 6] = ["web_search", "file_search", "code_interpreter", "image_generation", "computer_use", "mcp"];
+/// Names of left out tools that are told, at most.
+const MAX_LEFT_OUT: usize = 16;
+
 /// The parameters of the function that stands for a free-form tool.
 const CUSTOM_PARAMETERS: &str = r#"{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool, as plain text."}},"required":["input"],"additionalProperties":false}"#;
 
@@ -53,6 +58,8 @@ pub(super) struct Tools<'a> {
     origins: Origins,
     /// The function's name of a tool, by group and name.
     names: BTreeMap<(Option<String>, String), String>,
+    /// The kinds of those that were left out: nobody here would run them.
+    left_out: Vec<String>,
 }
 
 /// A tool, its kind still to be looked at.
@@ -118,6 +125,11 @@ impl<'a> Tools<'a> {
         let is_custom = match tool.r#type.as_str() {
             "function" => false,
             "custom" => true,
+            // Clients list them without being asked; the model does without.
+            hosted if namespace.is_none() && is_hosted(hosted) => {
+                self.leave_out(tool.r#type);
+                return Ok(());
+            }
             other => {
                 let other: String = other.chars().take(64).collect();
                 let fault = format_args!(
@@ -150,6 +162,17 @@ impl<'a> Tools<'a> {
             None => self.tools.push(chat_tool),
         }
         Ok(())
+    }
+
+    fn leave_out(&mut self, kind: String) {
+        if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&kind) {
+            self.left_out.push(kind);
+        }
+    }
+
+    /// The kinds of the tools that were left out.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// A function name that no other tool has; a plain tool's own name stays whole whatever its length.
@@ -190,6 +213,15 @@ impl<'a> Tools<'a> {
     pub(super) fn into_origins(self) -> Origins {
         self.origins
     }
+}
+
+/// Whether a tool of this kind runs at `OpenAI`'s. A kind is short: it is told in a header.
+fn is_hosted(kind: &str) -> bool {
+    let is_word = kind.len() <= 64 && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_word
+        && HOSTED
+            .into_iter()
+            .any(|hosted| kind.strip_prefix(hosted).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
 }
 
 /// The function name for a tool of a group: letters, digits, `_` and `-` only.

@@ -6,6 +6,7 @@ use super::bandit::Arm;
 use super::{Health, Mode, ScoreWeights};
 use crate::ids::{ModelId, ProviderId};
 use crate::money::MicroUsd;
+use crate::own::Origin;
 use crate::pricing::{Price, TokenUsage};
 
 /// Room that is kept in a model's context beyond the estimated input, in percent: the estimate is
@@ -19,6 +20,8 @@ pub struct Candidate<'a> {
     pub model: &'a ModelId,
     /// Its provider.
     pub provider: &'a ProviderId,
+    /// Whose upstream it is: what is the caller's own goes first, whatever the scores, and costs its part of the price.
+    pub origin: Origin,
     /// Whether model and provider are enabled.
     pub is_enabled: bool,
     /// The administrator's preference, 0 to [`super::MAX_WEIGHT`].
@@ -112,7 +115,7 @@ pub struct Ranked {
     pub index: usize,
     /// What the expected usage costs there.
     pub cost: MicroUsd,
-    /// Lower is better. In [`Mode::Thompson`] the negative of the sample.
+    /// Lower is better among those of one origin. In [`Mode::Thompson`] the negative of the sample.
     pub score: f64,
     /// Whether it leads because the client named it.
     pub is_hint: bool,
@@ -144,7 +147,7 @@ pub struct Decision {
 pub fn decide(wish: &Wish<'_>, candidates: &[Candidate<'_>], uniform: &mut dyn FnMut() -> f64) -> Decision {
     let mut decision = Decision::default();
     for (index, candidate) in candidates.iter().enumerate() {
-        let cost = candidate.price.cost(wish.expected);
+        let cost = candidate.origin.charge(candidate.price.cost(wish.expected));
         match find_obstacle(wish, candidate, cost) {
             Some(reason) => decision.skipped.push(Skipped { index, reason }),
             None => {
@@ -154,11 +157,16 @@ pub fn decide(wish: &Wish<'_>, candidates: &[Candidate<'_>], uniform: &mut dyn F
         }
     }
     if decision.ranked.len() > 1 {
-        match wish.mode {
-            Mode::Thompson => sample(&mut decision.ranked, candidates, uniform),
-            mode => score(mode.weights(), wish.expected, &mut decision.ranked, candidates),
+        let origin_of = |one: &Ranked| candidates.get(one.index).map(|candidate| candidate.origin);
+        decision.ranked.sort_by_key(origin_of);
+        // Each group by itself: what somebody has of their own does not change how the others compare.
+        for group in decision.ranked.chunk_by_mut(|a, b| origin_of(a) == origin_of(b)) {
+            match wish.mode {
+                Mode::Thompson => sample(group, candidates, uniform),
+                mode => score(mode.weights(), wish.expected, group, candidates),
+            }
+            group.sort_by(|a, b| compare(a, b, candidates));
         }
-        decision.ranked.sort_by(|a, b| compare(a, b, candidates));
     }
     decision
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::ids::{ModelId, ProviderId};
 use crate::money::{MicroUsd, Rate};
+use crate::own::Origin;
 use crate::pricing::{Price, TokenUsage};
 
 struct Fixture {
@@ -29,6 +30,7 @@ impl Fixture {
             .map(|i| Candidate {
                 model: &self.models[i],
                 provider: &self.provider,
+                origin: Origin::Platform,
                 is_enabled: true,
                 weight: [2, 5, 10][i],
                 price: &self.prices[i],
@@ -173,6 +175,27 @@ fn a_hint_leads_if_it_is_eligible() {
     assert!(decision.ranked[0].is_hint);
     candidates[2].health = Health::Down;
     assert_eq!(order(&decide(&hinted, &candidates, &mut || 0.5)), [0, 1]);
+}
+
+#[test]
+fn what_is_the_callers_own_goes_first_at_its_part_of_the_price() {
+    let fixture = fixture();
+    let mut candidates = fixture.candidates();
+    let plain = decide(&wish(Mode::Cheap, &USAGE), &candidates[..2], &mut || 0.5);
+    candidates[2].origin = Origin::Endpoint;
+    let hinted = Wish { hint: Some("b"), ..wish(Mode::Cheap, &USAGE) };
+    let decision = decide(&hinted, &candidates, &mut || 0.5);
+    assert_eq!(order(&decision), [2, 1, 0]);
+    // 1,512 tokens at $20 a million, five percent of it.
+    assert_eq!(decision.ranked[0].cost, MicroUsd(1_512));
+    // The others compare as they did without it.
+    let decision = decide(&wish(Mode::Cheap, &USAGE), &candidates, &mut || 0.5);
+    assert_eq!(decision.ranked[1..], plain.ranked);
+    candidates[1].origin = Origin::Key;
+    assert_eq!(rank(Mode::Cheap, &USAGE, &candidates), [2, 1, 0]);
+    let limits = Limits { max_cost: Some(MicroUsd(1_512)), ..Limits::default() };
+    let decision = decide(&Wish { limits, ..wish(Mode::Max, &USAGE) }, &candidates, &mut || 0.5);
+    assert_eq!(order(&decision), [2, 1, 0]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reading the rows of a result.
 
 use super::Value;
-use crate::machine::{Effect, Enlisted, Entry, Total};
+use crate::machine::{Effect, Enlisted, Entry, NumberedEntry, Total};
 use crate::store::{Due, StoreError};
 
 /// The columns of a row, read from left to right.
@@ -45,6 +45,10 @@ impl Columns {
             amount_usd_micros: self.integer()?,
             note: self.text()?,
         })
+    }
+
+    pub fn numbered_entry(&mut self) -> Result<NumberedEntry, StoreError> {
+        Ok(NumberedEntry { entry: self.entry()?, seq: self.integer()? })
     }
 
     pub fn total(&mut self) -> Result<Total, StoreError> {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use columns::Columns;
 use lists::Lists;
 
-use crate::machine::{Enlisted, Entry, Facts, Needs, NumberedEntry, Row, Write};
+use crate::machine::{Enlisted, Entry, Facts, Needs, Row, Write};
 use crate::store::{Attempt, Due, Store, StoreError};
 
 /// List elements in one statement: with the longest records, half of the 2 MB that a bound text may have.
@@ -45,6 +45,8 @@ const KNOWN: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note FR
      WHERE id IN (SELECT value FROM json_each(?))";
 const PAGE: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, seq FROM journal \
      WHERE seq > ? ORDER BY seq LIMIT ?";
+const NEWEST_ENTRIES: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, seq FROM journal \
+     ORDER BY seq DESC LIMIT ?";
 const TOTALS: &str = "SELECT debit, credit, count(*), sum(amount_usd_micros) FROM journal GROUP BY debit, credit";
 const NEWEST_ITEMS: &str = "SELECT body FROM outbox WHERE binding IS NULL ORDER BY seq DESC LIMIT ?";
 const ENLISTED: &str = "SELECT id, binding, name, body, retry_after_ms, attempts FROM outbox WHERE id = ?";
@@ -161,9 +163,11 @@ impl<C: Connection> Store for SqlStore<C> {
         let mut facts = Facts { known: self.read_known(&needs.ids)?, ..Facts::default() };
         if let Some(page) = needs.page {
             let range = [Value::Integer(page.after), Value::Integer(page.limit.into())];
-            facts.page = self.select(PAGE, &range, |columns| {
-                Ok(NumberedEntry { entry: columns.entry()?, seq: columns.integer()? })
-            })?;
+            facts.page = self.select(PAGE, &range, Columns::numbered_entry)?;
+        }
+        if let Some(limit) = needs.newest_entries {
+            facts.newest_entries =
+                self.select(NEWEST_ENTRIES, &[Value::Integer(limit.into())], Columns::numbered_entry)?;
         }
         if let Some(limit) = needs.newest_items {
             facts.newest_items = self.select(NEWEST_ITEMS, &[Value::Integer(limit.into())], Columns::text)?;

@@ -8,7 +8,7 @@ use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 use super::draft::Draft;
-use super::protocol::{Audit, JournalLine, Note};
+use super::protocol::Audit;
 use crate::machine::{Entry, MachineError, NumberedEntry, Total, Write};
 
 /// The row of the stored sums.
@@ -117,6 +117,39 @@ impl Movement {
         };
         format!("{kind}:{id}")
     }
+}
+
+/// An entry of the journal: `amount` moved from the account `debit` to the account `credit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLine {
+    /// Its number, rising.
+    pub seq: i64,
+    /// The kind and the command's id, as `credit:ID`.
+    pub id: String,
+    /// When; milliseconds since 1970.
+    pub at_ms: i64,
+    /// `balance`, `in_flight`, `external`, `revenue`, `write_off`, `wallets` or `debt`.
+    pub debit: String,
+    /// As `debit`.
+    pub credit: String,
+    /// How much.
+    pub amount: MicroUsd,
+    /// What it was for.
+    pub note: Note,
+}
+
+/// What an entry was for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// As the command gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The other wallet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<String>,
+    /// The lease or hold that was charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 /// The owner's accounts, as the journal adds up to.

@@ -7,6 +7,7 @@ use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 pub use super::budgets::{BudgetLeft, BudgetLine};
+pub use super::ledger::{JournalLine, Note};
 use crate::protocol::Protocol;
 
 /// The largest amount in a command, and the largest balance: a thousand million dollars. Far inside what JSON numbers
@@ -18,7 +19,7 @@ pub const TEXT_MAX_BYTES: usize = 256;
 pub const RECORD_MAX_BYTES: usize = 72 * 1024;
 /// Captures in one [`Lease`], and ids in one [`Command::AckRecords`].
 pub const BATCH_MAX: usize = 256;
-/// Entries in one page of [`Command::Journal`] and [`Command::PendingRecords`].
+/// Entries in one page of [`Command::Journal`], [`Command::Recent`] and [`Command::PendingRecords`].
 pub const PAGE_MAX: u32 = 1_000;
 /// Budget lines of one hold.
 pub const BUDGETS_MAX: usize = 8;
@@ -157,6 +158,16 @@ pub enum Command {
         /// At most so many; at most [`PAGE_MAX`].
         limit: u32,
     },
+    /// Looks whether a movement was made. Answer: [`Reply::Found`].
+    Find {
+        /// As [`JournalLine::id`].
+        entry_id: String,
+    },
+    /// Reads the newest entries of the journal and what there is, both of one moment. Answer: [`Reply::Recent`].
+    Recent {
+        /// At most so many; at most [`PAGE_MAX`].
+        limit: u32,
+    },
 }
 
 /// A statement, not a difference: "these captures happened under my hold `id`; from now on it is `want`, until then".
@@ -278,6 +289,18 @@ pub enum Reply {
         /// The `after` of the next page, while there may be one.
         next_after: Option<i64>,
     },
+    /// To [`Command::Recent`].
+    Recent {
+        /// Newest first.
+        entries: Vec<JournalLine>,
+        /// What there is after the newest of them.
+        balance: Balance,
+    },
+    /// To [`Command::Find`].
+    Found {
+        /// What moved; `None` when the journal has no such entry.
+        amount: Option<MicroUsd>,
+    },
     /// Nothing was changed.
     Refused {
         /// Why, for programmes.
@@ -355,39 +378,6 @@ pub struct Audit {
     /// Taken back by the outside when it was spent already.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub owed: MicroUsd,
-}
-
-/// An entry of the journal: `amount` moved from the account `debit` to the account `credit`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalLine {
-    /// Its number, rising.
-    pub seq: i64,
-    /// The kind and the command's id, as `credit:ID`.
-    pub id: String,
-    /// When; milliseconds since 1970.
-    pub at_ms: i64,
-    /// `balance`, `in_flight`, `external`, `revenue`, `write_off`, `wallets` or `debt`.
-    pub debit: String,
-    /// As `debit`.
-    pub credit: String,
-    /// How much.
-    pub amount: MicroUsd,
-    /// What it was for.
-    pub note: Note,
-}
-
-/// What an entry was for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// As the command gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The other wallet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wallet: Option<String>,
-    /// The lease or hold that was charged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<String>,
 }
 
 /// Why a wallet refuses.

@@ -63,6 +63,8 @@ impl Machine for WalletMachine {
             Command::Journal { after, limit } => {
                 Needs { page: Some(Page { after: *after, limit: (*limit).min(PAGE_MAX) }), ..Needs::default() }
             }
+            Command::Find { entry_id } => ids([entry_id.clone()]),
+            Command::Recent { limit } => Needs { newest_entries: Some((*limit).min(PAGE_MAX)), ..Needs::default() },
             Command::PendingRecords { limit } => {
                 Needs { newest_items: Some((*limit).min(PAGE_MAX)), ..Needs::default() }
             }
@@ -173,6 +175,14 @@ impl WalletMachine {
             }
             Command::PendingRecords { .. } => Ok(Reply::Records { records: records_of(&facts.newest_items)? }),
             Command::Journal { limit, .. } => journal_reply(facts, limit.min(PAGE_MAX)),
+            Command::Find { entry_id } => {
+                let amount = facts.known.get(&entry_id).map(|entry| MicroUsd(entry.amount_usd_micros));
+                Ok(Reply::Found { amount })
+            }
+            Command::Recent { .. } => {
+                let entries = facts.newest_entries.into_iter().map(ledger::line_of).collect::<Result<_, _>>()?;
+                Ok(Reply::Recent { entries, balance: self.balance()? })
+            }
         }
     }
 

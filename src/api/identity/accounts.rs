@@ -93,7 +93,7 @@ async fn add_credits(cx: Cx, (Path(id), Json(new)): (Path, Json<NewCredits>)) ->
         ));
     }
     cx.audit_detail(format_args!("{} USD: {}", amount.to_usd_string(), new.reason));
-    let deposit_id = name_deposit(&cx);
+    let deposit_id = cx.name_once("dep");
     let command = Command::Credit { id: deposit_id.clone(), amount, reason: new.reason };
     match ask::<Wallet>(&*cx.ports.objects, &name(&account.id), &command).await? {
         WalletReply::Moved { balance, .. } => {
@@ -110,14 +110,6 @@ async fn add_credits(cx: Cx, (Path(id), Json(new)): (Path, Json<NewCredits>)) ->
             Err(ApiError::invalid("amount_usd", "the balance would exceed what a wallet may hold"))
         }
         other => Err(ApiError::internal(format!("credit: {other:?}"))),
-    }
-}
-
-/// The wallet takes each deposit once by its name: a retry whose first answer was lost must give the same one.
-fn name_deposit(cx: &Cx) -> String {
-    match &cx.idempotency_key {
-        Some(key) => format!("dep_{}", cx.app.hasher.hash(key)),
-        None => format!("dep_{}", cx.request_id),
     }
 }
 

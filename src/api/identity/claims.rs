@@ -99,12 +99,17 @@ async fn show_claim(cx: Cx, Query(link): Query<ClaimToken>) -> Result<Output, Ap
 }
 
 fn ask(claim: &Claim, token: &str) -> Output {
+    let more = if claim.is_agent {
+        "It is an agent: its keys and its wallet stay its own."
+    } else {
+        "If you have an account already, its keys and its money go there."
+    };
     let (what, since, token) = (escape(&describe(claim)), format_rfc3339(claim.created_at_ms), escape(token));
     page(
         "Claim your account",
         &format!(
             "<p>{what}</p>\n<p>It was opened at {since}. Say who you are: we mail you a link, and whoever opens it owns the \
-             account. If you have an account already, its keys and its money go there.</p>\n\
+             account. {more}</p>\n\
              <form method=\"post\" action=\"/claim\">\n<input type=\"hidden\" name=\"token\" value=\"{token}\">\n\
              <label>E-mail <input type=\"email\" name=\"email\" autocomplete=\"email\" required></label>\n\
              <button>Mail me the link</button>\n</form>"

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
-use crate::gateway::discovery::list_upstream_models;
+use crate::gateway::discovery::list_provider_models;
 use crate::gateway::keys::find_provider_key;
 use crate::http::error::{ApiError, Kind};
 use crate::http::input::Path;
@@ -49,7 +49,7 @@ async fn discover_models(cx: Cx, Path(id): Path) -> Result<Reply<Discovery>, Api
     let provider = provider.ok_or_else(|| ApiError::new(Kind::NotFound, "provider not found or has no base URL"))?;
     let known: HashSet<_> = names.into_iter().flat_map(|name| [name.id, name.upstream_model]).collect();
     let key = find_provider_key(&cx.app, &cx.ports, &provider).await?;
-    let models = list_upstream_models(&cx, &provider, key.as_ref()).await?;
+    let models = list_provider_models(&cx, &provider, key.as_ref()).await?;
     let models: Vec<_> = models
         .into_iter()
         .map(|model| {

@@ -1,7 +1,9 @@
 //! Messages, in Anthropic's form, on any model.
 
-use guildhall_domain::anthropic::to_chat_request;
+use guildhall_domain::anthropic::{to_chat_request, to_counted_chat_request};
+use guildhall_domain::chat::request::ChatRequest;
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::app::Cx;
@@ -11,7 +13,7 @@ use crate::gateway::completion::complete_chat;
 use crate::gateway::face::as_message;
 use crate::http::error::ApiError;
 use crate::http::input::RawJson;
-use crate::http::output::Output;
+use crate::http::output::{Output, Reply};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -22,6 +24,34 @@ routes! {
     /// Anthropic's request and answer on any model, streaming and not: system prompts, images, documents, tools and their
     /// results, thinking. Anthropic's own tools that run on its servers are refused. `model` is as for chat completions.
     Post "/v1/messages" Access::Key(Scope::Chat), body_max_bytes = 32 << 20 => create_message;
+    /// Count a message's tokens.
+    ///
+    /// The input tokens that the request likely has: a quarter of its bytes, and a fixed number for each image. An estimate
+    /// for every model alike; what a call is charged for is what its upstream counts. Nothing is sent, and nothing is charged.
+    Post "/v1/messages/count_tokens" Access::Key(Scope::Chat), body_max_bytes = 32 << 20 => count_message_tokens;
+}
+
+/// What a request likely has.
+#[derive(Serialize, JsonSchema)]
+pub struct TokenCount {
+    input_tokens: u64,
+}
+
+/// What the document says of a request whose tokens are counted; `domain::anthropic` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename = "CountTokensRequest")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct CountTokensRequest {
+    /// Any model; the count is the same.
+    model: String,
+    /// The conversation, as for a message.
+    messages: Vec<Map<String, Value>>,
+    /// The system prompt: a text, or blocks of text.
+    system: Option<Value>,
+    /// Tools that the model may call.
+    tools: Option<Vec<Map<String, Value>>>,
+    /// Which tool it is to call.
+    tool_choice: Option<Map<String, Value>>,
 }
 
 /// What the document says of a request; `domain::anthropic` reads it.
@@ -64,4 +94,9 @@ async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Outp
     let policy = Policy { is_extended: true, ..Policy::default() };
     let answer = complete_chat(cx.clone(), &chat, &policy).await?;
     Ok(as_message(answer.output, &model)?.header("request-id", &*cx.request_id))
+}
+
+async fn count_message_tokens(_cx: Cx, request: RawJson<CountTokensRequest>) -> Result<Reply<TokenCount>, ApiError> {
+    let chat = to_counted_chat_request(&request.body)?;
+    Ok(Reply(TokenCount { input_tokens: ChatRequest::parse(&chat)?.input_tokens_estimate().max(1) }))
 }

@@ -10,12 +10,14 @@ pub mod engine;
 pub mod images;
 mod kind;
 pub mod list;
+pub mod local_endpoints;
 pub mod messages;
 #[expect(clippy::module_inception, reason = "the resource is called models")]
 pub mod models;
 pub mod native;
 pub mod plan;
 pub mod price;
+pub mod provider_keys;
 pub mod providers;
 pub mod responses;
 pub mod routing;

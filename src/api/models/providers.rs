@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::page::{Page, PageQuery};
 use super::price::{is_mode, new_model, take_entry};
 use crate::app::Cx;
-use crate::gateway::discovery::list_upstream_models;
+use crate::gateway::discovery::list_provider_models;
 use crate::gateway::keys::find_provider_key;
 use crate::gateway::provider::ProviderKind;
 use crate::http::error::ApiError;
@@ -206,7 +206,7 @@ async fn store_provider(
 
 /// The provider's models as they are registered: what has no price takes no traffic, nor what cannot chat.
 async fn load_models(cx: &Cx, provider: &ProviderRow, key: Option<&SecretText>) -> Result<Vec<ModelRow>, ApiError> {
-    let models = list_upstream_models(cx, provider, key).await?.into_iter();
+    let models = list_provider_models(cx, provider, key).await?.into_iter();
     let models = models.filter(|model| !is_mode(model.id.as_str())).map(|model| {
         let mut row = new_model(model.id.as_str(), &provider.id);
         if let Some(entry) = find_price(&provider.r#type, model.id.as_str()) {

@@ -95,7 +95,7 @@ async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Ou
     for id in request.referenced_response_ids() {
         referenced.extend(find_turn(&cx, id).await?);
     }
-    let Translated { chat_body, echo, input } = request.translate(&history, &referenced)?;
+    let Translated { chat_body, echo, input, left_out } = request.translate(&history, &referenced)?;
     let mut random = [0; RANDOM_ID_BYTES];
     cx.ports.random.fill(&mut random);
     let created_s = u64::try_from(cx.started_ms / 1_000).unwrap_or(0);
@@ -118,7 +118,8 @@ async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Ou
             background.background.spawn(Box::pin(async move { keep(&cx, input, response).await }));
         }),
     };
-    Ok(output)
+    // Told where a client that wonders can find it, and none that doesn't trips over it.
+    Ok(if left_out.is_empty() { output } else { output.header("x-ignored-tools", left_out.join(", ")) })
 }
 
 /// Keeps a turn. The client has its answer whatever comes of it; one that could not be kept cannot be continued.

@@ -17,7 +17,7 @@ use super::choice::{Choice, draw_uniform};
 use super::completion::{Failures, refuse};
 use super::dispatch::{Attempt, Failure, Wire, send};
 use super::health::{note_nothing, note_success};
-use super::ladder::{ATTEMPTS_MAX, Ladder};
+use super::ladder::Ladder;
 use super::media::choose_for_media;
 use super::settlement::RunningCall;
 use super::table::Offer;
@@ -74,7 +74,7 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
         return Err(ApiError::internal("a video request is no video task"));
     };
     let choice = choose_for_media(&cx, ModelKind::Video, &request).await?;
-    let offers: Vec<_> = choice.ranked_offers().take(ATTEMPTS_MAX).map(Rc::clone).collect();
+    let offers = choice.best_offers();
     let dearest = offers.iter().map(|offer| offer.cost(request.quantity_upper())).max().unwrap_or(MicroUsd::ZERO);
     let id = new_id(&cx);
     hold(&cx, &id, dearest).await?;
@@ -155,7 +155,7 @@ async fn submit(
             Attempt::Answered { inbound: Inbound { body: InboundBody::Whole(body), .. }, latency_ms } => {
                 match read_video(&body) {
                     Ok(video) => {
-                        note_success(cx, &step.offer.provider.id, latency_ms);
+                        note_success(cx, &step.offer.provider, latency_ms);
                         return Ok((step.offer, video));
                     }
                     Err(error) => failures.note(&mut call, &mut ladder, &step.offer, &Failure::new(error)),
@@ -168,11 +168,11 @@ async fn submit(
             // the client.
             Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &step.offer, &failure),
             Attempt::Overflowed(error) | Attempt::Rejected(error) => {
-                note_nothing(cx, &step.offer.provider.id);
+                note_nothing(cx, &step.offer.provider);
                 return Err(error);
             }
             Attempt::ClientGone => {
-                note_nothing(cx, &step.offer.provider.id);
+                note_nothing(cx, &step.offer.provider);
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
             }
         }

@@ -218,7 +218,8 @@ impl Stripe {
     }
 
     /// Pays an Express account. Under one name money goes out once, for as long as Stripe keeps names (24 hours): a transfer
-    /// whose answer was lost is sent again within that time, under the same name, with the same amount.
+    /// whose answer was lost is sent again within that time, under the same name, with the same amount. Later
+    /// [`Stripe::find_transfer`] tells whether it was made.
     ///
     /// # Errors
     /// [`StripeError`]; after [`StripeError::Unknown`] the money may have gone.
@@ -233,8 +234,19 @@ impl Stripe {
             .with_number("amount", cents(amount)?)
             .with("currency", "usd")
             .with("destination", destination)
+            .with("transfer_group", name)
             .with_pairs("metadata", metadata);
         self.post(name, "/v1/transfers", form).await
+    }
+
+    /// The transfer that was made under a name, however long ago.
+    ///
+    /// # Errors
+    /// [`StripeError`].
+    pub async fn find_transfer(&self, name: &str) -> Result<Option<Transfer>, StripeError> {
+        let query = Form::default().with("transfer_group", name).with_number("limit", 1);
+        let list: List<Transfer> = self.get("/v1/transfers", query).await?;
+        Ok(list.data.into_iter().next())
     }
 }
 

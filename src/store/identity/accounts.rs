@@ -24,6 +24,9 @@ queries! {
     /// Creates an account that nobody has claimed yet.
     tenant("id") fn insert_account(id: &str, created_at_ms: i64, claim_hash: &str) -> Changed =
         "INSERT INTO accounts (id, created_at_ms, claim_hash) VALUES (?1, ?2, ?3)";
+    /// Creates the account of an agent that nobody has claimed yet.
+    tenant("id") fn insert_agent_account(id: &str, created_at_ms: i64, claim_hash: &str) -> Changed =
+        "INSERT INTO accounts (id, created_at_ms, claim_hash, kind) VALUES (?1, ?2, ?3, 'agent')";
     /// Creates an account that nobody can claim, with limits of its own, unless it is there already.
     tenant("id") fn ensure_account(id: &str, created_at_ms: i64, per_minute: i64, per_hour: i64, concurrent: i64) -> Changed =
         "INSERT INTO accounts (id, created_at_ms, requests_per_minute, requests_per_hour, concurrent) VALUES (?1, ?2, ?3, ?4, ?5)

@@ -12,6 +12,8 @@ pub struct ClaimRow {
     pub account_id: String,
     /// When it was opened.
     pub created_at_ms: i64,
+    /// `agent` for an agent's.
+    pub kind: String,
 }
 
 /// What is shown of a key.
@@ -37,18 +39,21 @@ pub struct DrainRow {
 queries! {
     /// Finds what a claim link is about.
     global("whoever has the link may know what it is about") fn find_claim(claim_hash: &str) -> Option<ClaimRow> =
-        "SELECT id AS account_id, created_at_ms FROM accounts WHERE claim_hash = ?1 AND owner_id IS NULL AND status = 'active'";
+        "SELECT id AS account_id, created_at_ms, kind FROM accounts WHERE claim_hash = ?1 AND owner_id IS NULL AND status = 'active'";
     /// What is shown of an account's keys, oldest first.
     tenant("account_id") fn list_masked_keys(account_id: &str, limit: i64) -> Vec<MaskedKeyRow> =
         "SELECT masked, name FROM api_keys WHERE account_id = ?1 AND status <> 'revoked' ORDER BY created_at_ms, id LIMIT ?2";
     /// Makes a person without an active account the owner of a claimed one.
     tenant("owner_id") fn adopt_account(owner_id: &str, claim_hash: &str) -> Changed =
         "UPDATE accounts SET owner_id = ?1, claim_hash = NULL WHERE claim_hash = ?2 AND owner_id IS NULL AND status = 'active'
-           AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND status = 'active')";
+           AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND status = 'active' AND kind <> 'agent')";
+    /// Makes a person the owner of an agent, whatever else they own: its wallet stays its own.
+    tenant("owner_id") fn adopt_agent(owner_id: &str, claim_hash: &str) -> Changed =
+        "UPDATE accounts SET owner_id = ?1, claim_hash = NULL WHERE claim_hash = ?2 AND owner_id IS NULL AND status = 'active' AND kind = 'agent'";
     /// Gives a claimed account to a person in whose active account it goes up: from here on it lets no key in.
     tenant("owner_id") fn merge_account(owner_id: &str, into_id: &str, claim_hash: &str, now_ms: i64) -> Changed =
         "UPDATE accounts SET owner_id = ?1, claim_hash = NULL, status = 'merged', merged_into = ?2, merged_at_ms = ?4, drain_due_ms = ?4
-         WHERE claim_hash = ?3 AND owner_id IS NULL AND status = 'active'
+         WHERE claim_hash = ?3 AND owner_id IS NULL AND status = 'active' AND kind <> 'agent'
            AND EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND id = ?2 AND status = 'active')";
     /// Moves the keys of an account that was merged into another.
     tenant("account_id") fn move_keys(account_id: &str, into_id: &str) -> Changed =

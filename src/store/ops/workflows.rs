@@ -116,6 +116,10 @@ queries! {
     /// Ends a workflow that runs, with a `WorkflowStatus::name`.
     global("the platform's own work") fn end_workflow(id: &str, status: &str, now_ms: i64) -> Changed =
         "UPDATE workflows SET status = ?2, closed_at_ms = ?3 WHERE id = ?1 AND status = 'RUNNING'";
+    /// Ends, as timed out, workflows that began before a time and still run: whoever ran them is gone.
+    global("the platform's own work") fn end_abandoned(before_ms: i64, now_ms: i64) -> Changed =
+        "UPDATE workflows SET status = 'TIMED_OUT', closed_at_ms = ?2 WHERE id IN
+           (SELECT id FROM workflows WHERE status = 'RUNNING' AND started_at_ms < ?1 ORDER BY started_at_ms LIMIT 500)";
     /// Lists workflows, the last begun first.
     global("the platform's own work") fn list_workflows(limit: i64) -> Vec<WorkflowRow> =
         "SELECT id, run_id, type, status, started_at_ms, closed_at_ms FROM workflows ORDER BY started_at_ms DESC, id LIMIT ?1";

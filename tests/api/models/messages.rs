@@ -291,3 +291,27 @@ fn a_message_on_its_own_kind_loses_nothing() {
         assert!(!sent.contains("cache_control") && !sent.contains("top_k"), "{sent}");
     });
 }
+
+#[test]
+fn tokens_are_counted_without_a_call_and_without_a_charge() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let count = async |body: &Value| {
+            let answer = app.post("/v1/messages/count_tokens").bearer(&key.key).json(body).send().await.expect(200);
+            answer.json()["input_tokens"].as_u64().unwrap()
+        };
+        let ask = |text: &str| json!({ "model": "claude-x", "messages": [{ "role": "user", "content": text }] });
+        let short = count(&ask("hello")).await;
+        assert!((1..60).contains(&short), "{short}");
+        let long = count(&ask(&"word ".repeat(4_000))).await;
+        assert!((5_000..5_060).contains(&long), "{long}");
+        let mut tools = ask("hello");
+        tools["tools"] = json!([{ "name": "f", "description": "x".repeat(400), "input_schema": { "type": "object" } }]);
+        assert!(count(&tools).await >= short + 100);
+        assert!(app.upstream.take_called().is_empty());
+        assert_eq!(app.balance_micros(&key).await, 10_000_000);
+        let answer = app.post("/v1/messages/count_tokens").bearer(&key.key).body("{}").send().await.expect(400);
+        assert_eq!(answer.json()["error"]["type"], "invalid_request_error");
+        assert!(answer.json()["error"]["message"].as_str().unwrap().starts_with("model:"), "{}", answer.text());
+    });
+}

@@ -24,6 +24,7 @@ mod messages;
 mod models;
 mod native;
 mod negotiated;
+mod own;
 mod plan;
 mod price;
 mod pricing;

@@ -125,7 +125,7 @@ fn errors_are_in_openais_words() {
         for (body, param) in [
             (json!({ "model": "m1" }), "input"),
             (json!({ "model": "m1", "input": "x", "background": true }), "background"),
-            (json!({ "model": "m1", "input": "x", "tools": [{ "type": "file_search" }] }), "tools[0].type"),
+            (json!({ "model": "m1", "input": "x", "tools": [{ "type": "local_shell" }] }), "tools[0].type"),
             (json!({ "model": "m1", "input": "x", "previous_response_id": "resp_0" }), "previous_response_id"),
         ] {
             let told = create(&app, &key, &body).await.expect(400).json();
@@ -144,5 +144,23 @@ fn errors_are_in_openais_words() {
             let path = format!("/v1/responses/resp_00000000000000000000000000000000/input_items?{query}");
             app.get(&path).bearer(&key.key).send().await.expect(status);
         }
+    });
+}
+
+#[test]
+fn tools_that_nobody_here_runs_are_left_out_and_told() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("Hi!", 100, 10));
+        let f = json!({ "type": "function", "name": "shell", "parameters": { "type": "object" } });
+        let body =
+            json!({ "model": "m1", "input": "Hello", "tools": [f, { "type": "web_search" }], "tool_choice": "auto" });
+        let answer = create(&app, &key, &body).await.expect(200);
+        assert_eq!(answer.header("x-ignored-tools"), Some("web_search"));
+        assert_eq!(app.upstream.bodies().pop().unwrap()["tools"].as_array().unwrap().len(), 1);
+        let body = json!({ "model": "m1", "input": "Hello", "tools": [f] });
+        assert_eq!(create(&app, &key, &body).await.expect(200).header("x-ignored-tools"), None);
+        let forced = json!({ "model": "m1", "input": "Hello", "tools": [{ "type": "web_search" }], "tool_choice": { "type": "web_search" } });
+        create(&app, &key, &forced).await.expect(400);
     });
 }

@@ -133,3 +133,17 @@ fn old_ones_go_with_their_histories_also_those_that_were_left_half_way() {
         assert_eq!(app.database.number("SELECT COUNT(*) FROM workflow_events WHERE workflow_id = 'ended'"), 0);
     });
 }
+
+#[test]
+fn what_its_isolate_left_half_way_times_out() {
+    run(async |app| {
+        record(&app, "left", None, app.now_ms() - 3_700_000);
+        record(&app, "running", None, app.now_ms() - 3_500_000);
+        record(&app, "ended", Some(WorkflowStatus::Completed), app.now_ms() - 3_700_000);
+        guildhall::jobs::hourly::run_hourly(&app.isolate(), &app.ports()).await;
+        assert_eq!(list(&app, "?status=TIMED_OUT").await, ["left"]);
+        assert_eq!(list(&app, "?status=RUNNING").await, ["running"]);
+        assert_eq!(list(&app, "?status=COMPLETED").await, ["ended"]);
+        assert_eq!(app.database.number("SELECT closed_at_ms > 0 FROM workflows WHERE id = 'left'"), 1);
+    });
+}

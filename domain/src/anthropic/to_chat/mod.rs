@@ -6,11 +6,11 @@ mod messages;
 mod params;
 
 use super::TranslateError;
-use super::fields::{Style, read_body};
+use super::fields::{Fields, Style, read_body};
 use super::writer::Writer;
 pub(super) use messages::THINKING_FORMAT;
 use messages::write_messages;
-use params::{write_limits, write_output, write_tool_choice, write_tools};
+use params::{write_limits, write_output, write_sampling, write_tool_choice, write_tools};
 
 /// Translates a Messages request into the house's own format.
 ///
@@ -30,6 +30,21 @@ use params::{write_limits, write_output, write_tool_choice, write_tools};
 /// # Errors
 /// [`TranslateError`] with the parameter at fault, in the words and the notation of Anthropic's API.
 pub fn to_chat_request(messages_request: &[u8]) -> Result<Vec<u8>, TranslateError> {
+    translate(messages_request, write_limits)
+}
+
+/// The same for a request whose tokens are to be counted: it sets no limit of the output.
+///
+/// # Errors
+/// As [`to_chat_request`].
+pub fn to_counted_chat_request(count_request: &[u8]) -> Result<Vec<u8>, TranslateError> {
+    translate(count_request, write_sampling)
+}
+
+fn translate(
+    messages_request: &[u8],
+    write_limits: fn(&Fields<'_, '_>, &mut Writer<'_>) -> Result<(), TranslateError>,
+) -> Result<Vec<u8>, TranslateError> {
     let request = read_body(messages_request, Style::Messages)?;
     let mut out = Vec::with_capacity(messages_request.len() + 512);
     let mut w = Writer::new(&mut out);

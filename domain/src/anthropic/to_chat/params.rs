@@ -16,6 +16,11 @@ pub(super) fn write_limits(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Resu
     }
     // OpenAI's reasoning models know no other name, and the way back reads both.
     w.member("max_completion_tokens", max_tokens.raw.bytes);
+    write_sampling(request, w)
+}
+
+/// All of them but the limit of the output.
+pub(super) fn write_sampling(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
     if let Some(stream) = request.get("stream")
         && stream.boolean()?
     {

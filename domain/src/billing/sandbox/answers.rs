@@ -65,6 +65,7 @@ pub(super) fn route(call: &Call<'_>, shelf: &Shelf) -> Turn {
             )
         }
         ("POST", ["transfers"]) => create_transfer(call, shelf),
+        ("GET", ["transfers"]) => find_transfer(call, shelf),
         _ => Turn::Done(refusal(404, "invalid_request_error", "", "Unrecognized request URL")),
     }
 }
@@ -173,10 +174,28 @@ fn create_transfer(call: &Call<'_>, shelf: &Shelf) -> Turn {
         let text = "The destination account needs to have the transfers capability enabled";
         return Turn::Done(refusal(400, "invalid_request_error", "insufficient_capabilities_for_transfer", text));
     }
-    create(
-        "tr",
-        call,
-        json!({ "object": "transfer", "amount": call.number("amount"), "currency": "usd", "destination": destination,
-            "reversed": false, "metadata": call.pairs("metadata"), "created": call.now_s }),
-    )
+    let id = format!("tr_{}", call.fresh);
+    let transfer = json!({ "id": id, "object": "transfer", "amount": call.number("amount"), "currency": "usd",
+        "destination": destination, "reversed": false, "metadata": call.pairs("metadata"), "created": call.now_s,
+        "transfer_group": call.field("transfer_group") });
+    let mut writes = vec![(id, transfer.clone())];
+    if let Some(group) = call.field("transfer_group") {
+        writes.push((group_id(group), transfer.clone()));
+    }
+    Turn::Done(Answer { status: 200, body: transfer, writes })
+}
+
+/// Where the last transfer of a group stands: the house makes one in each.
+fn group_id(group: &str) -> String {
+    format!("group:{group}")
+}
+
+fn find_transfer(call: &Call<'_>, shelf: &Shelf) -> Turn {
+    let id = group_id(call.field("transfer_group").unwrap_or_default());
+    let data = match shelf.get(&id) {
+        None => return Turn::Need(vec![id]),
+        Some(Value::Null) => Vec::new(),
+        Some(transfer) => vec![transfer.clone()],
+    };
+    Turn::Done(ok(json!({ "object": "list", "data": data, "has_more": false })))
 }

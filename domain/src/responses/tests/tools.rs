@@ -121,18 +121,34 @@ fn without_tools_there_is_nothing_to_choose() {
 }
 
 #[test]
-fn tools_that_a_server_would_run_are_refused_by_name() {
+fn tools_that_openais_servers_would_run_are_left_out() {
     for kind in [
         "web_search",
         "web_search_preview",
+        "web_search_preview_2025_03_11",
         "file_search",
         "computer_use_preview",
         "mcp",
         "code_interpreter",
         "image_generation",
-        "local_shell",
-        "tool_search",
     ] {
+        let request = with_tools(json!([{ "type": kind }, function("f"), { "type": kind }]), json!("required"));
+        assert_eq!(chat_body(&request)["tools"].as_array().unwrap().len(), 1);
+        assert_eq!(translate(&request).left_out, [kind]);
+        let alone = chat_body(&with_tools(json!([{ "type": kind }]), json!("auto")));
+        assert!(alone.get("tools").is_none() && alone.get("tool_choice").is_none(), "{alone}");
+        // Nobody can be made to use one.
+        for choice in [json!({ "type": kind }), json!("required")] {
+            let (param, _) = fault(&with_tools(json!([{ "type": kind }]), choice));
+            assert!(param.starts_with("tool_choice"), "{param}");
+        }
+    }
+    assert!(translate(&with_tools(json!([function("f")]), Value::Null)).left_out.is_empty());
+}
+
+#[test]
+fn tools_of_other_kinds_are_refused_by_name() {
+    for kind in ["local_shell", "tool_search", "web_searching", "mcp tool"] {
         let (param, message) = fault(&with_tools(json!([function("f"), { "type": kind }]), Value::Null));
         assert_eq!(param, "tools[1].type");
         assert!(message.contains(kind), "{message}");

@@ -1,0 +1,6 @@
+//! `/api/agents/*`.
+
+mod agents;
+mod me;
+mod payouts;
+mod wallet;
