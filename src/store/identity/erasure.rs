@@ -25,6 +25,9 @@ pub fn erase_account(account_id: &str, person_id: &str, now_ms: i64) -> Vec<Stat
         erase_workspaces(account_id).statement,
         erase_responses(account_id).statement,
         erase_billing(account_id).statement,
+        erase_provider_keys(account_id).statement,
+        erase_local_endpoints(account_id).statement,
+        erase_agent(account_id).statement,
         end_account_sessions(person_id, account_id).statement,
         // Only who owns no other account.
         forget_person(person_id).statement,
@@ -50,6 +53,16 @@ queries! {
     /// Forgets how the account paid: its card, its name at Stripe.
     tenant("account_id") fn erase_billing(account_id: &str) -> Changed =
         "DELETE FROM billing WHERE account_id = ?1";
+    /// Deletes the keys of providers that it brought.
+    tenant("account_id") fn erase_provider_keys(account_id: &str) -> Changed =
+        "DELETE FROM provider_keys WHERE account_id = ?1";
+    /// Deletes its endpoints.
+    tenant("account_id") fn erase_local_endpoints(account_id: &str) -> Changed =
+        "DELETE FROM local_endpoints WHERE account_id = ?1";
+    /// Leaves of its agent what others refer to: the id.
+    tenant("account_id") fn erase_agent(account_id: &str) -> Changed =
+        "UPDATE agents SET slug = id, name = '', description = '', owner_email = '', tags = '[]', webhook_url = '', avatar_url = '',
+           source = '' WHERE account_id = ?1";
     /// Ends a person's sessions that look after the account.
     tenant("person_id") fn end_account_sessions(person_id: &str, account_id: &str) -> Changed =
         "DELETE FROM sessions WHERE person_id = ?1 AND account_id = ?2";

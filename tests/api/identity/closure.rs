@@ -13,14 +13,18 @@ use crate::support::{Answer, Fault, Key, Session, TestApp, WITH_STRIPE, migrated
 /// `store/identity/erasure.rs` and `store/identity/export.rs` where it holds something of theirs.
 const TABLES: &[(&str, &str)] = &[
     ("accounts", "closed and nameless: the books refer to it"),
+    ("agents", "nameless: others refer to its id"),
     ("api_keys", "revoked and nameless: usage refers to them"),
     ("billing", "erased"),
     ("first_keys", "kept: an account has one first key, whose id says nothing"),
     ("ledger_differences", "the platform's own books"),
+    ("local_endpoints", "erased"),
     ("payments", "kept: the books"),
+    ("provider_keys", "erased"),
     ("responses", "erased"),
     ("sessions", "erased"),
     ("usage", "kept: the books"),
+    ("withdrawals", "kept: the books"),
     ("workspaces", "erased"),
 ];
 
@@ -36,6 +40,17 @@ async fn lived_in(app: &TestApp) -> (Session, Key) {
     app.open_workspace(&person.account_id, "acme");
     let key = app.issue(&person.account_id, KeyPrefix::Tokaroo, "key_ada", Some("acme"));
     app.database.execute(&format!("UPDATE accounts SET name = 'Adas Haus' WHERE id = '{}'", person.account_id));
+    let account = &person.account_id;
+    app.database.execute(&format!(
+        "INSERT INTO provider_keys (account_id, id, provider, label, sealed_secret, created_at_ms)
+           VALUES ('{account}', 'pk_1', 'openai', 'label of Ada', 'sealed by Ada', 1);
+         INSERT INTO local_endpoints (account_id, id, name, base_url, runtime, enabled, priority, model_map, status, models,
+           last_checked_at_ms, created_at_ms, updated_at_ms)
+           VALUES ('{account}', 'le_1', 'box of Ada', 'http://ada', 'ollama', 0, 0, '{{}}', 'unreachable', '[]', 1, 1, 1);
+         INSERT INTO agents (id, account_id, slug, name, description, owner_email, tags, webhook_url, referral_tag, source,
+           created_at_ms, updated_at_ms)
+           VALUES ('agent_1', '{account}', 'bot-of-ada', 'Bot of Ada', 'Adas bot', 'ada@bots.example', '[]', '', 'x', '', 1, 1);"
+    ));
     let body = json!({ "model": "m1", "input": "Hello, I am Ada" });
     app.post("/v1/responses").bearer(&key.key).json(&body).send().await.expect(200);
     app.pass_ms(20_000).await;
@@ -61,7 +76,9 @@ fn nothing_personal_is_left_and_the_books_are() {
         let answer = delete(&app, &person.token, &json!({ "confirm": id, "forfeit_balance": true })).await.expect(200);
         assert_eq!(answer.json(), json!({ "deleted": true, "id": id, "forfeited_usd": 0.99975 }));
         let kept = app.database.dump();
-        for personal in ["ada@example.com", "Adas Haus", "I am Ada", "made_for", "The acme"] {
+        let personal =
+            ["ada@example.com", "Adas Haus", "I am Ada", "made_for", "The acme", "of Ada", "by Ada", "http://ada"];
+        for personal in personal.into_iter().chain(["bot-of-ada", "Adas bot", "ada@bots"]) {
             assert!(!kept.contains(personal), "{personal}");
         }
         let count = |sql: &str| app.database.number(sql);
