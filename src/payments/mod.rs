@@ -39,7 +39,7 @@ use crate::app::{App, Cx};
 use crate::config::Mode;
 use crate::http::error::ApiError;
 use crate::ports::{Db, PortError, Ports};
-use crate::store::money::billing::{BillingRow, find_billing, note_customer, open_billing, save_card};
+use crate::store::money::billing::{BillingRow, find_billing, forget_card, note_customer, open_billing, save_card};
 use crate::store::money::payments::PaymentRow;
 use stripe::{Stripe, StripeError};
 
@@ -110,6 +110,18 @@ pub async fn read_billing(desk: &Desk, account_id: &str) -> Result<BillingRow, P
     }
     open_billing(account_id, desk.now_ms()).run(desk.db()).await?;
     Ok(find_billing(account_id).run(desk.db()).await?.unwrap_or_default())
+}
+
+/// Removes the saved card, here and at Stripe; tells whether there was one.
+///
+/// # Errors
+/// When Stripe or the database fails.
+pub async fn remove_card(desk: &Desk, account_id: &str) -> Result<bool, ApiError> {
+    let Some(method) = read_billing(desk, account_id).await?.payment_method_id else { return Ok(false) };
+    // Stripe first: a card that is forgotten here and kept there could not be removed again.
+    desk.stripe()?.detach_payment_method(&method).await?;
+    forget_card(account_id, &method).run(desk.db()).await?;
+    Ok(true)
 }
 
 /// Stripe's name for the account; made a customer if it was none. Twice at once gives one customer.

@@ -14,6 +14,9 @@ pub enum Fate {
 /// The kind of thing that a path's id names; a path stands for all that begin with it.
 const PATH_IDS: &[(&str, &str)] = &[
     ("/v1/auth/sessions/{id}", "session"),
+    ("/v1/billing/payments/{id}", "payment"),
+    ("/v1/local-endpoints/{id}", "endpoint"),
+    ("/v1/provider-keys/{id}", "provider_key"),
     ("/v1/responses/{id}", "response"),
     ("/v1/usage/{id}", "usage"),
     ("/v1/videos/generations/{id}", "video"),

@@ -72,9 +72,19 @@ pub async fn open(app: &TestApp) -> (Tenant, Tenant) {
     let response = call.send().await.expect(200);
     let call = app.post("/v1/videos").bearer(key).json(&json!({ "prompt": "a sea", "model": "film", "duration": 1 }));
     let video = call.send().await.expect(200).json();
+    let call = app.post("/v1/billing/checkout").bearer(key).json(&json!({ "amount_usd": 5 }));
+    call.send().await.expect(200);
+    let session = &ada.session.token;
+    let own_key = json!({ "provider": "openai", "label": "mine", "secret": "sk-0123456789abcdef0123456789" });
+    app.post("/v1/provider-keys").bearer(session).json(&own_key).send().await.expect(200);
+    let own_endpoint = json!({ "name": "box", "base_url": "http://127.0.0.1:9/box" });
+    app.post("/v1/local-endpoints").bearer(session).json(&own_endpoint).send().await.expect(200);
     app.pass_ms(10_000).await;
     let made = [
         ("usage", response.header("x-request-id").unwrap().to_owned()),
+        ("provider_key", app.database.text("SELECT id FROM provider_keys")),
+        ("endpoint", app.database.text("SELECT id FROM local_endpoints")),
+        ("payment", app.database.text("SELECT id FROM payments")),
         ("response", response.json()["id"].as_str().unwrap().to_owned()),
         ("video", video["id"].as_str().unwrap().to_owned()),
     ];

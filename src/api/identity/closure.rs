@@ -13,17 +13,20 @@ use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::forfeit::forfeit;
 use crate::meter::money::flush;
+use crate::payments::{Desk, remove_card};
 use crate::ports::ask;
 use crate::routes;
 use crate::store::identity::erasure::{erase_account, list_live_keys};
+use crate::store::money::payments::find_in_flight;
 
 routes! {
     tag "Account", dialect ToolRouter;
     /// Delete the account.
     ///
     /// For good, with a session of its owner. All keys are revoked and all sessions ended; names, metadata, workspaces, kept
-    /// responses and, where the person owns nothing else, their address are erased. The books (usage and ledger) are kept
-    /// under the account's id. Refused while money is left, unless it is forfeited, and while a video is being made.
+    /// responses, the saved card and, where the person owns nothing else, their address are erased. The books (usage, ledger
+    /// and payments) are kept under the account's id. Refused while money is left, unless it is forfeited, and while a video
+    /// is being made or a card is being charged.
     Delete "/v1/account" Access::Session => delete_account;
 }
 
@@ -58,6 +61,9 @@ async fn delete_account(cx: Cx, Json(closure): Json<Closure>) -> Result<Reply<Cl
     if closure.confirm != account_id {
         return Err(ApiError::invalid("confirm", "confirm must be the id of the account"));
     }
+    if find_in_flight(account_id).run(&*cx.ports.db).await?.is_some() {
+        return Err(ApiError::new(Kind::Conflict, "A payment is under way; wait for its end"));
+    }
     let left = read_balance(&cx, account_id).await?;
     if left.held_calls > MicroUsd::ZERO {
         return Err(ApiError::new(Kind::Conflict, "Work is under way that holds money; wait for its end"));
@@ -66,6 +72,7 @@ async fn delete_account(cx: Cx, Json(closure): Json<Closure>) -> Result<Reply<Cl
         let text = "Money is left; spend it, or give it up with forfeit_balance";
         return Err(ApiError::new(Kind::Conflict, text).with("balance_usd", left.balance.to_usd()));
     }
+    remove_card(&Desk::of(&cx), account_id).await?;
     let keys = list_live_keys(account_id, GATES_MAX).run(&*cx.ports.db).await?;
     // All or nothing: when this fails, the session still stands and the request can be sent again.
     cx.ports.db.run(erase_account(account_id, &session.person_id, cx.started_ms)).await?;

@@ -15,8 +15,8 @@ routes! {
     tag "Account", dialect ToolRouter;
     /// Export the account's data.
     ///
-    /// JSON lines: the account, its workspaces, keys (never their secrets), usage with receipts, kept responses; for a person
-    /// also their address. The last line's `type` is `end`, with the number of lines before it: without it, the export broke
+    /// JSON lines: the account, its workspaces, keys (never their secrets), payments, usage with receipts, kept responses; for
+    /// a person also their address. The last line's `type` is `end`, with the number of lines before it: without it, the export broke
     /// off. The ledger is `/v1/account/ledger`.
     Get "/v1/account/export" Access::Owner => export_account;
 }

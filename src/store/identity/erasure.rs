@@ -1,7 +1,7 @@
 //! What becomes of an account's data when its owner closes it.
 //!
-//! The books stay, under ids that say nothing of a person: the account's row, the rows of its keys and of its usage, its
-//! wallet. Everything else goes. A table that is added with something of an account's own gets a statement here and a line
+//! The books stay, under ids that say nothing of a person: the account's row, the rows of its keys, of its usage and of its
+//! payments, its wallet. Everything else goes. A table that is added with something of an account's own gets a statement here and a line
 //! in [`erase_account`]; `tests/api/identity/closure.rs` knows every table and asks.
 
 use serde::Deserialize;
@@ -24,6 +24,10 @@ pub fn erase_account(account_id: &str, person_id: &str, now_ms: i64) -> Vec<Stat
         erase_keys(account_id).statement,
         erase_workspaces(account_id).statement,
         erase_responses(account_id).statement,
+        erase_billing(account_id).statement,
+        erase_provider_keys(account_id).statement,
+        erase_local_endpoints(account_id).statement,
+        erase_agent(account_id).statement,
         end_account_sessions(person_id, account_id).statement,
         // Only who owns no other account.
         forget_person(person_id).statement,
@@ -34,7 +38,8 @@ pub fn erase_account(account_id: &str, person_id: &str, now_ms: i64) -> Vec<Stat
 queries! {
     /// Closes an account: none of its keys and sessions is let in any more, and nobody owns it.
     tenant("id") fn close_account(id: &str, closed_at_ms: i64) -> Changed =
-        "UPDATE accounts SET status = 'closed', closed_at_ms = COALESCE(closed_at_ms, ?2), owner_id = NULL, name = '', claim_hash = NULL
+        "UPDATE accounts SET status = 'closed', closed_at_ms = COALESCE(closed_at_ms, ?2), owner_id = NULL, name = '', claim_hash = NULL,
+           auto_pay_below_micros = NULL
          WHERE id = ?1";
     /// Revokes all keys and forgets what their owner called them.
     tenant("account_id") fn erase_keys(account_id: &str) -> Changed =
@@ -45,6 +50,19 @@ queries! {
     /// Deletes all kept answers.
     tenant("account_id") fn erase_responses(account_id: &str) -> Changed =
         "DELETE FROM responses WHERE account_id = ?1";
+    /// Forgets how the account paid: its card, its name at Stripe.
+    tenant("account_id") fn erase_billing(account_id: &str) -> Changed =
+        "DELETE FROM billing WHERE account_id = ?1";
+    /// Deletes the keys of providers that it brought.
+    tenant("account_id") fn erase_provider_keys(account_id: &str) -> Changed =
+        "DELETE FROM provider_keys WHERE account_id = ?1";
+    /// Deletes its endpoints.
+    tenant("account_id") fn erase_local_endpoints(account_id: &str) -> Changed =
+        "DELETE FROM local_endpoints WHERE account_id = ?1";
+    /// Leaves of its agent what others refer to: the id.
+    tenant("account_id") fn erase_agent(account_id: &str) -> Changed =
+        "UPDATE agents SET slug = id, name = '', description = '', owner_email = '', tags = '[]', webhook_url = '', avatar_url = '',
+           source = '' WHERE account_id = ?1";
     /// Ends a person's sessions that look after the account.
     tenant("person_id") fn end_account_sessions(person_id: &str, account_id: &str) -> Changed =
         "DELETE FROM sessions WHERE person_id = ?1 AND account_id = ?2";

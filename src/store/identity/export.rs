@@ -27,6 +27,12 @@ pub const SECTIONS: &[(ReadPage, i64)] = &[
     (export_account, 1),
     (export_workspaces, 200),
     (export_keys, 200),
+    (export_provider_keys, 200),
+    (export_local_endpoints, 50),
+    (export_agent, 1),
+    (export_withdrawals, 200),
+    (export_billing, 1),
+    (export_payments, 200),
     (export_usage, 500),
     // A turn may have 1.5 MB.
     (export_responses, 5),
@@ -52,6 +58,40 @@ queries! {
            'monthly_budget_micros', monthly_budget_micros, 'credits_micros', credits_micros, 'created_at_ms', created_at_ms,
            'expires_at_ms', expires_at_ms, 'rotated_at_ms', rotated_at_ms, 'last_used_at_ms', last_used_at_ms) AS line
          FROM api_keys WHERE account_id = ?1 AND (created_at_ms, id) > (?2, ?3) ORDER BY created_at_ms, id LIMIT ?4";
+    /// The keys of providers that it brought; never the secrets.
+    tenant("account_id") fn export_provider_keys(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT 0 AS at_ms, id, json_object('type', 'provider_key', 'id', id, 'provider', provider, 'label', label,
+           'workspace_id', workspace_id, 'created_at_ms', created_at_ms) AS line
+         FROM provider_keys WHERE account_id = ?1 AND (0, id) > (?2, ?3) ORDER BY id LIMIT ?4";
+    /// Its endpoints; never their keys.
+    tenant("account_id") fn export_local_endpoints(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT 0 AS at_ms, id, json_object('type', 'local_endpoint', 'id', id, 'name', name, 'base_url', base_url, 'runtime', runtime,
+           'workspace_id', workspace_id, 'model_map', json(model_map), 'created_at_ms', created_at_ms) AS line
+         FROM local_endpoints WHERE account_id = ?1 AND (0, id) > (?2, ?3) ORDER BY id LIMIT ?4";
+    /// Its agent.
+    tenant("account_id") fn export_agent(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT created_at_ms AS at_ms, id, json_object('type', 'agent', 'id', id, 'slug', slug, 'name', name, 'description', description,
+           'owner_email', owner_email, 'tags', json(tags), 'webhook_url', webhook_url, 'avatar_url', avatar_url,
+           'jobs_completed', jobs_completed, 'created_at_ms', created_at_ms) AS line
+         FROM agents WHERE account_id = ?1 AND (created_at_ms, id) > (?2, ?3) LIMIT ?4";
+    /// What it had paid out.
+    tenant("account_id") fn export_withdrawals(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT created_at_ms AS at_ms, id, json_object('type', 'withdrawal', 'id', id, 'amount_micros', amount_micros, 'state', state,
+           'created_at_ms', created_at_ms) AS line
+         FROM withdrawals WHERE account_id = ?1 AND (created_at_ms, id) > (?2, ?3) ORDER BY created_at_ms, id LIMIT ?4";
+    /// How it pays.
+    tenant("account_id") fn export_billing(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT created_at_ms AS at_ms, account_id AS id, json_object('type', 'billing', 'card_brand', card_brand, 'card_last4', card_last4,
+           'card_exp_month', card_exp_month, 'card_exp_year', card_exp_year, 'auto_enabled', auto_enabled,
+           'auto_amount_micros', auto_amount_micros, 'auto_threshold_micros', auto_threshold_micros, 'terms_version', terms_version,
+           'terms_accepted_at_ms', terms_accepted_at_ms, 'created_at_ms', created_at_ms) AS line
+         FROM billing WHERE account_id = ?1 AND (created_at_ms, account_id) > (?2, ?3) LIMIT ?4";
+    /// What it paid.
+    tenant("account_id") fn export_payments(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
+        "SELECT created_at_ms AS at_ms, id, json_object('type', 'payment', 'id', id, 'kind', kind, 'product', product, 'status', status,
+           'amount_micros', amount_micros, 'total_micros', total_micros, 'refunded_micros', refunded_micros,
+           'disputed_micros', disputed_micros, 'receipt_url', receipt_url, 'created_at_ms', created_at_ms) AS line
+         FROM payments WHERE account_id = ?1 AND (created_at_ms, id) > (?2, ?3) ORDER BY created_at_ms, id LIMIT ?4";
     /// What it used, with receipts.
     tenant("account_id") fn export_usage(account_id: &str, after_ms: i64, after_id: &str, limit: i64) -> Vec<ExportRow> =
         "SELECT created_at_ms AS at_ms, id, json_object('type', 'usage', 'id', id, 'api_key_id', api_key_id, 'workspace_id', workspace_id,

@@ -2,21 +2,29 @@
 
 use durable_objects::wallet::protocol::{Command, Wallet};
 use guildhall::jobs::{HOURLY, run_scheduled};
+use guildhall_domain::billing::sandbox::TestCard;
 use guildhall_domain::credential::KeyPrefix;
 use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Fault, Key, Session, TestApp, migrated_tables, run};
+use crate::support::{Answer, Fault, Key, Session, TestApp, WITH_STRIPE, migrated_tables, run, run_with};
 
 /// What becomes of each table that knows an account or a person: a new one is added here, and to
 /// `store/identity/erasure.rs` and `store/identity/export.rs` where it holds something of theirs.
 const TABLES: &[(&str, &str)] = &[
     ("accounts", "closed and nameless: the books refer to it"),
+    ("agents", "nameless: others refer to its id"),
     ("api_keys", "revoked and nameless: usage refers to them"),
+    ("billing", "erased"),
+    ("first_keys", "kept: an account has one first key, whose id says nothing"),
     ("ledger_differences", "the platform's own books"),
+    ("local_endpoints", "erased"),
+    ("payments", "kept: the books"),
+    ("provider_keys", "erased"),
     ("responses", "erased"),
     ("sessions", "erased"),
     ("usage", "kept: the books"),
+    ("withdrawals", "kept: the books"),
     ("workspaces", "erased"),
 ];
 
@@ -32,6 +40,17 @@ async fn lived_in(app: &TestApp) -> (Session, Key) {
     app.open_workspace(&person.account_id, "acme");
     let key = app.issue(&person.account_id, KeyPrefix::Tokaroo, "key_ada", Some("acme"));
     app.database.execute(&format!("UPDATE accounts SET name = 'Adas Haus' WHERE id = '{}'", person.account_id));
+    let account = &person.account_id;
+    app.database.execute(&format!(
+        "INSERT INTO provider_keys (account_id, id, provider, label, sealed_secret, created_at_ms)
+           VALUES ('{account}', 'pk_1', 'openai', 'label of Ada', 'sealed by Ada', 1);
+         INSERT INTO local_endpoints (account_id, id, name, base_url, runtime, enabled, priority, model_map, status, models,
+           last_checked_at_ms, created_at_ms, updated_at_ms)
+           VALUES ('{account}', 'le_1', 'box of Ada', 'http://ada', 'ollama', 0, 0, '{{}}', 'unreachable', '[]', 1, 1, 1);
+         INSERT INTO agents (id, account_id, slug, name, description, owner_email, tags, webhook_url, referral_tag, source,
+           created_at_ms, updated_at_ms)
+           VALUES ('agent_1', '{account}', 'bot-of-ada', 'Bot of Ada', 'Adas bot', 'ada@bots.example', '[]', '', 'x', '', 1, 1);"
+    ));
     let body = json!({ "model": "m1", "input": "Hello, I am Ada" });
     app.post("/v1/responses").bearer(&key.key).json(&body).send().await.expect(200);
     app.pass_ms(20_000).await;
@@ -57,7 +76,9 @@ fn nothing_personal_is_left_and_the_books_are() {
         let answer = delete(&app, &person.token, &json!({ "confirm": id, "forfeit_balance": true })).await.expect(200);
         assert_eq!(answer.json(), json!({ "deleted": true, "id": id, "forfeited_usd": 0.99975 }));
         let kept = app.database.dump();
-        for personal in ["ada@example.com", "Adas Haus", "I am Ada", "made_for", "The acme"] {
+        let personal =
+            ["ada@example.com", "Adas Haus", "I am Ada", "made_for", "The acme", "of Ada", "by Ada", "http://ada"];
+        for personal in personal.into_iter().chain(["bot-of-ada", "Adas bot", "ada@bots"]) {
             assert!(!kept.contains(personal), "{personal}");
         }
         let count = |sql: &str| app.database.number(sql);
@@ -156,15 +177,37 @@ fn what_calls_hold_is_charged_first_and_the_rest_taken_later() {
 }
 
 #[test]
+fn the_card_goes_here_and_at_stripe() {
+    run_with(WITH_STRIPE, async |app| {
+        let person = app.sign_in("ada@example.com").await;
+        let page = app.post("/v1/billing/card").bearer(&person.token).send().await.expect(200).json();
+        let event = app.stripe.pay(page["session_id"].as_str().unwrap(), TestCard::Pays, app.now_ms());
+        app.tell(&event).await.expect(200);
+        assert_eq!(app.database.number("SELECT COUNT(*) FROM billing WHERE card_last4 = '4242'"), 1);
+        let body = json!({ "confirm": person.account_id });
+        app.stripe.set_down(true);
+        delete(&app, &person.token, &body).await.expect(503);
+        app.stripe.set_down(false);
+        app.database.execute("UPDATE payments SET kind = 'charge', status = 'pending'");
+        delete(&app, &person.token, &body).await.expect(409);
+        app.database.execute("UPDATE payments SET kind = 'setup', status = 'paid'");
+        delete(&app, &person.token, &body).await.expect(200);
+        assert_eq!(app.database.number("SELECT COUNT(*) FROM billing"), 0);
+        assert_eq!(app.stripe.sent.borrow().iter().filter(|call| call.url.ends_with("/detach")).count(), 1);
+    });
+}
+
+#[test]
 fn a_person_who_owns_more_stays_known() {
     run(async |app| {
         let first = app.sign_in("ada@example.com").await;
-        let second = app.sign_in("ada@example.com").await;
-        delete(&app, &first.token, &json!({ "confirm": second.account_id })).await.expect(400);
+        app.database
+            .execute("INSERT INTO accounts (id, created_at_ms, owner_id) SELECT 'acc_second', 1, id FROM people");
+        delete(&app, &first.token, &json!({ "confirm": "acc_second" })).await.expect(400);
         delete(&app, &first.token, &json!({ "confirm": first.account_id })).await.expect(200);
         app.get("/v1/usage").bearer(&first.token).send().await.expect(401);
-        app.get("/v1/usage").bearer(&second.token).send().await.expect(200);
         assert_eq!(app.database.number("SELECT COUNT(*) FROM people"), 1);
+        assert_eq!(app.sign_in("ada@example.com").await.account_id, "acc_second");
     });
 }
 

@@ -38,9 +38,16 @@ fn it_has_all_that_is_the_accounts() {
         app.post("/v1/responses").bearer(&key.key).json(&body).send().await.expect(200);
         // Still on its way.
         let made = app.hello(&key).send().await.expect(200);
-        let lines = export(&app, &person.token).await;
-        let expected = ["person", "account", "workspace", "key", "usage", "usage", "response", "end"];
+        let call = app.post("/v1/billing/checkout").bearer(&person.token).json(&json!({ "amount_usd": 5 }));
+        call.send().await.expect(200);
+        let mut lines = export(&app, &person.token).await;
+        let expected =
+            ["person", "account", "workspace", "key", "billing", "payment", "usage", "usage", "response", "end"];
         assert_eq!(kinds(&lines), expected);
+        assert_eq!(lines[9]["lines"], 9);
+        let paid: Vec<_> = lines.drain(4..6).collect();
+        assert_eq!((&paid[1]["kind"], &paid[1]["amount_micros"]), (&json!("checkout"), &json!(5_000_000)));
+        assert!(!json!(paid).to_string().contains("cus_"), "{paid:?}");
         assert_eq!((&lines[0]["email"], &lines[1]["id"]), (&json!("ada@example.com"), &json!(person.account_id)));
         assert_eq!(
             (&lines[2]["workspace_id"], &lines[3]["metadata"]),
@@ -49,7 +56,6 @@ fn it_has_all_that_is_the_accounts() {
         assert_eq!(lines[5]["id"], made.header("x-request-id").unwrap());
         assert_eq!((&lines[5]["charged_micros"], &lines[5]["receipt"]["cost_micros"]), (&json!(250), &json!(250)));
         assert!(lines[6]["turn"].to_string().contains("Hello") && lines[6]["turn"].to_string().contains("Hi!"));
-        assert_eq!(lines[7]["lines"], 7);
         let text = format!("{lines:?}");
         let hash = app.database.text("SELECT hash FROM api_keys WHERE id = 'key_a'");
         for secret in [&key.key, &hash, "upstream-name", "routed"] {

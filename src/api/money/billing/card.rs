@@ -16,9 +16,9 @@ use crate::http::route::Access;
 use crate::payments::activation::payments_url;
 use crate::payments::auto_pay::amount_of;
 use crate::payments::checkout::{NewPayment, open_checkout};
-use crate::payments::{Desk, read_billing};
+use crate::payments::{Desk, read_billing, remove_card};
 use crate::routes;
-use crate::store::money::billing::{BillingRow, forget_card, set_auto_pay};
+use crate::store::money::billing::{BillingRow, set_auto_pay};
 
 routes! {
     tag "Billing", dialect Tokaroo;
@@ -122,11 +122,8 @@ async fn save_card(cx: Cx, (): ()) -> Result<NoStore<CardPage>, ApiError> {
 }
 
 async fn delete_card(cx: Cx, (): ()) -> Result<Reply<CardRemoved>, ApiError> {
-    let (desk, account_id) = (Desk::of(&cx), cx.caller.account_id()?);
-    if let Some(method) = read_billing(&desk, account_id).await?.payment_method_id {
-        // Stripe first: a card that is forgotten here and kept there could not be removed again.
-        desk.stripe()?.detach_payment_method(&method).await?;
-        forget_card(account_id, &method).run(&*cx.ports.db).await?;
+    let account_id = cx.caller.account_id()?;
+    if remove_card(&Desk::of(&cx), account_id).await? {
         cx.app.credentials.forget_account(account_id);
     }
     Ok(Reply(CardRemoved { ok: true }))
