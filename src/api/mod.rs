@@ -12,7 +12,9 @@ use crate::http::route::Route;
 pub const ALL: &[&[Route]] = &[
     identity::accounts::ROUTES,
     identity::apikeys::ROUTES,
+    identity::keys::ROUTES,
     identity::provision::ROUTES,
+    identity::workspaces::ROUTES,
     models::aliases::ROUTES,
     models::catalog::ROUTES,
     models::chat::ROUTES,

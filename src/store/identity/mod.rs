@@ -1,6 +1,7 @@
-//! Who may call: accounts and their keys.
+//! Who may call: accounts, their keys and workspaces.
 
 pub mod accounts;
 pub mod keys;
 pub mod people;
 pub mod sessions;
+pub mod workspaces;
