@@ -198,6 +198,12 @@ fn rows_and_messages_of_a_budget_are_unchanged() {
     assert_format(&hold, &json);
     let json = r#"{"command":"capture","hold_id":"h","capture":{"id":"c","amount":4,"record":null},"close":false}"#;
     assert_format(&capture, json);
+    let counts = vec![wallet::Count { id: text("account"), period: text("2026-11"), since_ms: 0, amount: usd(3) }];
+    let json = concat!(
+        r#"{"id":"c","amount":4,"record":null,"#,
+        r#""counts":[{"id":"account","period":"2026-11","since_ms":0,"amount":3}]}"#
+    );
+    assert_format(&Capture { id: text("c"), amount: usd(4), record: None, counts }, json);
     let json = format!(r#"{{"command":"budgets","lines":[{line_json}]}}"#);
     assert_format(&Command::Budgets { lines: vec![line()] }, &json);
     let left = BudgetLeft { line: 0, spent: usd(4), available: usd(80), others_held: usd(3) };

@@ -36,7 +36,8 @@ queries! {
         "UPDATE accounts SET requests_per_minute = COALESCE(?2, requests_per_minute),
            requests_per_hour = COALESCE(?3, requests_per_hour), concurrent = COALESCE(?4, concurrent) WHERE id = ?1";
     /// Sets what all keys of an account may spend in a month; `None` for no such limit. What the month has spent already
-    /// counts. Isolates go by what they know of the account's keys until they forget them.
+    /// counts. The isolate then forgets the account's keys, so that it holds here at once, and flushes its records, so that
+    /// what it has just spent is in the wallet.
     tenant("id") fn set_account_limit(id: &str, monthly_budget_micros: Option<i64>) -> Changed =
         "UPDATE accounts SET monthly_budget_micros = ?2 WHERE id = ?1";
 }

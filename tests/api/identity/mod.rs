@@ -2,4 +2,6 @@
 
 mod accounts;
 mod apikeys;
+mod keys;
 mod provision;
+mod workspaces;
