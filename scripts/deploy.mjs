@@ -102,6 +102,7 @@ function writeConfig(databaseId) {
     [/^ALLOW_LOOPBACK = .*$/m, 'ALLOW_LOOPBACK = "false"'],
     [/^FREE_BALANCE_USD = .*\n/m, ""],
     [/^PROVISIONS_PER_HOUR = .*\n/m, ""],
+    [/^SIGN_INS_PER_HOUR = .*\n/m, ""],
     [/^database_id = .*$/m, `database_id = "${databaseId}"`],
   ];
   let text = readFileSync(fromRoot("wrangler.toml"), "utf8");

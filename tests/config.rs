@@ -84,7 +84,13 @@ fn every_variable_is_read_by_the_code() {
 #[test]
 fn no_secret_is_committed() {
     let config = wrangler();
-    for secret in [bindings::ADMIN_TOKEN, bindings::KEY_PEPPER, bindings::SEAL_KEY, bindings::VAULT_PASSWORD] {
+    for secret in [
+        bindings::ADMIN_TOKEN,
+        bindings::KEY_PEPPER,
+        bindings::SEAL_KEY,
+        bindings::VAULT_PASSWORD,
+        bindings::MAIL_API_KEY,
+    ] {
         assert!(config["vars"].get(secret).is_none(), "{secret} is a secret, not a variable");
     }
 }

@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod credential;
 pub mod duration;
+pub mod email;
 pub mod ids;
 pub mod json;
 pub mod json_schema;

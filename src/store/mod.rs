@@ -11,9 +11,11 @@ use statement::QueryInfo;
 /// Every query of the project, for `tests/sql.rs`.
 pub const ALL: &[&[QueryInfo]] = &[
     identity::accounts::QUERIES,
+    identity::claims::QUERIES,
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
+    identity::sign_ins::QUERIES,
     identity::workspaces::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
@@ -21,9 +23,11 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::routing::QUERIES,
     money::usage::QUERIES,
     ops::admin_sessions::QUERIES,
+    ops::admin_token::QUERIES,
     ops::audit::QUERIES,
     ops::counters::QUERIES,
     ops::logs::QUERIES,
+    ops::outbox::QUERIES,
     ops::retention::QUERIES,
     ops::rewards::QUERIES,
     ops::rollups::QUERIES,

@@ -85,6 +85,14 @@ impl TestApp {
         build_app(&self.settings, *self.isolates.borrow())
     }
 
+    /// An isolate of the same deployment after its settings changed.
+    pub fn new_isolate_with(&self, changed: &[(&str, &str)]) -> Rc<App> {
+        *self.isolates.borrow_mut() += 1;
+        let changed = changed.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let settings: Vec<_> = changed.chain(self.settings.iter().cloned()).collect();
+        build_app(&settings, *self.isolates.borrow())
+    }
+
     /// The isolate dies, and with it all that it held in memory, its background tasks and the calls that it was
     /// answering (their status is 0); a new one takes over.
     pub fn crash_isolate(&self) {
@@ -284,7 +292,7 @@ fn build_app(settings: &[(String, String)], seed: u64) -> Rc<App> {
             // Quick; live mode does not take it.
             "VAULT_KDF" if !is_live => Some("m=8,t=1,p=1".into()),
             "FREE_BALANCE_USD" => Some("0".into()),
-            "PROVISIONS_PER_HOUR" => Some("1000".into()),
+            "PROVISIONS_PER_HOUR" | "SIGN_INS_PER_HOUR" => Some("1000".into()),
             _ => None,
         }
     });

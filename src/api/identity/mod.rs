@@ -1,11 +1,14 @@
-//! Accounts, their keys and workspaces.
+//! Accounts, their keys and workspaces, and people.
 
 pub mod accounts;
 pub mod apikeys;
+pub mod claims;
 mod fields;
 mod key_fields;
 mod key_view;
 pub mod keys;
 pub mod provision;
+pub mod sessions;
+pub mod sign_in;
 mod workspace_names;
 pub mod workspaces;

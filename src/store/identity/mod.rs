@@ -1,7 +1,9 @@
 //! Who may call: accounts, their keys and workspaces.
 
 pub mod accounts;
+pub mod claims;
 pub mod keys;
 pub mod people;
 pub mod sessions;
+pub mod sign_ins;
 pub mod workspaces;

@@ -1,7 +1,11 @@
-//! Accounts and keys.
+//! Accounts, keys and people.
 
 mod accounts;
 mod apikeys;
+mod claims;
 mod keys;
+mod people;
 mod provision;
+mod sessions;
+mod sign_in;
 mod workspaces;
