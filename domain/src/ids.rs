@@ -190,6 +190,8 @@ random_ids! {
     PersonId = "person_";
     /// A person's session; its token is never an id.
     SessionId = "session_";
+    /// A workspace's own id, beside the name that its owner chose.
+    WorkspaceId = "ws_";
     /// An API key's public id; the key itself is never an id.
     KeyId = "key_";
     /// One request to the platform; also the id of its usage record.

@@ -33,3 +33,4 @@ pub mod sandbox;
 pub mod seal;
 pub mod secret;
 pub mod time;
+pub mod workspace;

@@ -60,7 +60,7 @@ fn bindings_are_unchanged() {
 }
 
 fn lease() -> wallet::Command {
-    let captures = vec![Capture { id: text("c"), amount: usd(3), record: Some(text("{}")) }];
+    let captures = vec![Capture { id: text("c"), amount: usd(3), record: Some(text("{}")), counts: vec![] }];
     let (want, least) = (usd(50), usd(5));
     wallet::Command::Lease(Lease { id: text("i"), captures, want, least, expires_at_ms: 2_000, budgets: vec![] })
 }
@@ -78,7 +78,7 @@ fn used_wallet() -> Bench<WalletMachine, MemoryStore> {
     bench.ask(transfer(), 4);
     let (id, from, reason) = (text("t"), text("eve"), text("r"));
     bench.ask(wallet::Command::Receive { id, from, amount: usd(1), reason }, 5);
-    let capture = Capture { id: text("big"), amount: usd(60), record: None };
+    let capture = Capture { id: text("big"), amount: usd(60), record: None, counts: vec![] };
     bench.ask(wallet::Command::Capture { hold_id: text("h"), capture, close: true, budgets: vec![] }, 6);
     bench
 }
@@ -203,7 +203,7 @@ fn rows_and_messages_of_a_budget_are_unchanged() {
     bench.ask(Command::Credit { id: text("d"), amount: usd(100), reason: text("r") }, 1);
     let hold = Command::Hold { id: text("h"), amount: usd(10), expires_at_ms: 9_000, budgets: vec![line()] };
     bench.ask(hold.clone(), 3);
-    let capture = Capture { id: text("c"), amount: usd(4), record: None };
+    let capture = Capture { id: text("c"), amount: usd(4), record: None, counts: vec![] };
     let capture = Command::Capture { hold_id: text("h"), capture, close: false, budgets: vec![] };
     bench.ask(capture.clone(), 3);
     let line_json = r#"{"id":"key:k","period":"2026-11","limit":90,"since_ms":7}"#;
@@ -216,6 +216,12 @@ fn rows_and_messages_of_a_budget_are_unchanged() {
     assert_format(&hold, &json);
     let json = r#"{"command":"capture","hold_id":"h","capture":{"id":"c","amount":4,"record":null},"close":false}"#;
     assert_format(&capture, json);
+    let counts = vec![wallet::Count { id: text("account"), period: text("2026-11"), since_ms: 0, amount: usd(3) }];
+    let json = concat!(
+        r#"{"id":"c","amount":4,"record":null,"#,
+        r#""counts":[{"id":"account","period":"2026-11","since_ms":0,"amount":3}]}"#
+    );
+    assert_format(&Capture { id: text("c"), amount: usd(4), record: None, counts }, json);
     let json = format!(r#"{{"command":"budgets","lines":[{line_json}]}}"#);
     assert_format(&Command::Budgets { lines: vec![line()] }, &json);
     let left = BudgetLeft { line: 0, spent: usd(4), available: usd(80), others_held: usd(3) };

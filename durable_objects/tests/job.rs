@@ -34,7 +34,7 @@ fn release() -> Delivery {
 }
 
 fn capture() -> Delivery {
-    let capture = Capture { id: "job_1".to_owned(), amount: usd(30), record: Some("{}".to_owned()) };
+    let capture = Capture { id: "job_1".to_owned(), amount: usd(30), record: Some("{}".to_owned()), counts: vec![] };
     to_wallet(&WalletCommand::Capture { hold_id: "job_1".to_owned(), capture, close: true, budgets: vec![] })
 }
 

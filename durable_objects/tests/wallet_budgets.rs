@@ -10,7 +10,7 @@ use durable_objects::local::{FaultPoint, LocalError, LocalObjects};
 use durable_objects::protocol::Protocol;
 use durable_objects::sql::SqlStore;
 use durable_objects::wallet::protocol::{
-    BudgetLeft, BudgetLine, Capture, Command, Lease, Leased, RefusalCode, Reply, Wallet,
+    BudgetLeft, BudgetLine, COUNTS_MAX, Capture, Command, Count, Lease, Leased, RefusalCode, Reply, Wallet,
 };
 use durable_objects::wallet::state::WalletMachine;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn open(balance: i64) -> Owner {
 }
 
 fn charge(id: &str, amount: i64) -> Capture {
-    Capture { id: id.to_owned(), amount: usd(amount), record: None }
+    Capture { id: id.to_owned(), amount: usd(amount), record: None, counts: vec![] }
 }
 
 fn hold(id: &str, amount: i64, budgets: &[BudgetLine]) -> Command {
@@ -138,6 +138,61 @@ fn a_lower_limit_lets_nothing_new_through() {
     assert_refused(&owner.ask(hold("h", 1, &[lower]), 0), RefusalCode::BudgetExceeded);
 }
 
+fn count(id: &str, amount: i64) -> Count {
+    Count { id: id.to_owned(), period: "2026-11".to_owned(), since_ms: 0, amount: usd(amount) }
+}
+
+#[test]
+fn what_nothing_limits_yet_is_counted_once_for_the_budget_that_comes() {
+    let mut owner = open(1_000);
+    let capture = Capture { counts: vec![count("account", 30), count("key:1", 20)], ..charge("a", 30) };
+    let report = |captures| Lease {
+        id: "iso".to_owned(),
+        captures,
+        want: usd(0),
+        least: usd(0),
+        expires_at_ms: 5_000,
+        budgets: vec![],
+    };
+    for _ in 0..2 {
+        owner.ask(Command::Lease(report(vec![capture.clone()])), 0);
+        assert_eq!(left(&mut owner, &line("account", 100)).spent, usd(30), "a repetition counts no more");
+    }
+    assert_eq!(left(&mut owner, &line("key:1", 100)).available, usd(80));
+    assert_refused(&owner.ask(hold("h", 71, &[line("account", 100)]), 0), RefusalCode::BudgetExceeded);
+    // A hold whose budget it is counts by the budget alone.
+    owner.ask(hold("h", 70, &[line("account", 100)]), 0);
+    let capture = Capture { counts: vec![count("account", 40), count("key:1", 40)], ..charge("b", 40) };
+    owner.ask(Command::Capture { hold_id: "h".to_owned(), capture, close: true, budgets: vec![] }, 0);
+    assert_eq!(left(&mut owner, &line("account", 100)).spent, usd(70));
+    assert_eq!(left(&mut owner, &line("key:1", 100)).spent, usd(60));
+    // What no money covers does not count, and a new month or a reset begins at nothing.
+    let late = Count { period: "2026-12".to_owned(), ..count("account", 9_000) };
+    let reset = Count { since_ms: 5, ..count("key:1", 9_000) };
+    owner.ask(Command::Lease(report(vec![Capture { counts: vec![late, reset], ..charge("c", 9_000) }])), 0);
+    assert_eq!(left(&mut owner, &line("account", 9_999)).spent, usd(930));
+    assert_eq!(left(&mut owner, &BudgetLine { since_ms: 5, ..line("key:1", 9_999) }).spent, usd(930));
+}
+
+#[test]
+fn counts_never_take_the_places_of_budgets() {
+    let mut owner = open(1_000_000);
+    let spend = |owner: &mut Owner, from: usize, to: usize, period: &str| {
+        for (at, ids) in (from..to).collect::<Vec<_>>().chunks(COUNTS_MAX).enumerate() {
+            let counts = ids.iter().map(|id| Count { period: period.to_owned(), ..count(&format!("key:{id}"), 1) });
+            let capture = Capture { counts: counts.collect(), ..charge(&format!("{period}{from}{at}"), 1) };
+            owner.ask(Command::Capture { hold_id: "h".to_owned(), capture, close: false, budgets: vec![] }, 0);
+        }
+    };
+    spend(&mut owner, 0, 6_000, "2026-11");
+    assert_eq!(left(&mut owner, &line("key:4999", 9)).spent, usd(1));
+    assert_eq!(left(&mut owner, &line("key:5000", 9)).spent, usd(0), "there is no place for more");
+    assert!(matches!(owner.ask(hold("h", 1, &[line("key:new", 9)]), 0), Reply::Held { .. }), "but for budgets");
+    spend(&mut owner, 7_000, 7_010, "2026-12");
+    let december = BudgetLine { period: "2026-12".to_owned(), ..line("key:7009", 9) };
+    assert_eq!(left(&mut owner, &december).spent, usd(1), "past months make way");
+}
+
 #[test]
 fn what_breaks_the_protocol_is_refused() {
     let mut owner = open(1_000);
@@ -162,6 +217,16 @@ fn what_breaks_the_protocol_is_refused() {
         budgets: vec![line("b", 5)],
     };
     assert_refused(&owner.ask(Command::Lease(lease), 0), RefusalCode::Invalid);
+    for (counts, code) in [
+        (vec![count("a", 1); COUNTS_MAX + 1], RefusalCode::Invalid),
+        (vec![count("", 1)], RefusalCode::Invalid),
+        (vec![Count { period: "x".repeat(17), ..count("a", 1) }], RefusalCode::Invalid),
+        (vec![count("a", -1)], RefusalCode::AmountInvalid),
+    ] {
+        let capture = Capture { counts, ..charge("z", 1) };
+        let capture = Command::Capture { hold_id: "h".to_owned(), capture, close: true, budgets: vec![] };
+        assert_refused(&owner.ask(capture, 0), code);
+    }
 }
 
 const LIMITS: [i64; 2] = [120, 90];
@@ -194,7 +259,10 @@ enum Action {
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
-    let capture = || ("[a-m]", 0..60_i64).prop_map(|(id, amount)| charge(&format!("{id}{amount}"), amount));
+    let capture = || {
+        let capture = ("[a-m]", 0..60_i64).prop_map(|(id, amount)| (charge(&format!("{id}{amount}"), amount), amount));
+        capture.prop_map(|(capture, amount)| Capture { counts: vec![count("account", amount)], ..capture })
+    };
     let line = || ("[a-d]", 10..13_u8, 0..3_i64);
     let captures = prop::collection::vec(capture(), 0..3);
     prop_oneof![
@@ -285,6 +353,11 @@ fn check(objects: &LocalObjects, model: &mut Model, now_ms: i64, command: Option
         assert!(spent_and_held <= limit, "{id}: {:?} of {limit}", lines[0]);
         model.assert_spent(id, lines[0].spent.0, charged, command);
     }
+    let Reply::Budgets { lines } = ask(objects, &Command::Budgets { lines: vec![line("account", HUGE)] }, now_ms)
+    else {
+        panic!("no budgets")
+    };
+    assert_eq!(lines[0].spent.0, paid, "every capture counts for the account");
 }
 
 proptest! {

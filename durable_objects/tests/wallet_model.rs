@@ -46,7 +46,7 @@ fn any_capture() -> impl Strategy<Value = Capture> {
     ("[a-z]", 0..40_i64, any::<bool>()).prop_map(|(id, amount, has_record)| {
         // The amount is part of the name: a capture is never repeated with another.
         let record = has_record.then(|| format!(r#"{{"of":"{id}"}}"#));
-        Capture { id: format!("{id}{amount}{has_record}"), amount: usd(amount), record }
+        Capture { id: format!("{id}{amount}{has_record}"), amount: usd(amount), record, counts: vec![] }
     })
 }
 
@@ -262,7 +262,7 @@ proptest! {
 #[test]
 fn a_record_is_sent_until_it_is_acknowledged() {
     let mut world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 0 };
-    let capture = Capture { id: "c".to_owned(), amount: usd(0), record: Some("{}".to_owned()) };
+    let capture = Capture { id: "c".to_owned(), amount: usd(0), record: Some("{}".to_owned()), counts: vec![] };
     world.ask("ann", &Command::Capture { hold_id: "h".to_owned(), capture, close: true, budgets: vec![] });
     assert_eq!(world.objects.drain_queue(), [r#"[{"wallet":"ann","id":"c","record":"{}"}]"#]);
     for delay_s in [60, 120, 240, 480, 960, 1_920, 3_600, 3_600] {
@@ -299,7 +299,7 @@ fn a_full_batch_is_one_message() {
     let world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 0 };
     let captures = (0..BATCH_MAX).map(|number| {
         let record = Some("{}".to_owned());
-        Capture { id: number.to_string(), amount: usd(0), record }
+        Capture { id: number.to_string(), amount: usd(0), record, counts: vec![] }
     });
     let (id, captures) = ("lease".to_owned(), captures.collect());
     world.ask(

@@ -30,7 +30,7 @@ fn debit(id: &str, amount: i64) -> Command {
 }
 
 fn charge(id: &str, amount: i64) -> Capture {
-    Capture { id: id.to_owned(), amount: usd(amount), record: Some(format!(r#"{{"call":"{id}"}}"#)) }
+    Capture { id: id.to_owned(), amount: usd(amount), record: Some(format!(r#"{{"call":"{id}"}}"#)), counts: vec![] }
 }
 
 fn hold(id: &str, amount: i64, expires_at_ms: i64) -> Command {

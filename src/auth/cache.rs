@@ -13,13 +13,13 @@ use guildhall_domain::money::MicroUsd;
 use super::{KeyCaller, Scopes};
 use crate::app::App;
 use crate::meter::limit::Limits;
-use crate::meter::payer::{Budget, Payer};
+use crate::meter::payer::{Payer, Tally};
 use crate::ports::{PortError, Ports};
 use crate::store::identity::keys::{KeyRow, find_key_by_hash, note_use};
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 2_000;
-/// Above it the cache starts anew: an entry is about 400 bytes.
+/// Above it the cache starts anew: an entry is about 600 bytes.
 const MAX_ENTRIES: usize = 10_000;
 /// A key's last use is written down this often.
 const NOTE_MS: i64 = 60_000;
@@ -138,10 +138,7 @@ fn to_caller(row: KeyRow) -> KeyCaller {
     let limits = to_limits(&row);
     let usable_until_ms = usable_until_ms(&row);
     KeyCaller {
-        payer: Rc::new(
-            Payer::with_budgets(&row.account_id, to_budgets(&row))
-                .reloading_below(row.auto_pay_below_micros.map(MicroUsd)),
-        ),
+        payer: Rc::new(to_payer(&row).reloading_below(row.auto_pay_below_micros.map(MicroUsd))),
         key_id: row.id,
         account_id: row.account_id,
         product: row.product,
@@ -150,20 +147,24 @@ fn to_caller(row: KeyRow) -> KeyCaller {
         has_upstreams: row.has_upstreams,
         scopes: Scopes::read(&row.scopes),
         limits,
+        expires_at_ms: row.expires_at_ms,
         usable_until_ms,
     }
 }
 
-/// Whatever limits the key's spending: all of it holds.
-fn to_budgets(row: &KeyRow) -> Vec<Budget> {
-    let of_key = row
-        .monthly_budget_micros
-        .map(|micros| Budget::of_key(&row.id, MicroUsd(micros), row.budget_reset_at_ms.unwrap_or(0)));
-    let of_credits = row.credits_micros.map(|micros| Budget::of_key_credits(&row.id, MicroUsd(micros)));
-    let of_workspace = row.workspace_id.as_deref().zip(row.workspace_budget_micros);
-    let of_workspace = of_workspace.map(|(id, micros)| Budget::of_workspace(id, MicroUsd(micros)));
-    let of_account = row.account_budget_micros.map(|micros| Budget::of_account(MicroUsd(micros)));
-    [of_key, of_credits, of_workspace, of_account].into_iter().flatten().collect()
+/// What the key's calls count for, and whatever limits its spending: all of it holds.
+fn to_payer(row: &KeyRow) -> Payer {
+    let of_key = Tally::of_key(&row.id, row.budget_reset_at_ms.unwrap_or(0));
+    let mut tallies = vec![(of_key, row.monthly_budget_micros)];
+    if row.credits_micros.is_some() {
+        tallies.push((Tally::of_key_credits(&row.id), row.credits_micros));
+    }
+    if let Some(workspace_id) = &row.workspace_id {
+        tallies.push((Tally::of_workspace(workspace_id), row.workspace_budget_micros));
+    }
+    tallies.push((Tally::of_account(), row.account_budget_micros));
+    let in_usd = |(tally, micros): (Tally, Option<i64>)| (tally, micros.map(MicroUsd));
+    Payer::new(&row.account_id, tallies.into_iter().map(in_usd).collect())
 }
 
 /// The key's own limits come first, then its rate a second stands for the account's, then the account's.

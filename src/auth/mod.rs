@@ -5,7 +5,9 @@ pub mod admin_token;
 pub mod cache;
 pub mod claim;
 pub mod issue;
+pub mod keys;
 pub mod person;
+pub mod rights;
 pub mod scope;
 pub mod sign_in;
 
@@ -17,7 +19,7 @@ use crate::app::App;
 use crate::http::error::{ApiError, Kind};
 use crate::meter::address::check_address;
 use crate::meter::limit::Limits;
-use crate::meter::payer::Payer;
+use crate::meter::payer::{BudgetOf, Payer};
 use crate::ports::Ports;
 use person::find_session;
 use scope::{Scope, Scopes};
@@ -56,7 +58,9 @@ pub struct KeyCaller {
     pub limits: Limits,
     /// Who pays for its calls, and within which budgets.
     pub payer: Rc<Payer>,
-    /// When it ends by itself; milliseconds since 1970.
+    /// When it expires; milliseconds since 1970.
+    pub expires_at_ms: Option<i64>,
+    /// When it ends by itself: it expires, or its rotation is due.
     pub usable_until_ms: i64,
 }
 
@@ -81,6 +85,13 @@ impl KeyCaller {
             Scopes::All => self.product == "toolrouter",
             Scopes::Only(_) | Scopes::Nothing => self.scopes.allow(Scope::Manage),
         }
+    }
+
+    /// Whether it has a budget or credits of its own.
+    #[must_use]
+    pub fn is_spending_limited(&self) -> bool {
+        let is_own = |of| matches!(of, BudgetOf::Key | BudgetOf::KeyCredits);
+        self.payer.budgets().iter().any(|budget| is_own(budget.tally.of))
     }
 }
 

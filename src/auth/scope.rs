@@ -58,6 +58,26 @@ impl Scopes {
         }
     }
 
+    /// Whether these are no more than what is allowed here.
+    #[must_use]
+    pub fn include(&self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::All, _) | (_, Self::Nothing) => true,
+            (Self::Only(own), Self::Only(names)) => names.iter().all(|name| own.contains(name)),
+            (Self::Only(_) | Self::Nothing, _) => false,
+        }
+    }
+
+    /// As they are stored: a JSON array.
+    #[must_use]
+    pub fn write(&self) -> String {
+        match self {
+            Self::All => "[]".to_owned(),
+            Self::Only(names) => serde_json::Value::from(names.clone()).to_string(),
+            Self::Nothing => String::new(),
+        }
+    }
+
     /// Whether this may be done.
     #[must_use]
     pub fn allow(&self, scope: Scope) -> bool {
@@ -81,5 +101,16 @@ mod tests {
         assert!(Scopes::read(r#"["plan"]"#).allow(Scope::Plan));
         assert!(Scopes::read(r#"["plan"]"#).allow(Scope::Own));
         assert!(!Scopes::read("chat").allow(Scope::Own));
+    }
+
+    #[test]
+    fn what_is_given_is_never_more_than_what_is_there() {
+        let [all, some, one, nothing] = ["[]", r#"["chat","manage"]"#, r#"["chat"]"#, "?"].map(Scopes::read);
+        assert!([&all, &some, &one, &nothing].iter().all(|others| all.include(others)));
+        assert!(some.include(&one) && some.include(&some) && some.include(&nothing));
+        assert!(!some.include(&all) && !one.include(&some) && !nothing.include(&one) && !nothing.include(&all));
+        for scopes in [all, some, one, nothing] {
+            assert_eq!(Scopes::read(&scopes.write()), scopes);
+        }
     }
 }

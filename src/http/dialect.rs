@@ -154,7 +154,7 @@ fn toolrouter(error: &ApiError) -> Value {
         Kind::Internal => ("INTERNAL", "provider", "Try again later; tell support the x-request-id"),
     };
     let mut inner = Map::new();
-    inner.insert("code".into(), code.into());
+    inner.insert("code".into(), error.code.unwrap_or(code).into());
     inner.insert("type".into(), r#type.into());
     inner.insert("message".into(), error.message.as_str().into());
     inner.insert("resolution_hint".into(), hint.into());
@@ -252,5 +252,31 @@ mod tests {
         }
         let (_, body) = say(Dialect::ToolRouter, Access::Key(Scope::Chat), &error);
         assert_eq!((&body["error"]["code"], &body["budget_usd"]), (&json!("SPENDING_LIMIT_EXCEEDED"), &json!(5.0)));
+    }
+
+    #[test]
+    fn credits_of_a_key_are_money_and_all_other_limits_are_limits() {
+        for (of, status, code, tokaroo) in [
+            (BudgetOf::KeyCredits, 402, "INSUFFICIENT_CREDITS", "billing_required"),
+            (BudgetOf::Key, 429, "SPENDING_LIMIT_EXCEEDED", "monthly budget exceeded"),
+            (BudgetOf::Workspace, 429, "SPENDING_LIMIT_EXCEEDED", "monthly budget exceeded"),
+            (BudgetOf::Account, 429, "SPENDING_LIMIT_EXCEEDED", "monthly budget exceeded"),
+        ] {
+            let error = ApiError::budget_exceeded(of, MicroUsd(5_000_000), MicroUsd(4_999_999));
+            assert!(error.headers.iter().all(|(name, _)| *name != "retry-after"), "{of:?}");
+            let (said, body) = say(Dialect::ToolRouter, Access::Owner, &error);
+            assert_eq!((said, &body["error"]["code"]), (status, &json!(code)), "{of:?}");
+            let (said, body) = say(Dialect::Tokaroo, Access::Owner, &error);
+            assert_eq!((said, &body["error"]), (status, &json!(tokaroo)), "{of:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_may_have_a_code_of_its_own() {
+        let error = ApiError::not_found("API key").code("KEY_NOT_FOUND");
+        let (_, body) = say(Dialect::ToolRouter, Access::Owner, &error);
+        assert_eq!((&body["error"]["code"], &body["error"]["type"]), (&json!("KEY_NOT_FOUND"), &json!("not_found")));
+        let (_, body) = say(Dialect::Tokaroo, Access::Owner, &error);
+        assert_eq!(body["error"], "API key not found");
     }
 }

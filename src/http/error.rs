@@ -91,6 +91,8 @@ pub struct Failure {
     pub kind: Kind,
     /// One sentence for the client; never a cause, an address or a secret.
     pub message: String,
+    /// `ToolRouter`'s code, where it says more than the kind's, such as `KEY_NOT_FOUND`.
+    pub code: Option<&'static str>,
     /// The input that is wrong, such as `messages[2].role`.
     pub param: Option<String>,
     /// Fields that go beside the message, such as `balance_usd`.
@@ -110,6 +112,7 @@ impl ApiError {
         Self(Box::new(Failure {
             kind,
             message: message.into(),
+            code: None,
             param: None,
             details: Vec::new(),
             headers: Vec::new(),
@@ -148,6 +151,13 @@ impl ApiError {
             .with("budget_usd", budget.to_usd())
             .with("spent_usd", spent.to_usd())
             .header("x-should-retry", "false".to_owned())
+    }
+
+    /// Gives it a code of its own in `ToolRouter`'s dialect.
+    #[must_use]
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// Our own fault; the cause is logged.

@@ -116,6 +116,12 @@ impl Route {
         Self { body_max_bytes, ..self }
     }
 
+    /// Says its errors in other words than its list: a path that only one of several APIs has.
+    #[must_use]
+    pub const fn dialect(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
     /// Writes every success into the audit log, under this name.
     #[must_use]
     pub const fn audit(self, action: &'static str) -> Self {

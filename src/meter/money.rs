@@ -10,7 +10,7 @@ use std::rc::Rc;
 use durable_objects::wallet::protocol::{self as wallet, Command, Leased, Reply, Wallet};
 use guildhall_domain::money::MicroUsd;
 
-use super::payer::{BudgetOf, Payer};
+use super::payer::{BudgetOf, Payer, Tally};
 pub use super::purse::Need;
 use super::purse::{Purse, Step, Wish};
 use crate::app::App;
@@ -97,7 +97,7 @@ pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>, need: 
 
 fn refuse(purse: &Purse, payer: &Payer, need: Need) -> Refusal {
     match purse.tight_budget().and_then(|left| Some((left, payer.budgets().get(left.line)?))) {
-        Some((left, budget)) => Refusal::Budget { of: budget.of, budget: budget.limit, spent: left.spent },
+        Some((left, budget)) => Refusal::Budget { of: budget.tally.of, budget: budget.limit, spent: left.spent },
         None => Refusal::Insufficient { balance: purse.balance(), required: need.least },
     }
 }
@@ -105,7 +105,7 @@ fn refuse(purse: &Purse, payer: &Payer, need: Need) -> Refusal {
 /// Takes over what a call knows of its budgets: they may have changed since the last one.
 fn notice_terms(app: &App, payer: &Rc<Payer>) {
     if let Some(slot) = app.meter.purses.borrow_mut().get_mut(payer.purse())
-        && slot.payer != *payer
+        && slot.payer.budgets() != payer.budgets()
     {
         slot.payer = Rc::clone(payer);
         slot.purse.notice_change();
@@ -250,6 +250,26 @@ async fn flush_purse(app: &App, ports: &Ports, payer: &Rc<Payer>) -> Result<(), 
     Err(PortError("the wallet's lease is busy".into()))
 }
 
+/// What was spent, in the order of the tallies: by the wallet's books, with all that this isolate knows of.
+///
+/// # Errors
+/// When the wallet does not answer.
+pub async fn read_spent(app: &App, ports: &Ports, owner: &str, tallies: &[Tally]) -> Result<Vec<MicroUsd>, PortError> {
+    let now_ms = ports.clock.now_ms();
+    let mut spent = Vec::with_capacity(tallies.len());
+    if !tallies.is_empty() {
+        flush(app, ports, owner).await?;
+    }
+    for some in tallies.chunks(wallet::BATCH_MAX) {
+        let lines = some.iter().map(|tally| tally.line(MicroUsd::ZERO, now_ms)).collect();
+        match ask::<Wallet>(&*ports.objects, &wallet::name(owner), &Command::Budgets { lines }).await? {
+            Reply::Budgets { lines } if lines.len() == some.len() => spent.extend(lines.iter().map(|line| line.spent)),
+            other => return Err(PortError(format!("budgets: {other:?}"))),
+        }
+    }
+    Ok(spent)
+}
+
 impl Reservation {
     /// Ends the call: charges `cost`, as far as the reservation and the rest of the lease cover it, fills the record's
     /// charge and files it. Gives what was charged.
@@ -263,7 +283,7 @@ impl Reservation {
             let charged = purse.spend(self.amount, cost);
             record.charged_micros = charged.0;
             match serde_json::to_string(&record) {
-                Ok(record) => purse.file(charged, &record, || meter.next_batch_id()),
+                Ok(record) => purse.file(&self.payer, charged, &record, || meter.next_batch_id()),
                 Err(error) => self.ports.background.log(&format!("usage record: {error}")),
             }
             charged

@@ -1,10 +1,10 @@
 //! Who pays for a call, and within which budgets.
 
-use durable_objects::wallet::protocol::BudgetLine;
+use durable_objects::wallet::protocol::{BudgetLine, Count};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::month_of;
 
-/// Whose spending a budget limits.
+/// Whose spending is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetOf {
     /// A key's, in a month.
@@ -17,50 +17,64 @@ pub enum BudgetOf {
     Account,
 }
 
-/// A limit on spending.
+/// What is counted together, whether or not anything limits it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget {
+pub struct Tally {
     /// Whose.
     pub of: BudgetOf,
     /// Its line in the wallet.
     pub id: String,
-    /// The most that may be spent, in a UTC month or in all.
-    pub limit: MicroUsd,
     /// When it was last reset; milliseconds since 1970, 0 when never.
     pub since_ms: i64,
 }
 
-impl Budget {
-    /// The monthly budget of a key.
+impl Tally {
+    /// What a key spends in a month.
     #[must_use]
-    pub fn of_key(key_id: &str, limit: MicroUsd, since_ms: i64) -> Self {
-        Self { of: BudgetOf::Key, id: format!("key:{key_id}"), limit, since_ms }
+    pub fn of_key(key_id: &str, since_ms: i64) -> Self {
+        Self { of: BudgetOf::Key, id: format!("key:{key_id}"), since_ms }
     }
 
-    /// The credits of a key.
+    /// What a key spends of its credits.
     #[must_use]
-    pub fn of_key_credits(key_id: &str, limit: MicroUsd) -> Self {
-        Self { of: BudgetOf::KeyCredits, id: format!("credits:{key_id}"), limit, since_ms: 0 }
+    pub fn of_key_credits(key_id: &str) -> Self {
+        Self { of: BudgetOf::KeyCredits, id: format!("credits:{key_id}"), since_ms: 0 }
     }
 
-    /// The monthly budget of a workspace, by its owner's name for it.
+    /// What a workspace spends in a month, by its owner's name for it.
     #[must_use]
-    pub fn of_workspace(workspace_id: &str, limit: MicroUsd) -> Self {
-        Self { of: BudgetOf::Workspace, id: format!("workspace:{workspace_id}"), limit, since_ms: 0 }
+    pub fn of_workspace(workspace_id: &str) -> Self {
+        Self { of: BudgetOf::Workspace, id: format!("workspace:{workspace_id}"), since_ms: 0 }
     }
 
-    /// The monthly limit of the whole account.
+    /// What the whole account spends in a month.
     #[must_use]
-    pub fn of_account(limit: MicroUsd) -> Self {
-        Self { of: BudgetOf::Account, id: "account".to_owned(), limit, since_ms: 0 }
+    pub fn of_account() -> Self {
+        Self { of: BudgetOf::Account, id: "account".to_owned(), since_ms: 0 }
     }
 
-    /// As the wallet is told of it now.
-    #[must_use]
-    pub fn line(&self, now_ms: i64) -> BudgetLine {
-        let period = if self.of == BudgetOf::KeyCredits { String::new() } else { month_of(now_ms) };
-        BudgetLine { id: self.id.clone(), period, limit: self.limit, since_ms: self.since_ms }
+    fn period(&self, now_ms: i64) -> String {
+        if self.of == BudgetOf::KeyCredits { String::new() } else { month_of(now_ms) }
     }
+
+    /// The line of the wallet with this limit, as it is now.
+    #[must_use]
+    pub fn line(&self, limit: MicroUsd, now_ms: i64) -> BudgetLine {
+        BudgetLine { id: self.id.clone(), period: self.period(now_ms), limit, since_ms: self.since_ms }
+    }
+
+    fn count(&self, amount: MicroUsd, now_ms: i64) -> Count {
+        Count { id: self.id.clone(), period: self.period(now_ms), since_ms: self.since_ms, amount }
+    }
+}
+
+/// A limit on spending, in a UTC month or in all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// What it limits.
+    pub tally: Tally,
+    /// The most that may be spent.
+    pub limit: MicroUsd,
 }
 
 /// Who pays: the owner of a wallet, and the budgets that the call counts against. Calls with budgets spend from a lease
@@ -69,6 +83,8 @@ impl Budget {
 pub struct Payer {
     owner: String,
     budgets: Vec<Budget>,
+    /// What is counted and not limited.
+    unlimited: Vec<Tally>,
     /// Names the isolate's lease.
     purse: String,
     /// The balance below which the owner's card is charged.
@@ -76,17 +92,18 @@ pub struct Payer {
 }
 
 impl Payer {
-    /// An owner without budgets.
+    /// An owner whose calls count for these, within the limits that they have.
     #[must_use]
-    pub fn new(owner: &str) -> Self {
-        Self::with_budgets(owner, Vec::new())
-    }
-
-    /// An owner whose call counts against these budgets.
-    #[must_use]
-    pub fn with_budgets(owner: &str, budgets: Vec<Budget>) -> Self {
-        let purse = budgets.iter().fold(owner.to_owned(), |purse, budget| purse + " " + &budget.id);
-        Self { owner: owner.to_owned(), budgets, purse, reloads_below: None }
+    pub fn new(owner: &str, tallies: Vec<(Tally, Option<MicroUsd>)>) -> Self {
+        let (mut budgets, mut unlimited) = (Vec::new(), Vec::new());
+        for (tally, limit) in tallies {
+            match limit {
+                Some(limit) => budgets.push(Budget { tally, limit }),
+                None => unlimited.push(tally),
+            }
+        }
+        let purse = budgets.iter().fold(owner.to_owned(), |purse, budget| purse + " " + &budget.tally.id);
+        Self { owner: owner.to_owned(), budgets, unlimited, purse, reloads_below: None }
     }
 
     /// With auto pay below this balance.
@@ -122,12 +139,17 @@ impl Payer {
     /// The name under which the wallet holds that lease for an isolate.
     #[must_use]
     pub fn holder(&self, isolate: &str) -> String {
-        self.budgets.iter().fold(isolate.to_owned(), |holder, budget| holder + " " + &budget.id)
+        self.budgets.iter().fold(isolate.to_owned(), |holder, budget| holder + " " + &budget.tally.id)
     }
 
     /// The budgets as the wallet is told of them.
     #[must_use]
     pub fn lines(&self, now_ms: i64) -> Vec<BudgetLine> {
-        self.budgets.iter().map(|budget| budget.line(now_ms)).collect()
+        self.budgets.iter().map(|budget| budget.tally.line(budget.limit, now_ms)).collect()
+    }
+
+    /// For what a charge counts beside the budgets.
+    pub fn counts(&self, amount: MicroUsd, now_ms: i64) -> impl Iterator<Item = Count> {
+        self.unlimited.iter().map(move |tally| tally.count(amount, now_ms))
     }
 }

@@ -1,7 +1,12 @@
 //! An isolate's lease of one wallet, as pure state: what may be spent, what was spent, what to ask for next.
 
-use durable_objects::wallet::protocol::{self as wallet, BudgetLeft, BudgetLine, Capture, Lease, Leased};
+use std::rc::Rc;
+
+use durable_objects::wallet::protocol::{self as wallet, BudgetLeft, BudgetLine, Lease, Leased};
 use guildhall_domain::money::MicroUsd;
+
+use super::batch::Batch;
+use super::payer::Payer;
 
 /// What a call wants to reserve.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +70,6 @@ pub struct Purse {
     pub maintained_until_ms: i64,
 }
 
-/// Records that travel and are captured together.
-struct Batch {
-    id: String,
-    amount: MicroUsd,
-    /// A JSON array without its closing bracket.
-    records: String,
-    /// Sent at least once: its content is fixed, because the wallet knows it by its id.
-    is_sealed: bool,
-}
-
 /// How long a lease lives without renewal: what a dead isolate held is free again after it. A call that outlives it is
 /// still captured, from what is free then.
 const LEASE_MS: i64 = 15_000;
@@ -83,8 +78,6 @@ const RENEW_BEFORE_MS: i64 = 8_000;
 const CALL_LOST_MS: i64 = 5_000;
 /// A refusal is believed for so long without asking the wallet again.
 const BELIEVED_MS: i64 = 20;
-/// So that a batch, escaped once more, stays below the queue's limit for a message (128 kB).
-const BATCH_MAX_BYTES: usize = 64_000;
 const ZERO: MicroUsd = MicroUsd::ZERO;
 
 fn plus(a: MicroUsd, b: MicroUsd) -> MicroUsd {
@@ -212,12 +205,7 @@ impl Purse {
     pub fn begin_call(&mut self, wish: Wish, id: String, budgets: Vec<BudgetLine>, now_ms: i64) -> (u64, Lease) {
         self.calls += 1;
         self.calling = Some((self.calls, now_ms));
-        let captures = self.batches.iter_mut().take(wallet::BATCH_MAX).map(|batch| {
-            batch.is_sealed = true;
-            let record = Some(format!("{}]", batch.records));
-            Capture { id: batch.id.clone(), amount: batch.amount, record }
-        });
-        let captures = captures.collect();
+        let captures = self.batches.iter_mut().take(wallet::BATCH_MAX).map(|batch| batch.seal(now_ms)).collect();
         let Wish { want, least } = wish;
         let (want, least) = (want.min(wallet::AMOUNT_MAX), least.min(wallet::AMOUNT_MAX));
         self.held = self.held.min(plus(want, self.unreported));
@@ -233,7 +221,7 @@ impl Purse {
         self.calling = None;
         let Some(leased) = answer else { return };
         for batch in self.batches.drain(..sent.min(self.batches.len())) {
-            self.unreported = minus(self.unreported, batch.amount);
+            self.unreported = minus(self.unreported, batch.amount());
         }
         self.held = leased.held;
         self.answer = Some((bind(leased), now_ms));
@@ -253,17 +241,13 @@ impl Purse {
         self.reserved = minus(self.reserved, reserved);
     }
 
-    /// Files the record of what was spent. `next_id` names a new batch.
-    pub fn file(&mut self, charged: MicroUsd, record: &str, next_id: impl FnOnce() -> String) {
-        let fits = |batch: &Batch| !batch.is_sealed && batch.records.len() + record.len() < BATCH_MAX_BYTES;
-        if !self.batches.last().is_some_and(fits) {
-            let batch = Batch { id: next_id(), amount: ZERO, records: String::new(), is_sealed: false };
-            self.batches.push(batch);
+    /// Files the record of what a payer was charged. `next_id` names a new batch.
+    pub fn file(&mut self, payer: &Rc<Payer>, charged: MicroUsd, record: &str, next_id: impl FnOnce() -> String) {
+        if !self.batches.last().is_some_and(|batch| batch.has_room_for(record)) {
+            self.batches.push(Batch::new(next_id()));
         }
         if let Some(batch) = self.batches.last_mut() {
-            batch.amount = plus(batch.amount, charged);
-            batch.records.push(if batch.records.is_empty() { '[' } else { ',' });
-            batch.records.push_str(record);
+            batch.add(payer, charged, record);
         }
     }
 }
@@ -284,6 +268,10 @@ mod tests {
     fn called(purse: &mut Purse, wish: Wish, answer: Option<Leased>, now_ms: i64) {
         let (call, lease) = purse.begin_call(wish, "iso".into(), vec![], now_ms);
         purse.end_call(call, lease.captures.len(), answer, now_ms);
+    }
+
+    fn payer() -> Rc<Payer> {
+        Rc::new(Payer::new("ann", vec![]))
     }
 
     fn wish(want: i64) -> Wish {
@@ -355,9 +343,9 @@ mod tests {
         called(&mut purse, wish(100), answer(100, 1_000, 0), 1);
         _ = purse.step(need(50, 1), 1);
         let charged = purse.spend(MicroUsd(50), MicroUsd(40));
-        purse.file(charged, "{}", || "b1".into());
+        purse.file(&payer(), charged, "{}", || "b1".into());
         let (first, lease) = purse.begin_call(wish(0), "iso".into(), vec![], 2);
-        purse.file(ZERO, "{}", || "b2".into());
+        purse.file(&payer(), ZERO, "{}", || "b2".into());
         purse.end_call(first, lease.captures.len(), None, 3);
         let (second, again) = purse.begin_call(wish(0), "iso".into(), vec![], 4);
         assert_eq!(again.captures[0], lease.captures[0], "fixed once sent");

@@ -23,6 +23,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     identity::sign_ins::QUERIES,
     models::local_endpoints::QUERIES,
     models::provider_keys::QUERIES,
+    identity::workspaces::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,

@@ -1,5 +1,6 @@
-//! Keys with budgets on several isolates, with failures, slow wallets and crashes: no budget is ever overstepped by a
-//! micro-dollar, and what the wallet says was spent is what the usage says was charged.
+//! Keys, a workspace and an account with budgets on several isolates, with failures, slow wallets and crashes: no budget
+//! is ever overstepped by a micro-dollar, and what the wallet says was spent is what the usage says was charged, whether
+//! or not it is limited.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use durable_objects::local::FaultPoint;
 use durable_objects::wallet::protocol::{BudgetLine, Command, Reply as WalletReply, Wallet};
 use guildhall::app::App;
+use guildhall::store::identity::accounts::set_account_limit;
 use guildhall_domain::money::MicroUsd;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -50,11 +52,28 @@ enum Event {
 }
 
 const ISOLATES: usize = 3;
+/// For each key: which of the budgets is its own, and whether it is the workspace's.
+const KEYS: [(Option<usize>, bool); 4] = [(Some(0), false), (Some(1), true), (None, true), (None, false)];
+
+/// The budgets in micro-dollars: of two keys, of the workspace, of the account.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    keys: [i64; 2],
+    workspace: Option<i64>,
+    account: Option<i64>,
+}
+
+/// A line of the wallet: its limit, and the usage that counts for it.
+struct Line {
+    id: String,
+    limit: Option<i64>,
+    usage: String,
+}
 
 fn any_event() -> impl Strategy<Value = Event> {
     let max_tokens = prop_oneof![Just(None), (1..200_u64).prop_map(Some)];
     prop_oneof![
-        10 => (0..ISOLATES, 0..3_usize, 0..100_u64, 0..300_u64, max_tokens, 0..90_u64).prop_map(
+        10 => (0..ISOLATES, 0..KEYS.len(), 0..100_u64, 0..300_u64, max_tokens, 0..90_u64).prop_map(
             |(isolate, key, input, output, max_tokens, takes_ms)| {
                 Event::Call { isolate, key, input, output, max_tokens, takes_ms }
             }
@@ -72,29 +91,38 @@ fn any_event() -> impl Strategy<Value = Event> {
 struct World {
     app: Rc<TestApp>,
     owner: Key,
-    /// Keys, their ids, and their budgets in micro-dollars; the last one has none.
-    keys: Vec<(Key, String, Option<i64>)>,
+    keys: Vec<Key>,
+    lines: Vec<Line>,
     isolates: Vec<Rc<App>>,
     running: Vec<tokio::task::JoinHandle<u16>>,
 }
 
 impl World {
-    async fn begin(app: TestApp, budgets: [i64; 2], credit_micros: i64) -> Self {
+    async fn begin(app: TestApp, limits: Limits, credit_micros: i64) -> Self {
         app.with_model().await;
-        let owner = app.provision("0").await;
-        app.credit(&owner, &format!("{credit_micros}e-6")).await;
+        let ada = app.sign_in("ada@example.com").await;
+        app.credit_account(&ada.account_id, &format!("{credit_micros}e-6")).await;
+        let usd = |micros: i64| MicroUsd(micros).to_usd();
+        let workspace = json!({ "workspace_id": "w", "name": "W", "monthly_budget_usd": limits.workspace.map(usd) });
+        app.post("/v1/workspaces").bearer(&ada.token).json(&workspace).send().await.expect(200);
+        set_account_limit(&ada.account_id, limits.account).run(&*app.ports().db).await.unwrap();
+        let line = |id: String, limit, usage: &str| Line { id, limit, usage: usage.to_owned() };
+        let of_workspace = line("workspace:w".to_owned(), limits.workspace, "workspace_id = 'w'");
+        let mut lines = vec![of_workspace, line("account".to_owned(), limits.account, "true")];
         let mut keys = Vec::new();
-        for budget in [Some(budgets[0]), Some(budgets[1]), None] {
-            let usd = MicroUsd(budget.unwrap_or(0)).to_usd();
-            let body =
-                json!({ "name": "k", "account_id": owner.account_id, "monthly_budget_usd": usd, "rate_limit_rps": -1 });
-            let answer = app.admin("POST", "/admin/v1/apikeys").json(&body).send().await.expect(200).json();
+        for (budget, is_of_workspace) in KEYS {
+            let limit = budget.map(|at| limits.keys[at]);
+            let body = json!({ "monthly_budget_usd": usd(limit.unwrap_or(0)),
+                "workspace_id": is_of_workspace.then_some("w") });
+            let answer = app.post("/v1/keys").bearer(&ada.token).json(&body).send().await.expect(200).json();
             let text = |name: &str| answer[name].as_str().unwrap().to_owned();
-            let key = Key { key: text("key"), account_id: owner.account_id.clone() };
-            keys.push((key, text("id"), budget));
+            let path = format!("/admin/v1/apikeys/{}", text("id"));
+            app.admin("PATCH", &path).json(&json!({ "rate_limit_rps": -1 })).send().await.expect(200);
+            lines.push(line(format!("key:{}", text("id")), limit, &format!("api_key_id = '{}'", text("id"))));
+            keys.push(Key { key: text("key"), account_id: ada.account_id.clone() });
         }
         let isolates = (0..ISOLATES).map(|at| if at == 0 { app.isolate() } else { app.new_isolate() }).collect();
-        Self { app: Rc::new(app), owner, keys, isolates, running: Vec::new() }
+        Self { app: Rc::new(app), owner: keys[0].clone(), keys, lines, isolates, running: Vec::new() }
     }
 
     async fn happen(&mut self, event: &Event) {
@@ -107,7 +135,7 @@ impl World {
                     body["max_tokens"] = tokens.into();
                 }
                 let (app, isolate) = (Rc::clone(&self.app), Rc::clone(&self.isolates[isolate]));
-                let key = self.keys[key].0.key.clone();
+                let key = self.keys[key].key.clone();
                 self.running.push(tokio::task::spawn_local(async move {
                     app.post("/v1/chat/completions").bearer(&key).to(&isolate).json(&body).send().await.status
                 }));
@@ -137,8 +165,8 @@ impl World {
 
     /// No budget has spent and held more than its limit.
     fn check(&self) {
-        for (_, id, budget) in &self.keys {
-            if let Some(limit) = budget {
+        for Line { id, limit, .. } in &self.lines {
+            if let Some(limit) = limit {
                 assert!(self.spent_and_held(id) <= *limit, "{id}");
             }
         }
@@ -146,7 +174,7 @@ impl World {
 
     fn spent_and_held(&self, id: &str) -> i64 {
         let huge = 1_000_000_000;
-        let line = BudgetLine { id: format!("key:{id}"), period: String::new(), limit: MicroUsd(huge), since_ms: 0 };
+        let line = BudgetLine { id: id.to_owned(), period: String::new(), limit: MicroUsd(huge), since_ms: 0 };
         match self.app.ask::<Wallet>(&self.owner.account_id, &Command::Budgets { lines: vec![line] }) {
             WalletReply::Budgets { lines } => huge - lines[0].available.0 + lines[0].others_held.0,
             other => panic!("{other:?}"),
@@ -154,9 +182,9 @@ impl World {
     }
 }
 
-fn check(events: &[Event], budgets: [i64; 2], credit_micros: i64) {
+fn check(events: &[Event], limits: Limits, credit_micros: i64) {
     run(async |app| {
-        let mut world = World::begin(app, budgets, credit_micros).await;
+        let mut world = World::begin(app, limits, credit_micros).await;
         for event in events {
             world.happen(event).await;
         }
@@ -167,12 +195,10 @@ fn check(events: &[Event], budgets: [i64; 2], credit_micros: i64) {
         world.app.faults.clear();
         world.app.pass_ms(250_000).await;
         world.check();
-        for (_, id, budget) in &world.keys {
-            let sql = format!("SELECT COALESCE(SUM(charged_micros), 0) FROM usage WHERE api_key_id = '{id}'");
+        for Line { id, usage, .. } in &world.lines {
+            let sql = format!("SELECT COALESCE(SUM(charged_micros), 0) FROM usage WHERE {usage}");
             let charged = world.app.database.number(&sql);
-            if budget.is_some() {
-                assert_eq!(world.spent_and_held(id), charged, "nothing is held any more, and all was counted");
-            }
+            assert_eq!(world.spent_and_held(id), charged, "{id}: nothing is held any more, and all was counted");
         }
         let books = world.app.books(&world.owner);
         assert_eq!((books.held, books.credited), (0, books.balance + books.charged), "{books:?}");
@@ -191,9 +217,11 @@ proptest! {
     #[test]
     fn no_budget_is_overstepped(
         events in prop::collection::vec(any_event(), 1..60),
-        budgets in [1..30_000_i64, 1..60_000_i64],
+        keys in [1..30_000_i64, 1..60_000_i64],
+        workspace in prop::option::of(1..70_000_i64),
+        account in prop::option::of(1..80_000_i64),
         credit_micros in 1..90_000_i64,
     ) {
-        check(&events, budgets, credit_micros);
+        check(&events, Limits { keys, workspace, account }, credit_micros);
     }
 }

@@ -2,7 +2,8 @@
 //! held can overstep them.
 //!
 //! `spent` is what was captured since the period, or the last reset within it, began. Holds that are open at that moment
-//! count on, and so do their captures: of any two ways to count, this one never lets more through.
+//! count on, and so do their captures: of any two ways to count, this one never lets more through. Lines are counted
+//! before anything limits them, so that a budget that is set in the middle of a month finds what the month has spent.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ use crate::machine::{MachineError, Row};
 
 /// Lines that a wallet keeps; the ones of past periods make way for new ones.
 const LINES_MAX: usize = 10_000;
+/// Of them, lines up to which one is begun that nothing limits yet.
+const COUNTED_MAX: usize = LINES_MAX / 2;
 const ROW_PREFIX: &str = "budget:";
 
 /// A budget that a hold counts against. All but the id may differ from one command to the next; what the latest says
@@ -34,6 +37,20 @@ pub struct BudgetLine {
     /// `spent` to nothing.
     #[serde(default)]
     pub since_ms: i64,
+}
+
+/// Part of a charge that counts for a line which limits nothing now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// As [`BudgetLine::id`].
+    pub id: String,
+    /// As [`BudgetLine::period`].
+    pub period: String,
+    /// As [`BudgetLine::since_ms`].
+    #[serde(default)]
+    pub since_ms: i64,
+    /// How much of the charge; what was not covered does not count.
+    pub amount: MicroUsd,
 }
 
 /// How a budget stands: of several, the one that leaves the least.
@@ -79,8 +96,8 @@ struct Spending {
 }
 
 impl Spending {
-    fn ends_before(&self, line: &BudgetLine) -> bool {
-        self.period < line.period || self.since_ms < line.since_ms
+    fn ends_before(&self, period: &str, since_ms: i64) -> bool {
+        self.period.as_str() < period || self.since_ms < since_ms
     }
 }
 
@@ -98,42 +115,41 @@ impl Budgets {
     /// Makes the lines known, and begins what is new for them: a period, or counting after a reset.
     pub fn open(&mut self, lines: &[BudgetLine], draft: &mut Draft) -> Result<(), Stop> {
         for line in lines {
-            if !self.lines.contains_key(&line.id) {
-                self.make_room(line, draft)?;
+            if !self.has_place(&line.id, LINES_MAX, &line.period, draft) {
+                return Err(refuse(RefusalCode::TooManyHolds, "too many budgets are in use"));
             }
-            let known = self.lines.get(&line.id);
-            if known.is_some_and(|known| !known.spending.ends_before(line)) {
-                continue;
-            }
-            let spending = &mut self.lines.entry(line.id.clone()).or_default().spending;
-            if spending.period < line.period {
-                spending.period.clone_from(&line.period);
-            }
-            spending.since_ms = spending.since_ms.max(line.since_ms);
-            spending.spent = MicroUsd::ZERO;
-            draft.put(row_key(&line.id), spending)?;
+            self.begin(&line.id, &line.period, line.since_ms, draft)?;
         }
         Ok(())
     }
 
-    /// Forgets lines of past periods when there is no place for one more.
-    fn make_room(&mut self, line: &BudgetLine, draft: &mut Draft) -> Result<(), Stop> {
-        if self.lines.len() < LINES_MAX {
+    fn begin(&mut self, id: &str, period: &str, since_ms: i64, draft: &mut Draft) -> Result<(), MachineError> {
+        if self.lines.get(id).is_some_and(|known| !known.spending.ends_before(period, since_ms)) {
             return Ok(());
         }
+        let spending = &mut self.lines.entry(id.to_owned()).or_default().spending;
+        if spending.period.as_str() < period {
+            period.clone_into(&mut spending.period);
+        }
+        spending.since_ms = spending.since_ms.max(since_ms);
+        spending.spent = MicroUsd::ZERO;
+        draft.put(row_key(id), spending)
+    }
+
+    /// Whether a line is known or may be begun; lines of past periods are forgotten when there is no place for one more.
+    fn has_place(&mut self, id: &str, most: usize, period: &str, draft: &mut Draft) -> bool {
+        if self.lines.contains_key(id) || self.lines.len() < most {
+            return true;
+        }
         self.lines.retain(|id, known| {
-            let period = &known.spending.period;
-            let is_past = !period.is_empty() && *period < line.period;
+            let is_past = !known.spending.period.is_empty() && known.spending.period.as_str() < period;
             let is_idle = known.leases == MicroUsd::ZERO && known.calls == MicroUsd::ZERO;
             if is_past && is_idle {
                 draft.delete(row_key(id));
             }
             !(is_past && is_idle)
         });
-        if self.lines.len() < LINES_MAX {
-            return Ok(());
-        }
-        Err(refuse(RefusalCode::TooManyHolds, "too many budgets are in use"))
+        self.lines.len() < most
     }
 
     /// What may be held more under all of these lines; `None` when there are none.
@@ -171,21 +187,44 @@ impl Budgets {
         let Some(known) = self.lines.get(&line.id) else {
             return (MicroUsd::ZERO, MicroUsd::ZERO, MicroUsd::ZERO);
         };
-        let spent = if known.spending.ends_before(line) { MicroUsd::ZERO } else { known.spending.spent };
+        let spent =
+            if known.spending.ends_before(&line.period, line.since_ms) { MicroUsd::ZERO } else { known.spending.spent };
         (spent, known.leases, known.calls)
     }
 
-    /// Counts a capture.
+    /// Counts a capture for the budgets that it was held under.
     pub fn spend(&mut self, lines: &[BudgetLine], amount: MicroUsd, draft: &mut Draft) -> Result<(), MachineError> {
+        lines.iter().try_for_each(|line| self.add_spent(&line.id, amount, draft))
+    }
+
+    /// Counts a capture for the other lines that it names. One for which there is no place is not counted: nothing limits
+    /// it yet, and no capture may fail.
+    pub fn count(
+        &mut self,
+        counts: Vec<Count>,
+        held_under: &[BudgetLine],
+        charged: MicroUsd,
+        draft: &mut Draft,
+    ) -> Result<(), MachineError> {
+        for Count { id, period, since_ms, amount } in counts {
+            let amount = amount.min(charged);
+            let is_held_under = held_under.iter().any(|line| line.id == id);
+            if is_held_under || amount == MicroUsd::ZERO || !self.has_place(&id, COUNTED_MAX, &period, draft) {
+                continue;
+            }
+            self.begin(&id, &period, since_ms, draft)?;
+            self.add_spent(&id, amount, draft)?;
+        }
+        Ok(())
+    }
+
+    fn add_spent(&mut self, id: &str, amount: MicroUsd, draft: &mut Draft) -> Result<(), MachineError> {
         if amount == MicroUsd::ZERO {
             return Ok(());
         }
-        for line in lines {
-            let spending = &mut self.lines.entry(line.id.clone()).or_default().spending;
-            spending.spent = plus(spending.spent, amount)?;
-            draft.put(row_key(&line.id), spending)?;
-        }
-        Ok(())
+        let spending = &mut self.lines.entry(id.to_owned()).or_default().spending;
+        spending.spent = plus(spending.spent, amount)?;
+        draft.put(row_key(id), spending)
     }
 
     /// Counts a hold that was opened.

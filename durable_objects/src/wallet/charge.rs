@@ -112,7 +112,7 @@ impl WalletMachine {
         capture: Capture,
         draft: &mut Draft,
     ) -> Result<Charge, MachineError> {
-        let Capture { id, amount, record } = capture;
+        let Capture { id, amount, record, counts } = capture;
         let from_hold = amount.min(self.holds.amount(key));
         let from_free = less(amount, from_hold)?.min(self.free_within(budgets)?);
         let charged = plus(from_hold, from_free)?;
@@ -120,6 +120,7 @@ impl WalletMachine {
         let note = Note { hold: Some(key.id().to_owned()), ..Note::default() };
         self.holds.take(key, from_hold, draft)?;
         self.holds.budgets.spend(budgets, charged, draft)?;
+        self.holds.budgets.count(counts, budgets, charged, draft)?;
         self.sums.post(Movement::Capture, &id, charged, &note, draft)?;
         if written_off > MicroUsd::ZERO {
             self.sums.post(Movement::WriteOff, &id, written_off, &note, draft)?;

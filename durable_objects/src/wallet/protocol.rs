@@ -6,7 +6,7 @@
 use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
-pub use super::budgets::{BudgetLeft, BudgetLine};
+pub use super::budgets::{BudgetLeft, BudgetLine, Count};
 pub use super::ledger::{JournalLine, Note};
 use crate::protocol::Protocol;
 
@@ -23,6 +23,8 @@ pub const BATCH_MAX: usize = 256;
 pub const PAGE_MAX: u32 = 1_000;
 /// Budget lines of one hold.
 pub const BUDGETS_MAX: usize = 8;
+/// Counts of one [`Capture`].
+pub const COUNTS_MAX: usize = 512;
 /// The longest that a lease may hold money, in milliseconds; a later expiry is brought forward.
 pub const LEASE_MAX_MS: i64 = 10 * 60 * 1_000;
 
@@ -208,6 +210,9 @@ pub struct Capture {
     /// A usage record as JSON text, opaque to the wallet, at most [`RECORD_MAX_BYTES`]. It is stored with the charge in
     /// one transaction and sent to the queue as a [`QueuedRecord`] until it is acknowledged.
     pub record: Option<String>,
+    /// For which lines, beside the budgets that it is held under, the charge counts; at most [`COUNTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<Count>,
 }
 
 /// A usage record on the queue. It may arrive more than once: whoever consumes it files it by wallet and id, then

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use guildhall_domain::money::MicroUsd;
 
 use super::protocol::{
-    AMOUNT_MAX, BATCH_MAX, BUDGETS_MAX, BudgetLeft, BudgetLine, Capture, Lease, RECORD_MAX_BYTES, RefusalCode, Reply,
-    TEXT_MAX_BYTES,
+    AMOUNT_MAX, BATCH_MAX, BUDGETS_MAX, BudgetLeft, BudgetLine, COUNTS_MAX, Capture, Lease, RECORD_MAX_BYTES,
+    RefusalCode, Reply, TEXT_MAX_BYTES,
 };
 use crate::machine::MachineError;
 
@@ -96,7 +96,10 @@ pub fn check_capture(capture: &Capture) -> Result<(), Stop> {
     if capture.record.as_ref().is_some_and(|record| record.len() > RECORD_MAX_BYTES) {
         return Err(refuse(RefusalCode::Invalid, format!("a record has at most {RECORD_MAX_BYTES} bytes")));
     }
-    Ok(())
+    if capture.counts.len() > COUNTS_MAX {
+        return Err(refuse(RefusalCode::Invalid, format!("a capture counts for at most {COUNTS_MAX} lines")));
+    }
+    capture.counts.iter().try_for_each(|count| check_terms(&count.id, &count.period, count.amount))
 }
 
 /// The budgets of a hold.
@@ -115,9 +118,13 @@ pub fn check_budgets(lines: &[BudgetLine]) -> Result<(), Stop> {
 
 /// One budget.
 pub fn check_line(line: &BudgetLine) -> Result<(), Stop> {
-    check_id("a budget's id", &line.id)?;
-    check_amount(line.limit)?;
-    if line.period.len() > PERIOD_MAX_BYTES {
+    check_terms(&line.id, &line.period, line.limit)
+}
+
+fn check_terms(id: &str, period: &str, amount: MicroUsd) -> Result<(), Stop> {
+    check_id("a budget's id", id)?;
+    check_amount(amount)?;
+    if period.len() > PERIOD_MAX_BYTES {
         return Err(refuse(RefusalCode::Invalid, format!("a period has at most {PERIOD_MAX_BYTES} bytes")));
     }
     Ok(())

@@ -2,31 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use durable_objects::rate_limiter::protocol::{Command as LimitCommand, RateLimiter, name_of_key};
-use durable_objects::wallet::protocol::{BATCH_MAX, Command, RefusalCode, Reply as WalletReply, Wallet, name};
+use durable_objects::wallet::protocol::{Command, RefusalCode, Reply as WalletReply, Wallet, name};
 use guildhall_domain::credential::KeyPrefix;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::format_rfc3339;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::key_fields::{KeyFields, KeyPatch};
 use crate::app::Cx;
-use crate::auth::issue::{IssuedKey, NewKey, draw_key, issue_key};
+use crate::auth::issue::{IssuedKey, NewKey, issue_key};
+use crate::auth::keys::{change_key, close_gate, revoke_key, rotate_key as rotate_secret};
 use crate::http::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::page::PageQuery;
 use crate::http::route::Access;
-use crate::meter::money::flush;
-use crate::meter::payer::Budget;
-use crate::ports::{PortError, ask};
+use crate::meter::money::{flush, read_spent};
+use crate::meter::payer::Tally;
+use crate::ports::ask;
 use crate::routes;
 use crate::store::identity::accounts::{ensure_account, find_account};
-use crate::store::identity::keys::{
-    KeyRecord, count_keys, find_key, list_keys, reset_budget, revoke_key as revoke_key_row,
-    rotate_key as rotate_key_row,
-};
+use crate::store::identity::keys::{KeyRecord, count_keys, find_key, list_keys, reset_budget};
 use crate::store::statement::run_all;
 
 routes! {
@@ -55,6 +53,19 @@ routes! {
     ///
     /// What was spent so far this month no longer counts.
     Post "/admin/v1/apikeys/{id}/paid" Access::Admin, audit = "apikey.budget_paid" => reset_key_budget;
+}
+
+/// What a key may do, or parts of it; what is left out stays, or takes its default: a new key may `chat` and `plan`.
+#[derive(Deserialize, JsonSchema)]
+pub struct AdminKeyFields {
+    #[serde(flatten)]
+    fields: KeyFields,
+    /// Requests a second, in bursts of at most twice as many, instead of the account's limits; 0 for the account's limits,
+    /// -1 for none.
+    #[schemars(with = "Option<i32>")]
+    rate_limit_rps: Option<Value>,
+    /// Who pays for a new key's calls; left out, the deployment's own account.
+    account_id: Option<String>,
 }
 
 /// A new key.
@@ -160,21 +171,23 @@ pub struct ApiKey {
 }
 
 const WARNING: &str = "Store this key now: it is not shown again.";
+/// What a new key may do when nobody says.
+const NEW_SCOPES: &str = r#"["chat","plan"]"#;
 /// The account that pays where none is named.
 const HOUSE_ACCOUNT: &str = "acc_house";
 /// Its limits for each key, until somebody sets others: sixty requests a second.
 const HOUSE_LIMITS: [i64; 3] = [3_600, 216_000, 120];
 
-async fn create_key(cx: Cx, Json(fields): Json<KeyFields>) -> Result<Reply<NewApiKey>, ApiError> {
-    if fields.is_nameless() {
+async fn create_key(cx: Cx, Json(new): Json<AdminKeyFields>) -> Result<Reply<NewApiKey>, ApiError> {
+    if new.fields.is_nameless() {
         return Err(ApiError::invalid("name", "name required"));
     }
-    let mut patch = KeyPatch::read(&fields, cx.started_ms)?;
-    let account_id = match fields.account_id.filter(|id| !id.is_empty()) {
+    let mut patch = read_patch(&cx, &new)?;
+    let account_id = match new.account_id.filter(|id| !id.is_empty()) {
         Some(id) => find_account(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("account"))?.id,
         None => open_house(&cx).await?,
     };
-    let scopes = patch.new_scopes().to_owned();
+    let scopes = patch.new_scopes(NEW_SCOPES).to_owned();
     let name = patch.name().to_owned();
     let issued = issue_key(&cx, &NewKey::new(&account_id, KeyPrefix::TokenHub, &name));
     let IssuedKey { id, key, masked: prefix, write } = issued;
@@ -199,36 +212,29 @@ async fn list_api_keys(cx: Cx, Query(query): Query<KeyQuery>) -> Result<Reply<Ke
     Ok(Reply(KeyList::Page { keys, total: total.map_or(0, |t| t.total), limit, offset }))
 }
 
-async fn patch_key(cx: Cx, (Path(id), Json(fields)): (Path, Json<KeyFields>)) -> Result<Reply<KeyDone>, ApiError> {
-    let patch = KeyPatch::read(&fields, cx.started_ms)?;
+async fn patch_key(cx: Cx, (Path(id), Json(fields)): (Path, Json<AdminKeyFields>)) -> Result<Reply<KeyDone>, ApiError> {
+    let patch = read_patch(&cx, &fields)?;
     let record = require_key(&cx, &id).await?;
-    if patch.enabled() == Some(true) && record.status != "active" {
-        // First, so that a key which is called enabled is not refused for ever.
-        set_gate(&cx, &id, &LimitCommand::Restore).await?;
-    }
-    patch.write(&record.account_id, &id).run(&*cx.ports.db).await?;
-    cx.app.credentials.forget_account(&record.account_id);
-    if patch.enabled() == Some(false) {
-        close_gate(&cx, &id).await;
-    }
+    change_key(&cx, &record, patch.enabled(), patch.write(&record.account_id, &id)).await?;
     Ok(Reply(KeyDone { ok: true }))
+}
+
+fn read_patch(cx: &Cx, fields: &AdminKeyFields) -> Result<KeyPatch, ApiError> {
+    let mut patch = KeyPatch::read(&fields.fields, cx.started_ms)?;
+    patch.read_rate(fields.rate_limit_rps.as_ref())?;
+    Ok(patch)
 }
 
 async fn delete_key(cx: Cx, Path(id): Path) -> Result<Reply<KeyDone>, ApiError> {
     if let Some(record) = find_key(&id).run(&*cx.ports.db).await? {
-        revoke_key_row(&record.account_id, &id).run(&*cx.ports.db).await?;
-        cx.app.credentials.forget_account(&record.account_id);
-        close_gate(&cx, &id).await;
+        revoke_key(&cx, &record).await?;
     }
     Ok(Reply(KeyDone { ok: true }))
 }
 
 async fn rotate_key(cx: Cx, Path(id): Path) -> Result<Reply<RotatedApiKey>, ApiError> {
     let record = require_key(&cx, &id).await?;
-    let (key, prefix) = draw_key(&cx, KeyPrefix::TokenHub);
-    let hash = cx.app.hasher.hash(&key);
-    rotate_key_row(&record.account_id, &id, &hash, &prefix, cx.started_ms).run(&*cx.ports.db).await?;
-    cx.app.credentials.forget_account(&record.account_id);
+    let (key, prefix) = rotate_secret(&cx, &record).await?;
     Ok(Reply(RotatedApiKey { ok: true, key, prefix, warning: WARNING }))
 }
 
@@ -262,42 +268,18 @@ async fn open_house(cx: &Cx) -> Result<String, ApiError> {
     Ok(HOUSE_ACCOUNT.to_owned())
 }
 
-/// Has the key's limiter refuse it everywhere at once. Where that fails, isolates learn of it from the database.
-async fn close_gate(cx: &Cx, key_id: &str) {
-    if let Err(error) = set_gate(cx, key_id, &LimitCommand::Revoke).await {
-        cx.ports.background.log(&format!("revocation of {key_id}: {error}"));
-    }
-}
-
-async fn set_gate(cx: &Cx, key_id: &str, command: &LimitCommand) -> Result<(), PortError> {
-    ask::<RateLimiter>(&*cx.ports.objects, &name_of_key(key_id), command).await.map(drop)
-}
-
-fn budget_of(record: &KeyRecord) -> Option<Budget> {
-    let limit = MicroUsd(record.monthly_budget_micros?);
-    Some(Budget::of_key(&record.id, limit, record.budget_reset_at_ms.unwrap_or(0)))
-}
-
 /// What the keys with a budget have spent of it, by key, as their wallets say.
 async fn read_spending(cx: &Cx, records: &[KeyRecord]) -> Result<BTreeMap<String, MicroUsd>, ApiError> {
-    let mut by_account: BTreeMap<&str, Vec<(&KeyRecord, Budget)>> = BTreeMap::new();
-    for record in records {
-        if let Some(budget) = budget_of(record) {
-            by_account.entry(&record.account_id).or_default().push((record, budget));
-        }
+    let mut by_account: BTreeMap<&str, Vec<&KeyRecord>> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.monthly_budget_micros.is_some()) {
+        by_account.entry(&record.account_id).or_default().push(record);
     }
     let mut spent = BTreeMap::new();
     for (account_id, keys) in by_account {
-        flush(&cx.app, &cx.ports, account_id).await?;
-        for keys in keys.chunks(BATCH_MAX) {
-            let lines = keys.iter().map(|(_, budget)| budget.line(cx.started_ms)).collect();
-            match ask::<Wallet>(&*cx.ports.objects, &name(account_id), &Command::Budgets { lines }).await? {
-                WalletReply::Budgets { lines } => {
-                    spent.extend(keys.iter().zip(lines).map(|((key, _), left)| (key.id.clone(), left.spent)));
-                }
-                other => return Err(ApiError::internal(format!("budgets: {other:?}"))),
-            }
-        }
+        let tallies: Vec<_> =
+            keys.iter().map(|key| Tally::of_key(&key.id, key.budget_reset_at_ms.unwrap_or(0))).collect();
+        let read = read_spent(&cx.app, &cx.ports, account_id, &tallies).await?;
+        spent.extend(keys.iter().map(|key| key.id.clone()).zip(read));
     }
     Ok(spent)
 }

@@ -1,6 +1,5 @@
-//! What a key may do, as the administrator writes it: checked field by field, in `TokenHub`'s words.
+//! What a key may do, as those write it who look after it: checked field by field.
 
-use durable_objects::wallet::protocol::AMOUNT_MAX;
 use guildhall_domain::duration::parse_duration;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::parse_rfc3339;
@@ -8,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::fields::{NON_NEGATIVE as DIGITS, read_name, read_usd};
 use crate::auth::scope::Scope;
 use crate::http::error::ApiError;
 use crate::store::identity::keys::update_key;
@@ -19,8 +19,7 @@ pub struct KeyFields {
     /// Its name; needed for a new key.
     #[schemars(with = "Option<String>")]
     name: Option<Value>,
-    /// What it may do: a JSON array, or the text of one. `[]` or an empty text means everything; a new key may `chat` and
-    /// `plan`.
+    /// What it may do: a JSON array, or the text of one. `[]` or an empty text means everything.
     #[schemars(with = "Option<String>")]
     scopes: Option<Value>,
     /// Days after its last rotation from which it is refused; 0 for never.
@@ -32,13 +31,9 @@ pub struct KeyFields {
     /// When it expires (RFC 3339), instead of `expires_in`.
     #[schemars(with = "Option<String>")]
     expires_at: Option<Value>,
-    /// What it may spend in a UTC month, in US dollars; 0 for no budget. Counted from when it is set.
+    /// What it may spend in a UTC month, in US dollars; 0 for no budget. What the month has spent already counts.
     #[schemars(with = "Option<f64>")]
     monthly_budget_usd: Option<Value>,
-    /// Requests a second, in bursts of at most twice as many, instead of the account's limits; 0 for the account's limits,
-    /// -1 for none.
-    #[schemars(with = "Option<i32>")]
-    rate_limit_rps: Option<Value>,
     /// Its own limit of requests a minute; 0 for the account's.
     #[schemars(with = "Option<u32>")]
     requests_per_minute: Option<Value>,
@@ -51,14 +46,10 @@ pub struct KeyFields {
     /// Whether it is let in.
     #[schemars(with = "Option<bool>")]
     enabled: Option<Value>,
-    /// Who pays for a new key's calls; left out, the deployment's own account.
-    pub account_id: Option<String>,
 }
 
-const NAME_MAX_CHARS: usize = 200;
 const ROTATION_MAX_DAYS: i64 = 36_500;
 const RATE_MAX: i64 = 1_000_000;
-const DIGITS: &str = "must be a non-negative number";
 
 impl KeyFields {
     /// Whether no name is given.
@@ -81,10 +72,9 @@ pub struct KeyPatch {
     requests_per_minute: Option<i64>,
     requests_per_hour: Option<i64>,
     concurrent: Option<i64>,
+    /// The owner's own, as a JSON object.
+    pub metadata: Option<String>,
 }
-
-/// What a new key may do when nobody says.
-const NEW_SCOPES: &str = r#"["chat","plan"]"#;
 
 impl KeyPatch {
     /// Reads what is given.
@@ -92,21 +82,23 @@ impl KeyPatch {
     /// # Errors
     /// 400 that names the field.
     pub fn read(fields: &KeyFields, now_ms: i64) -> Result<Self, ApiError> {
-        let rate = "must be -1 (unlimited), 0 (the default) or a positive number";
         let limit = |field, value: &Option<Value>| read_integer(field, value.as_ref(), 0..=i64::from(u32::MAX), DIGITS);
         let no_flag = || ApiError::invalid("enabled", "enabled must be a boolean");
         let enabled = fields.enabled.as_ref().map(|value| value.as_bool().ok_or_else(no_flag)).transpose()?;
+        let budget = fields.monthly_budget_usd.as_ref();
+        let budget = budget.map(|budget| read_usd("monthly_budget_usd", budget)).transpose()?;
         Ok(Self {
             name: fields.name.as_ref().map(read_name).transpose()?,
             scopes: fields.scopes.as_ref().map(read_scopes).transpose()?,
             status: enabled.map(|enabled| if enabled { "active" } else { "disabled" }),
             expires_at_ms: read_expiry(fields.expires_in.as_ref(), fields.expires_at.as_ref(), now_ms)?,
             rotation_days: read_integer("rotation_days", fields.rotation_days.as_ref(), 0..=ROTATION_MAX_DAYS, DIGITS)?,
-            monthly_budget_micros: fields.monthly_budget_usd.as_ref().map(read_budget).transpose()?,
-            rate_limit_rps: read_integer("rate_limit_rps", fields.rate_limit_rps.as_ref(), -1..=RATE_MAX, rate)?,
+            monthly_budget_micros: budget.map(|budget| budget.0),
+            rate_limit_rps: None,
             requests_per_minute: limit("requests_per_minute", &fields.requests_per_minute)?,
             requests_per_hour: limit("requests_per_hour", &fields.requests_per_hour)?,
             concurrent: limit("concurrent", &fields.concurrent)?,
+            metadata: None,
         })
     }
 
@@ -116,10 +108,46 @@ impl KeyPatch {
         self.name.as_deref().unwrap_or_default()
     }
 
-    /// The scopes of a new key.
+    /// Reads the requests a second, which only the administrator sets.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn read_rate(&mut self, rate: Option<&Value>) -> Result<(), ApiError> {
+        let text = "must be -1 (unlimited), 0 (the default) or a positive number";
+        self.rate_limit_rps = read_integer("rate_limit_rps", rate, -1..=RATE_MAX, text)?;
+        Ok(())
+    }
+
+    /// The scopes, as a JSON array.
     #[must_use]
-    pub fn new_scopes(&mut self) -> &str {
-        self.scopes.get_or_insert_with(|| NEW_SCOPES.to_owned())
+    pub fn scopes(&self) -> Option<&str> {
+        self.scopes.as_deref()
+    }
+
+    /// The scopes of a new key, which are these unless others are given.
+    pub fn new_scopes(&mut self, standard: &str) -> &str {
+        self.scopes.get_or_insert_with(|| standard.to_owned())
+    }
+
+    /// When it expires; 0 for never.
+    #[must_use]
+    pub const fn expires_at_ms(&self) -> Option<i64> {
+        self.expires_at_ms
+    }
+
+    /// When a new key expires, which is then unless it is said.
+    pub fn new_expiry(&mut self, standard_ms: Option<i64>) {
+        self.expires_at_ms = self.expires_at_ms.or(standard_ms);
+    }
+
+    /// The limits of its own, by name.
+    #[must_use]
+    pub const fn limits(&self) -> [(&'static str, Option<i64>); 3] {
+        [
+            ("requests_per_minute", self.requests_per_minute),
+            ("requests_per_hour", self.requests_per_hour),
+            ("concurrent", self.concurrent),
+        ]
     }
 
     /// Whether the key is to be let in, or not any more.
@@ -144,17 +172,9 @@ impl KeyPatch {
             self.requests_per_minute,
             self.requests_per_hour,
             self.concurrent,
+            self.metadata.as_deref(),
         )
     }
-}
-
-fn read_name(name: &Value) -> Result<String, ApiError> {
-    let name = name.as_str().map(str::trim).filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| ApiError::invalid("name", "name must be a non-empty string"))?;
-    if name.chars().count() > NAME_MAX_CHARS {
-        return Err(ApiError::invalid("name", format!("name must be at most {NAME_MAX_CHARS} characters")));
-    }
-    Ok(name.to_owned())
 }
 
 /// The scopes as the text of a JSON array, each once.
@@ -196,19 +216,6 @@ fn read_expiry(in_value: Option<&Value>, at_value: Option<&Value>, now_ms: i64) 
         ("", text) => parse_rfc3339(text).filter(|at_ms| *at_ms > now_ms).map(Some).ok_or_else(no_time),
         _ => Err(ApiError::invalid("expires_at", "give expires_in or expires_at, not both")),
     }
-}
-
-fn read_budget(budget: &Value) -> Result<i64, ApiError> {
-    let invalid = |text: String| ApiError::invalid("monthly_budget_usd", format!("monthly_budget_usd {text}"));
-    let Value::Number(number) = budget else { return Err(invalid(DIGITS.to_owned())) };
-    let amount = MicroUsd::from_usd(number).map_err(|error| invalid(error.to_string()))?;
-    if amount.is_negative() {
-        return Err(invalid(DIGITS.to_owned()));
-    }
-    if amount > AMOUNT_MAX {
-        return Err(invalid(format!("must be at most {AMOUNT_MAX}")));
-    }
-    Ok(amount.0)
 }
 
 /// A whole number within bounds, if one is given; `3.0` is one too.

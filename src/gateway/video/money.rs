@@ -2,7 +2,7 @@
 
 use durable_objects::job::protocol::{Delivery, Report};
 use durable_objects::protocol::Protocol as _;
-use durable_objects::wallet::protocol::{self as wallet, BudgetLine, Capture, RefusalCode, Wallet};
+use durable_objects::wallet::protocol::{self as wallet, BudgetLine, Capture, Count, RefusalCode, Wallet};
 use guildhall_domain::media::{ModelKind, Quantity, VideoTask};
 use guildhall_domain::money::{MicroUsd, Rate};
 use guildhall_domain::pricing::{Unit, UnitPrice};
@@ -41,6 +41,9 @@ pub(super) struct Spec {
     /// The budgets that it counts against.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) budgets: Vec<BudgetLine>,
+    /// For what else the charge counts; all of it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) counts: Vec<Count>,
 }
 
 /// Where it is made, and at what price: the job's reference.
@@ -78,7 +81,7 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
             wallet::Reply::Refused { code: RefusalCode::BudgetExceeded, budget: Some(left), .. } => {
                 // The lines were written from the budgets, one for one.
                 let tight = key.payer.budgets().get(left.line).ok_or_else(|| ApiError::internal("no such budget"))?;
-                return Err(refuse(cx, Refusal::Budget { of: tight.of, budget: tight.limit, spent: left.spent }));
+                return Err(refuse(cx, Refusal::Budget { of: tight.tally.of, budget: tight.limit, spent: left.spent }));
             }
             other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
         }
@@ -148,8 +151,9 @@ pub(super) fn write_spec(
         attempts: Vec::new(),
     };
     let budgets = key.payer.lines(cx.started_ms);
+    let counts = key.payer.counts(held, cx.started_ms).collect();
     let prompt = task.prompt.chars().take(PROMPT_KEPT_CHARS).collect();
-    Ok(Spec { prompt, seconds: task.seconds, size: task.size, fps: task.fps, record, held, budgets })
+    Ok(Spec { prompt, seconds: task.seconds, size: task.size, fps: task.fps, record, held, budgets, counts })
 }
 
 fn receipt(rule: &str, seconds: u64, place: Option<&Place>, held: MicroUsd, cost: MicroUsd) -> String {
@@ -169,8 +173,10 @@ pub(super) fn charge(
     record: &UsageRow,
     amount: MicroUsd,
     budgets: Vec<BudgetLine>,
+    counts: Vec<Count>,
 ) -> Result<Delivery, serde_json::Error> {
-    let capture = Capture { id: record.id.clone(), amount, record: Some(serde_json::to_string(&[record])?) };
+    let record_json = Some(serde_json::to_string(&[record])?);
+    let capture = Capture { id: record.id.clone(), amount, record: record_json, counts };
     let command = wallet::Command::Capture { hold_id: id.to_owned(), capture, close: true, budgets };
     let name = wallet::name(&record.account_id);
     Ok(Delivery { binding: Wallet::BINDING.to_owned(), name, command: serde_json::to_string(&command)? })
@@ -196,6 +202,6 @@ pub(super) fn complete(
         receipt: receipt("reported", film.seconds, Some(place), spec.held, cost),
         ..spec.record
     };
-    let then = Some(charge(id, &record, charged, spec.budgets)?);
+    let then = Some(charge(id, &record, charged, spec.budgets, spec.counts)?);
     Ok(Report::Completed { result: serde_json::to_string(&Film { charged, ..film })?, then })
 }

@@ -16,6 +16,8 @@ pub struct AccountRow {
     pub requests_per_hour: Option<u32>,
     /// Calls at once for each of its keys.
     pub concurrent: Option<u32>,
+    /// What all its keys may spend in a month, in micro-dollars; `None` for no such limit.
+    pub monthly_budget_micros: Option<i64>,
     /// The account that took its keys and its money over.
     pub merged_into: Option<String>,
 }
@@ -33,9 +35,14 @@ queries! {
          ON CONFLICT (id) DO NOTHING";
     /// Finds an account.
     tenant("id") fn find_account(id: &str) -> Option<AccountRow> =
-        "SELECT id, requests_per_minute, requests_per_hour, concurrent, merged_into FROM accounts WHERE id = ?1";
+        "SELECT id, requests_per_minute, requests_per_hour, concurrent, monthly_budget_micros, merged_into FROM accounts WHERE id = ?1";
     /// Sets the limits; NULL leaves one as it is.
     tenant("id") fn update_limits(id: &str, per_minute: Option<i64>, per_hour: Option<i64>, concurrent: Option<i64>) -> Changed =
         "UPDATE accounts SET requests_per_minute = COALESCE(?2, requests_per_minute),
            requests_per_hour = COALESCE(?3, requests_per_hour), concurrent = COALESCE(?4, concurrent) WHERE id = ?1";
+    /// Sets what all keys of an account may spend in a month; `None` for no such limit. What the month has spent already
+    /// counts. The isolate then forgets the account's keys, so that it holds here at once, and flushes its records, so that
+    /// what it has just spent is in the wallet.
+    tenant("id") fn set_account_limit(id: &str, monthly_budget_micros: Option<i64>) -> Changed =
+        "UPDATE accounts SET monthly_budget_micros = ?2 WHERE id = ?1";
 }

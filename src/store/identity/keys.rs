@@ -66,13 +66,15 @@ pub struct KeyRow {
     pub has_upstreams: bool,
 }
 
-/// A key as the administrator sees it.
+/// A key as those see it who look after it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct KeyRecord {
     /// The key's id.
     pub id: String,
     /// Its owner.
     pub account_id: String,
+    /// The product that issued it.
+    pub product: String,
     /// What is shown of the key.
     pub masked: String,
     /// Its name.
@@ -103,6 +105,15 @@ pub struct KeyRecord {
     pub requests_per_hour: Option<u32>,
     /// The key's own limit.
     pub concurrent: Option<u32>,
+    /// The owner's own, as a JSON object.
+    pub metadata: String,
+    /// What it may spend in all, in micro-dollars.
+    pub credits_micros: Option<i64>,
+    /// The workspace that it is bound to.
+    pub workspace_id: Option<String>,
+    /// The workspace's name; the administrator is not told.
+    #[serde(default)]
+    pub workspace_name: Option<String>,
 }
 
 queries! {
@@ -115,12 +126,13 @@ queries! {
     /// that two changes at once do not undo each other.
     tenant("account_id") fn update_key(account_id: &str, id: &str, name: Option<&str>, scopes: Option<&str>, status: Option<&str>,
         expires_at_ms: Option<i64>, rotation_days: Option<i64>, monthly_budget_micros: Option<i64>, rate_limit_rps: Option<i64>,
-        requests_per_minute: Option<i64>, requests_per_hour: Option<i64>, concurrent: Option<i64>) -> Changed =
+        requests_per_minute: Option<i64>, requests_per_hour: Option<i64>, concurrent: Option<i64>, metadata: Option<&str>) -> Changed =
         "UPDATE api_keys SET name = COALESCE(?3, name), scopes = COALESCE(?4, scopes), status = COALESCE(?5, status),
            expires_at_ms = NULLIF(COALESCE(?6, expires_at_ms), 0), rotation_days = COALESCE(?7, rotation_days),
            monthly_budget_micros = NULLIF(COALESCE(?8, monthly_budget_micros), 0), rate_limit_rps = COALESCE(?9, rate_limit_rps),
            requests_per_minute = NULLIF(COALESCE(?10, requests_per_minute), 0),
-           requests_per_hour = NULLIF(COALESCE(?11, requests_per_hour), 0), concurrent = NULLIF(COALESCE(?12, concurrent), 0)
+           requests_per_hour = NULLIF(COALESCE(?11, requests_per_hour), 0), concurrent = NULLIF(COALESCE(?12, concurrent), 0),
+           metadata = COALESCE(?13, metadata)
          WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
     /// Gives a key another secret.
     tenant("account_id") fn rotate_key(account_id: &str, id: &str, hash: &str, masked: &str, rotated_at_ms: i64) -> Changed =
@@ -149,15 +161,40 @@ queries! {
            LEFT JOIN workspaces w ON w.account_id = k.account_id AND w.workspace_id = k.workspace_id WHERE k.hash = ?1";
     /// Finds a key for the administrator.
     global("an administrator names a key by its id alone") fn find_key(id: &str) -> Option<KeyRecord> =
-        "SELECT id, account_id, masked, name, scopes, status, created_at_ms, rotated_at_ms, last_used_at_ms, expires_at_ms, rotation_days,
-           monthly_budget_micros, budget_reset_at_ms, rate_limit_rps, requests_per_minute, requests_per_hour, concurrent
+        "SELECT id, account_id, product, masked, name, scopes, status, created_at_ms, rotated_at_ms, last_used_at_ms, expires_at_ms, rotation_days,
+           monthly_budget_micros, budget_reset_at_ms, rate_limit_rps, requests_per_minute, requests_per_hour, concurrent, metadata,
+           credits_micros, workspace_id
          FROM api_keys WHERE id = ?1 AND status <> 'revoked'";
     /// A page of all keys, newest first.
     global("an administrator sees the keys of every account") fn list_keys(limit: i64, offset: i64) -> Vec<KeyRecord> =
-        "SELECT id, account_id, masked, name, scopes, status, created_at_ms, rotated_at_ms, last_used_at_ms, expires_at_ms, rotation_days,
-           monthly_budget_micros, budget_reset_at_ms, rate_limit_rps, requests_per_minute, requests_per_hour, concurrent
+        "SELECT id, account_id, product, masked, name, scopes, status, created_at_ms, rotated_at_ms, last_used_at_ms, expires_at_ms, rotation_days,
+           monthly_budget_micros, budget_reset_at_ms, rate_limit_rps, requests_per_minute, requests_per_hour, concurrent, metadata,
+           credits_micros, workspace_id
          FROM api_keys WHERE status <> 'revoked' ORDER BY created_at_ms DESC, id DESC LIMIT ?1 OFFSET ?2";
     /// How many there are.
     global("an administrator sees the keys of every account") fn count_keys() -> Option<Total> =
         "SELECT COUNT(*) AS total FROM api_keys WHERE status <> 'revoked'";
+    /// Finds a key for its owner.
+    tenant("account_id") fn find_own_key(account_id: &str, id: &str) -> Option<KeyRecord> =
+        "SELECT k.id, k.account_id, k.product, k.masked, k.name, k.scopes, k.status, k.created_at_ms, k.rotated_at_ms, k.last_used_at_ms,
+           k.expires_at_ms, k.rotation_days, k.monthly_budget_micros, k.budget_reset_at_ms, k.rate_limit_rps, k.requests_per_minute,
+           k.requests_per_hour, k.concurrent, k.metadata, k.credits_micros, k.workspace_id, w.name AS workspace_name
+         FROM api_keys k LEFT JOIN workspaces w ON w.account_id = k.account_id AND w.workspace_id = k.workspace_id
+         WHERE k.account_id = ?1 AND k.id = ?2 AND k.status <> 'revoked'";
+    /// A page of an account's keys, or of those of one workspace, newest first.
+    tenant("account_id") fn list_own_keys(account_id: &str, workspace_id: Option<&str>, limit: i64, offset: i64) -> Vec<KeyRecord> =
+        "SELECT k.id, k.account_id, k.product, k.masked, k.name, k.scopes, k.status, k.created_at_ms, k.rotated_at_ms, k.last_used_at_ms,
+           k.expires_at_ms, k.rotation_days, k.monthly_budget_micros, k.budget_reset_at_ms, k.rate_limit_rps, k.requests_per_minute,
+           k.requests_per_hour, k.concurrent, k.metadata, k.credits_micros, k.workspace_id, w.name AS workspace_name
+         FROM api_keys k LEFT JOIN workspaces w ON w.account_id = k.account_id AND w.workspace_id = k.workspace_id
+         WHERE k.account_id = ?1 AND k.status <> 'revoked' AND (?2 IS NULL OR k.workspace_id = ?2)
+         ORDER BY k.created_at_ms DESC, k.id DESC LIMIT ?3 OFFSET ?4";
+    /// How many an account has, or one of its workspaces.
+    tenant("account_id") fn count_own_keys(account_id: &str, workspace_id: Option<&str>) -> Option<Total> =
+        "SELECT COUNT(*) AS total FROM api_keys
+         WHERE account_id = ?1 AND status <> 'revoked' AND (?2 IS NULL OR workspace_id = ?2)";
+    /// Lets a key spend so much more, up to a most; one without such a limit has it from now on.
+    tenant("account_id") fn add_credits(account_id: &str, id: &str, amount_micros: i64, most_micros: i64) -> Changed =
+        "UPDATE api_keys SET credits_micros = COALESCE(credits_micros, 0) + ?3
+         WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked' AND COALESCE(credits_micros, 0) + ?3 <= ?4";
 }

@@ -1,4 +1,4 @@
-//! Who may call: accounts and their keys.
+//! Who may call: accounts, their keys and workspaces.
 
 pub mod accounts;
 pub mod claims;
@@ -8,3 +8,4 @@ pub mod keys;
 pub mod people;
 pub mod sessions;
 pub mod sign_ins;
+pub mod workspaces;

@@ -61,6 +61,8 @@ fn a_video_that_nobody_asks_about_is_finished_and_charged_once() {
         app.pass_ms(120_000).await;
         assert_eq!(usage_rows(&app, &key).await.len(), 1);
         assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 400_000);
+        let keys = app.get("/v1/keys").bearer(&key.key).send().await.expect(200).json();
+        assert_eq!(keys["data"][0]["current_spend_usd"], 0.4, "it counts for the month, though nothing limits it");
         assert_eq!(look_at(&app, &key, video["id"].as_str().unwrap()).await["status"], "completed");
         assert_balanced(&app, &key, 1_000_000).await;
     });

@@ -1,0 +1,68 @@
+//! Changes of keys that hold at once: the one place where keys are changed, rotated and revoked, whoever asks.
+
+use durable_objects::rate_limiter::protocol::{Command, RateLimiter, name_of_key};
+use guildhall_domain::credential::KeyPrefix;
+
+use super::issue::draw_key;
+use crate::app::Cx;
+use crate::ports::{PortError, ask};
+use crate::store::identity::keys::{self as store, KeyRecord};
+use crate::store::statement::{Changed, Query};
+
+/// Makes a change of a key. `enabled` is what it says about whether the key is let in, if it does.
+///
+/// # Errors
+/// When the database fails, or the limiter of a key that is to be let in again.
+pub async fn change_key(
+    cx: &Cx,
+    key: &KeyRecord,
+    enabled: Option<bool>,
+    write: Query<Changed>,
+) -> Result<(), PortError> {
+    if enabled == Some(true) && key.status != "active" {
+        // First, so that a key which is called enabled is not refused for ever.
+        set_gate(cx, &key.id, &Command::Restore).await?;
+    }
+    write.run(&*cx.ports.db).await?;
+    cx.app.credentials.forget_account(&key.account_id);
+    if enabled == Some(false) {
+        close_gate(cx, &key.id).await;
+    }
+    Ok(())
+}
+
+/// Gives a key another secret of its kind; the old one is dead. Gives the new one, and what is shown of it later.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rotate_key(cx: &Cx, key: &KeyRecord) -> Result<(String, String), PortError> {
+    let prefix = KeyPrefix::ALL.into_iter().find(|prefix| prefix.product() == key.product);
+    let prefix = prefix.ok_or_else(|| PortError(format!("key {}: no product {:?}", key.id, key.product)))?;
+    let (secret, masked) = draw_key(cx, prefix);
+    let hash = cx.app.hasher.hash(&secret);
+    store::rotate_key(&key.account_id, &key.id, &hash, &masked, cx.started_ms).run(&*cx.ports.db).await?;
+    cx.app.credentials.forget_account(&key.account_id);
+    Ok((secret, masked))
+}
+
+/// Revokes a key for good.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_key(cx: &Cx, key: &KeyRecord) -> Result<(), PortError> {
+    store::revoke_key(&key.account_id, &key.id).run(&*cx.ports.db).await?;
+    cx.app.credentials.forget_account(&key.account_id);
+    close_gate(cx, &key.id).await;
+    Ok(())
+}
+
+/// Has the key's limiter refuse it everywhere at once. Where that fails, isolates learn of it from the database.
+pub async fn close_gate(cx: &Cx, key_id: &str) {
+    if let Err(error) = set_gate(cx, key_id, &Command::Revoke).await {
+        cx.ports.background.log(&format!("revocation of {key_id}: {error}"));
+    }
+}
+
+async fn set_gate(cx: &Cx, key_id: &str, command: &Command) -> Result<(), PortError> {
+    ask::<RateLimiter>(&*cx.ports.objects, &name_of_key(key_id), command).await.map(drop)
+}
