@@ -7,6 +7,7 @@ mod decimal;
 mod hex;
 
 pub mod anthropic;
+pub mod cache;
 pub mod catalogue;
 pub mod chat;
 pub mod credential;
@@ -28,3 +29,4 @@ pub mod sandbox;
 pub mod seal;
 pub mod secret;
 pub mod time;
+pub mod vector;

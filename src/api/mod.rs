@@ -14,6 +14,7 @@ pub const ALL: &[&[Route]] = &[
     identity::apikeys::ROUTES,
     identity::provision::ROUTES,
     models::aliases::ROUTES,
+    models::cache::ROUTES,
     models::catalog::ROUTES,
     models::chat::ROUTES,
     models::discover::ROUTES,

@@ -8,6 +8,7 @@ pub mod scope;
 
 use std::rc::Rc;
 
+use guildhall_domain::cache::CacheSettings;
 use guildhall_domain::credential::{self, KeyPrefix};
 
 use crate::app::App;
@@ -51,8 +52,19 @@ pub struct KeyCaller {
     pub limits: Limits,
     /// Who pays for its calls, and within which budgets.
     pub payer: Rc<Payer>,
+    /// What its account wants of the response cache.
+    pub cache: CacheTerms,
     /// When it ends by itself; milliseconds since 1970.
     pub usable_until_ms: i64,
+}
+
+/// What an account wants of the response cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheTerms {
+    /// Its settings.
+    pub settings: CacheSettings,
+    /// How often it has forgotten what was cached.
+    pub generation: i64,
 }
 
 /// A person who has signed in.

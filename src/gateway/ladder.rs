@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::routing::Ranked;
+
 use super::dispatch::Failure;
 use super::table::Offer;
 use crate::app::Cx;
@@ -40,11 +42,34 @@ impl Step {
     }
 }
 
+/// Why the first model is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// By its score.
+    Weight,
+    /// By its score, and its provider likely has the beginning of the prompt.
+    Prefix,
+    /// The client named it.
+    Hint,
+}
+
+impl Lead {
+    /// Of a decision's first.
+    #[must_use]
+    pub fn of(ranked: Option<&Ranked>) -> Self {
+        match ranked {
+            Some(ranked) if ranked.is_hint => Self::Hint,
+            Some(ranked) if ranked.is_warm => Self::Prefix,
+            _ => Self::Weight,
+        }
+    }
+}
+
 /// The attempts of one call.
 pub struct Ladder {
     /// Best first.
     offers: Vec<Rc<Offer>>,
-    is_hint: bool,
+    lead: Lead,
     /// The failures that may pass, and for how long their upstream asks to wait.
     passing: Vec<(Rc<Offer>, u64)>,
     /// Comes before all others.
@@ -57,10 +82,10 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// The attempts on these models; `is_hint` when the first leads because the client named it.
+    /// The attempts on these models; `lead` says why the first is the first.
     #[must_use]
-    pub const fn new(offers: Vec<Rc<Offer>>, is_hint: bool) -> Self {
-        Self { offers, is_hint, passing: Vec::new(), next: None, climbed: 0, tries: 0, repeats: 0, is_cut: false }
+    pub const fn new(offers: Vec<Rc<Offer>>, lead: Lead) -> Self {
+        Self { offers, lead, passing: Vec::new(), next: None, climbed: 0, tries: 0, repeats: 0, is_cut: false }
     }
 
     /// The next attempt; `draw` gives a number in 0..1.
@@ -74,7 +99,7 @@ impl Ladder {
         }
         if let Some(offer) = self.offers.get(self.climbed).map(Rc::clone) {
             self.climbed += 1;
-            let reason = name_reason(&offer, self.climbed == 1 && self.is_hint);
+            let reason = name_reason(&offer, if self.climbed == 1 { self.lead } else { Lead::Weight });
             return Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason });
         }
         if self.passing.is_empty() {
@@ -124,8 +149,12 @@ impl Ladder {
 
 /// Why a model is asked first.
 #[must_use]
-pub fn name_reason(offer: &Offer, is_hint: bool) -> String {
-    if is_hint { "routed-hint-exact".to_owned() } else { format!("routed-weight-{}", offer.weight) }
+pub fn name_reason(offer: &Offer, lead: Lead) -> String {
+    match lead {
+        Lead::Hint => "routed-hint-exact".to_owned(),
+        Lead::Prefix => "routed-cached-prefix".to_owned(),
+        Lead::Weight => format!("routed-weight-{}", offer.weight),
+    }
 }
 
 /// 100 ms, doubled with each repetition, times 0.5 to 1.5; never less than the upstream asks for.

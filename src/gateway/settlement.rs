@@ -8,9 +8,12 @@ use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 use serde_json::json;
 
+use super::cache::{Found, Keep, Worth};
+use super::choice::Choice;
 use super::provider::ProviderKind;
 use super::table::Offer;
 use crate::app::Cx;
+use crate::http::error::ApiError;
 use crate::meter::money::Reservation;
 use crate::store::money::usage::{AttemptRecord, Source, UsageRow};
 
@@ -83,6 +86,8 @@ pub struct RunningCall {
     pub deadline_ms: Option<i64>,
     /// The attempts so far; the last is the one that counts.
     pub tried: Vec<Tried>,
+    /// Keeps the answer, where it may be kept.
+    pub keep: Option<Box<Keep>>,
 }
 
 /// One attempt.
@@ -114,6 +119,34 @@ pub enum Used {
 }
 
 impl RunningCall {
+    /// A call whose models are chosen and whose money is set aside; the answer calls its model `asked_model`.
+    ///
+    /// # Errors
+    /// 401 for a caller without a key: only keys reach a route that spends.
+    pub fn begin(
+        cx: Cx,
+        kind: ModelKind,
+        asked_model: &str,
+        choice: &Choice,
+        reservation: Reservation,
+    ) -> Result<Self, ApiError> {
+        Ok(Self {
+            kind,
+            asked_model: asked_model.to_owned(),
+            // TokenHub's clients read from the answer which model the router took.
+            echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
+            alias_from: choice.alias_from.clone(),
+            reason: String::new(),
+            mode: choice.mode.as_str(),
+            input_tokens_estimate: choice.expected.input,
+            deadline_ms: None,
+            cx,
+            reservation,
+            tried: Vec::new(),
+            keep: None,
+        })
+    }
+
     /// An attempt begins.
     pub fn begin_attempt(&mut self, offer: &Rc<Offer>) {
         let started_ms = self.cx.ports.clock.now_ms();
@@ -143,6 +176,12 @@ impl RunningCall {
         }
     }
 
+    /// What an answer of this model calls it.
+    #[must_use]
+    pub fn model_to_echo_of<'m>(&'m self, model: &'m str) -> &'m str {
+        if self.echoes_negotiated { model } else { &self.asked_model }
+    }
+
     /// The kind of the provider that answers.
     #[must_use]
     pub fn provider_kind(&self) -> Option<ProviderKind> {
@@ -153,8 +192,15 @@ impl RunningCall {
         self.tried.last().map(|tried| &tried.offer)
     }
 
-    /// Ends the call; gives what was charged.
-    pub fn settle(self, outcome: Outcome, status: u16, used: Used) -> MicroUsd {
+    /// What an answer that is kept was worth.
+    #[must_use]
+    pub fn worth(&self, used: Used) -> Worth {
+        let (_, quantity, cost) = self.price(used);
+        let model = self.offer().map_or_else(String::new, |offer| offer.model_id.to_string());
+        Worth { model, usage: tokens_of(quantity), cost }
+    }
+
+    fn price(&self, used: Used) -> (&'static str, Quantity, MicroUsd) {
         let (rule, quantity) = match used {
             Used::Nothing => ("nothing_delivered", Quantity::Tokens(TokenUsage::default())),
             Used::Reported(usage) => ("reported", Quantity::Tokens(usage)),
@@ -165,14 +211,39 @@ impl RunningCall {
                 ("estimated", Quantity::Tokens(TokenUsage { input, output, ..TokenUsage::default() }))
             }
         };
-        let cost = self.offer().map_or(MicroUsd::ZERO, |offer| offer.cost(quantity));
-        let usage = match quantity {
-            Quantity::Tokens(usage) => usage,
-            Quantity::Steps(_) => TokenUsage::default(),
-        };
+        (rule, quantity, self.offer().map_or(MicroUsd::ZERO, |offer| offer.cost(quantity)))
+    }
+
+    /// Ends the call; gives what was charged.
+    pub fn settle(self, outcome: Outcome, status: u16, used: Used) -> MicroUsd {
+        let (rule, quantity, cost) = self.price(used);
         let receipt = self.receipt(rule, quantity, cost);
-        let record = self.record(outcome, status, &usage, cost, receipt);
+        let record = self.record(outcome, status, &tokens_of(quantity), cost, receipt);
         self.reservation.settle(cost, record)
+    }
+
+    /// Ends a call that a kept answer answers: no model has worked, so it costs nothing.
+    pub fn settle_cached(mut self, found: &Found) {
+        let entry = &found.entry;
+        let receipt = json!({
+            "rule": "cache",
+            "tier": found.tier.name(),
+            "age_ms": found.age_ms,
+            "usage": usage_for_receipt(Quantity::Tokens(entry.usage)),
+            "held_micros": self.reservation.amount,
+            "cost_micros": MicroUsd::ZERO,
+            "baseline_micros": entry.cost_micros,
+            "attempts": 0,
+        });
+        self.reason = format!("cache-{}", found.tier.name());
+        let record = self.record(Outcome::Completed, 200, &entry.usage, MicroUsd::ZERO, receipt.to_string());
+        let record = UsageRow {
+            routed_model: entry.model.clone(),
+            source: Source::Cache,
+            baseline_micros: Some(entry.cost_micros.0),
+            ..record
+        };
+        self.reservation.settle(MicroUsd::ZERO, record);
     }
 
     fn receipt(&self, rule: &str, quantity: Quantity, cost: MicroUsd) -> String {
@@ -240,6 +311,14 @@ impl RunningCall {
             estimated_tokens: self.input_tokens_estimate,
             latency_budget_ms: self.deadline_ms.map_or(0, |due_ms| due_ms - self.cx.started_ms),
         })
+    }
+}
+
+/// The tokens of a quantity; none of one that is not counted in them.
+fn tokens_of(quantity: Quantity) -> TokenUsage {
+    match quantity {
+        Quantity::Tokens(usage) => usage,
+        Quantity::Steps(_) => TokenUsage::default(),
     }
 }
 

@@ -56,7 +56,7 @@ pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function
     };
     spawn(Box::pin(async move {
         let signal = glue::signal_of(&request);
-        let ports = ports(&env, &context, signal.clone());
+        let ports = ports(&app.config, &env, &context, signal.clone());
         let (lazy, origin) = read_request(request.clone());
         let is_large = lazy.head.content_length.parse().is_ok_and(|bytes: u64| bytes > UNREAD_MAX_BYTES);
         let output = serve(app, ports, lazy, &origin).await;
@@ -76,7 +76,7 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
         Err(error) => return answer(&resolve, &JsValue::from(error)),
     };
     spawn(Box::pin(async move {
-        let ports = ports(&env, &context, JsValue::UNDEFINED);
+        let ports = ports(&app.config, &env, &context, JsValue::UNDEFINED);
         let done = match serde_json::from_str::<Vec<String>>(&glue::read_messages(&batch)) {
             Ok(messages) => consume(&app, &ports, messages).await.map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
@@ -90,12 +90,15 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
 pub fn scheduled(env: JsValue, context: JsValue, resolve: Function) {
     begin_turn();
     // The glue is connected by whatever event makes the isolate's `App`.
-    if let Err(error) = app(&env) {
-        glue::log(&error);
-        return answer(&resolve, &JsValue::UNDEFINED);
-    }
+    let app = match app(&env) {
+        Ok(app) => app,
+        Err(error) => {
+            glue::log(&error);
+            return answer(&resolve, &JsValue::UNDEFINED);
+        }
+    };
     spawn(Box::pin(async move {
-        run_hourly(&ports(&env, &context, JsValue::UNDEFINED)).await;
+        run_hourly(&ports(&app.config, &env, &context, JsValue::UNDEFINED)).await;
         answer(&resolve, &JsValue::UNDEFINED);
     }));
 }

@@ -47,6 +47,8 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         cookie: next(),
         last_event_id: next(),
         address: next(),
+        cache_control: next(),
+        own_cache_control: next(),
     };
     (Request::new(head, Some(Box::new(LazyBody { request }))), origin)
 }

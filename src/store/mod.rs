@@ -14,6 +14,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     identity::keys::QUERIES,
     identity::people::QUERIES,
     identity::sessions::QUERIES,
+    models::cache::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,

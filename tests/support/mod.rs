@@ -25,7 +25,7 @@ pub use books::Books;
 pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};
 pub use database::{Database, migration_files, open_migrated};
-pub use ports::{Fault, Faults};
+pub use ports::{Cache, Fault, Faults};
 pub use upstream::{Reply, Upstream};
 
 pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789";
@@ -38,6 +38,7 @@ pub struct TestApp {
     pub database: Rc<Database>,
     pub objects: Rc<LocalObjects>,
     pub upstream: Rc<Upstream>,
+    pub cache: Rc<Cache>,
     pub faults: Rc<Faults>,
     pub log: Rc<RefCell<Vec<String>>>,
     /// The isolate that answers.
@@ -70,6 +71,7 @@ impl TestApp {
             database: Rc::new(Database::new()),
             objects: Rc::new(LocalObjects::new()),
             upstream: Rc::default(),
+            cache: Rc::default(),
             faults: Rc::default(),
             log: Rc::default(),
             app: RefCell::new(app),

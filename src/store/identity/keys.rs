@@ -59,6 +59,10 @@ pub struct KeyRow {
     pub credits_micros: Option<i64>,
     /// The agent whose key it is.
     pub agent_id: Option<String>,
+    /// What the account wants of the response cache; `store::models::cache` reads it.
+    pub cache_settings: String,
+    /// How often the account has forgotten what was cached.
+    pub cache_generation: i64,
 }
 
 /// A key as the administrator sees it.
@@ -136,7 +140,8 @@ queries! {
            k.requests_per_hour AS key_requests_per_hour, k.concurrent AS key_concurrent, k.rate_limit_rps,
            k.monthly_budget_micros, k.budget_reset_at_ms, k.expires_at_ms, k.rotation_days,
            COALESCE(k.rotated_at_ms, k.created_at_ms) AS rotated_at_ms, k.last_used_at_ms, k.workspace_id, k.credits_micros, k.agent_id,
-           w.status AS workspace_status, w.monthly_budget_micros AS workspace_budget_micros, a.monthly_budget_micros AS account_budget_micros
+           w.status AS workspace_status, w.monthly_budget_micros AS workspace_budget_micros, a.monthly_budget_micros AS account_budget_micros,
+           a.cache_settings, a.cache_generation
          FROM api_keys k JOIN accounts a ON a.id = k.account_id
            LEFT JOIN workspaces w ON w.account_id = k.account_id AND w.workspace_id = k.workspace_id WHERE k.hash = ?1";
     /// Finds a key for the administrator.

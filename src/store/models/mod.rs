@@ -1,5 +1,6 @@
 //! Where models come from and what they cost.
 
+pub mod cache;
 #[expect(clippy::module_inception, reason = "the table is called models")]
 pub mod models;
 pub mod providers;
