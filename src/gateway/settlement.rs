@@ -239,6 +239,8 @@ impl RunningCall {
         let record = self.record(Outcome::Completed, 200, &entry.usage, MicroUsd::ZERO, receipt.to_string());
         let record = UsageRow {
             routed_model: entry.model.clone(),
+            // So that nobody's latency looks better than it is.
+            routed_provider: Source::Cache.name().to_owned(),
             source: Source::Cache,
             baseline_micros: Some(entry.cost_micros.0),
             ..record

@@ -10,7 +10,7 @@ use guildhall_domain::pricing::TokenUsage;
 use super::kv_key;
 use super::likeness::Direction;
 use crate::app::Cx;
-use crate::ports::{Pending, Ports, Space, VectorItem};
+use crate::ports::{Pending, PortError, Ports, Space, VectorItem};
 
 /// An answer that may be kept, once it is there.
 pub struct Keep {
@@ -56,33 +56,34 @@ impl Keep {
         self.store(cx, worth, move |worth| complete_stream(&events, &worth.usage, may_be_cut));
     }
 
-    /// In the background: what fails is logged.
     fn store(self, cx: &Cx, worth: Worth, complete: impl FnOnce(&Worth) -> Option<Vec<u8>> + 'static) {
-        let (ports, request_id) = (Rc::clone(&cx.ports), Rc::clone(&cx.request_id));
-        cx.ports.background.spawn(Box::pin(async move {
-            // The client's answer goes first.
-            ports.clock.sleep_ms(0).await;
-            let now_ms = ports.clock.now_ms();
-            let Some(body) = complete(&worth) else { return };
-            let Some(entry) = Entry::new(body, now_ms, &worth.model, worth.cost, worth.usage) else { return };
-            let stored = ports.kv.put(&kv_key(&self.name), entry.to_bytes(), self.ttl_s).await;
-            let stored = match (stored, self.direction) {
-                (Ok(()), Some(direction)) => {
-                    let item = VectorItem {
-                        id: self.name,
-                        vector: direction.vector,
-                        metadata: String::new(),
-                        expires_at_ms: Some(now_ms.saturating_add(i64::from(self.ttl_s) * 1_000)),
-                    };
-                    let space = Space { index: &direction.index, namespace: &direction.namespace };
-                    ports.vectors.upsert(space, vec![item]).await
+        let ports = Rc::clone(&cx.ports);
+        run_behind(
+            cx,
+            Box::pin(async move {
+                // The client's answer goes first.
+                ports.clock.sleep_ms(0).await;
+                match complete(&worth) {
+                    Some(body) => self.put(&ports, body, &worth).await,
+                    None => Ok(()),
                 }
-                (stored, _) => stored,
-            };
-            if let Err(error) = stored {
-                ports.background.log(&format!("{request_id} cache: {error}"));
-            }
-        }));
+            }),
+        );
+    }
+
+    /// First the answer, then what leads to it.
+    async fn put(self, ports: &Ports, body: Vec<u8>, worth: &Worth) -> Result<(), PortError> {
+        let now_ms = ports.clock.now_ms();
+        let Some(entry) = Entry::new(body, now_ms, &worth.model, worth.cost, worth.usage) else { return Ok(()) };
+        ports.kv.put(&kv_key(&self.name), entry.to_bytes(), self.ttl_s).await?;
+        let Some(Direction { index, namespace, vector }) = self.direction else { return Ok(()) };
+        let item = VectorItem {
+            id: self.name,
+            vector,
+            metadata: String::new(),
+            expires_at_ms: Some(now_ms.saturating_add(i64::from(self.ttl_s) * 1_000)),
+        };
+        ports.vectors.upsert(Space { index: &index, namespace: &namespace }, vec![item]).await
     }
 }
 
@@ -115,21 +116,18 @@ impl KeptStream {
 /// Removes an answer that cannot be read.
 pub(super) fn forget(cx: &Cx, name: &str) {
     let (ports, key) = (Rc::clone(&cx.ports), kv_key(name));
-    log_failure(cx, move |ports| Box::pin(async move { ports.kv.delete(&key).await }), ports);
+    run_behind(cx, Box::pin(async move { ports.kv.delete(&key).await }));
 }
 
 /// Removes the direction of an answer that is gone.
 pub(super) fn forget_direction(cx: &Cx, index: &str, name: String) {
     let (ports, index) = (Rc::clone(&cx.ports), index.to_owned());
-    log_failure(cx, move |ports| Box::pin(async move { ports.vectors.delete(&index, vec![name]).await }), ports);
+    run_behind(cx, Box::pin(async move { ports.vectors.delete(&index, vec![name]).await }));
 }
 
-fn log_failure(
-    cx: &Cx,
-    work: impl FnOnce(Rc<Ports>) -> Pending<'static, Result<(), crate::ports::PortError>>,
-    ports: Rc<Ports>,
-) {
-    let (work, request_id) = (work(Rc::clone(&ports)), Rc::clone(&cx.request_id));
+/// In the background; a failure is logged.
+fn run_behind(cx: &Cx, work: Pending<'static, Result<(), PortError>>) {
+    let (ports, request_id) = (Rc::clone(&cx.ports), Rc::clone(&cx.request_id));
     cx.ports.background.spawn(Box::pin(async move {
         if let Err(error) = work.await {
             ports.background.log(&format!("{request_id} cache: {error}"));

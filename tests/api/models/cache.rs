@@ -74,6 +74,8 @@ fn the_same_question_is_answered_once_and_costs_nothing_more() {
         );
         assert_eq!(receipt["baseline_micros"], CALL_MICROS);
         assert_balanced(&app, &key, 10_000_000).await;
+        let who = app.database.text("SELECT routed_provider || ' ' || routed_model FROM usage WHERE source = 'cache'");
+        assert_eq!(who, "cache m1", "the provider's own figures stay as they are");
     });
 }
 
