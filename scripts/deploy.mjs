@@ -117,6 +117,7 @@ function writeConfig(databaseId, cacheId) {
     [/^ALLOW_LOOPBACK = .*$/m, 'ALLOW_LOOPBACK = "false"'],
     [/^FREE_BALANCE_USD = .*\n/m, ""],
     [/^PROVISIONS_PER_HOUR = .*\n/m, ""],
+    [/^SIGN_INS_PER_HOUR = .*\n/m, ""],
     [/^database_id = .*$/m, `database_id = "${databaseId}"`],
     [/^id = "local"$/m, `id = "${cacheId}"`],
   ];

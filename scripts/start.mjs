@@ -45,9 +45,9 @@ async function serve({ port, state: directory, fresh, json }) {
   dev.ended.then(() => (hasEnded = true));
   try {
     await step("starting wrangler dev", () => waitUntilUp(url, () => hasEnded));
-    await ensureModels(url, adminToken);
+    const isCurrent = await ensureModels(url, adminToken);
     const apiKey = await ensureKey(url, state);
-    announce({ url, apiKey, adminToken, json, state, took: seconds(started) });
+    announce({ url, apiKey, adminToken: isCurrent ? adminToken : null, json, state, took: seconds(started) });
     const code = await Promise.race([dev.ended, listenerDied(dev.group, port)]);
     throw new Failure(code === undefined ? "workerd died" : `wrangler ended with exit code ${code}`);
   } catch (error) {
@@ -62,7 +62,7 @@ function announce({ url, apiKey, adminToken, json, state, took }) {
   process.stdout.write(`
   Base URL     ${url}
   API key      ${apiKey}
-  Admin token  ${adminToken}
+  Admin token  ${adminToken ?? `the one that was set by API; lost? put another ADMIN_TOKEN into ${state.label}/secrets.env`}
 
   curl ${url}/v1/chat/completions \\
     -H "authorization: Bearer ${apiKey}" \\

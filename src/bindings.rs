@@ -20,6 +20,14 @@ pub const FREE_BALANCE_USD: &str = "FREE_BALANCE_USD";
 pub const HOUSE_CREDIT_USD: &str = "HOUSE_CREDIT_USD";
 /// Variable: keys one address may provision per hour.
 pub const PROVISIONS_PER_HOUR: &str = "PROVISIONS_PER_HOUR";
+/// Variable: sign-in links that may be mailed to one address of mail per hour; six times as many for one IP address.
+pub const SIGN_INS_PER_HOUR: &str = "SIGN_INS_PER_HOUR";
+/// Variable: where mail is posted to, an HTTP API in the manner of `https://api.resend.com/emails`.
+pub const MAIL_API_URL: &str = "MAIL_API_URL";
+/// Variable: whom mail is from, such as `Guildhall <hello@example.com>`.
+pub const MAIL_FROM: &str = "MAIL_FROM";
+/// Secret: the key of the mail API.
+pub const MAIL_API_KEY: &str = "MAIL_API_KEY";
 /// Variable: longest wait for an upstream's first byte, in milliseconds.
 pub const FIRST_BYTE_MS: &str = "FIRST_BYTE_MS";
 /// Variable: longest silence within an upstream's stream, in milliseconds.
@@ -42,6 +50,10 @@ pub const SETTINGS: &[&str] = &[
     FREE_BALANCE_USD,
     HOUSE_CREDIT_USD,
     PROVISIONS_PER_HOUR,
+    SIGN_INS_PER_HOUR,
+    MAIL_API_URL,
+    MAIL_FROM,
+    MAIL_API_KEY,
     FIRST_BYTE_MS,
     STALL_MS,
     VECTORS,

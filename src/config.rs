@@ -3,7 +3,7 @@
 use durable_objects::vault::protocol::{PASSWORD_MAX_BYTES, PASSWORD_MIN_BYTES};
 use durable_objects::wallet::protocol::AMOUNT_MAX;
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::outbound::OutboundPolicy;
+use guildhall_domain::outbound::{OutboundPolicy, check_url};
 use guildhall_domain::password::KdfCost;
 use guildhall_domain::secret::SecretText;
 
@@ -40,13 +40,17 @@ pub struct Config {
     pub house_credit: MicroUsd,
     /// Keys one address may provision per hour.
     pub provisions_per_hour: u32,
+    /// Sign-in links that may be mailed to one address of mail per hour.
+    pub sign_ins_per_hour: u32,
+    /// Where mail goes; `None` where nobody has said.
+    pub mail: Option<MailApi>,
     /// Longest wait for an upstream's first byte when streaming; eight times as long for a whole answer.
     pub first_byte_ms: u32,
     /// Longest silence within an upstream's stream.
     pub stall_ms: u32,
     /// Where vectors are kept.
     pub vector_store: VectorStore,
-    /// The admin token.
+    /// The deployment's admin token; one that was set by API stands in its place (`auth/admin_token.rs`).
     pub admin_token: String,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
@@ -56,6 +60,17 @@ pub struct Config {
     pub vault_password: Option<SecretText>,
     /// What deriving a key from the vault's next password costs.
     pub vault_kdf: KdfCost,
+}
+
+/// An HTTP API that sends mail.
+#[derive(Clone)]
+pub struct MailApi {
+    /// Where a mail is posted to; past the guard of outbound addresses.
+    pub url: String,
+    /// Its key.
+    pub key: SecretText,
+    /// Whom mail is from.
+    pub from: String,
 }
 
 impl Config {
@@ -82,12 +97,15 @@ impl Config {
             let is_valid = !amount.is_negative() && amount <= AMOUNT_MAX;
             if is_valid { Ok(amount) } else { Err(format!("{name} must be between 0 and {AMOUNT_MAX}, not {text}")) }
         };
+        let outbound = OutboundPolicy { allow_loopback };
         Ok(Self {
             mode,
-            outbound: OutboundPolicy { allow_loopback },
+            outbound,
             free_balance: dollars(bindings::FREE_BALANCE_USD, "0")?,
             house_credit: dollars(bindings::HOUSE_CREDIT_USD, "1000000")?,
             provisions_per_hour: number(bindings::PROVISIONS_PER_HOUR, 20)?,
+            sign_ins_per_hour: number(bindings::SIGN_INS_PER_HOUR, 5)?,
+            mail: read_mail_api(&get, outbound)?,
             first_byte_ms: number(bindings::FIRST_BYTE_MS, 30_000)?,
             stall_ms: number(bindings::STALL_MS, 60_000)?,
             vector_store: match get(bindings::VECTORS).as_deref() {
@@ -111,6 +129,22 @@ fn read_secret(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Stri
     get(name)
         .filter(|value| value.len() >= 16)
         .ok_or_else(|| format!("the secret {name} is missing or shorter than 16"))
+}
+
+/// All of its settings, or none.
+fn read_mail_api(get: &impl Fn(&str) -> Option<String>, outbound: OutboundPolicy) -> Result<Option<MailApi>, String> {
+    let read = |name: &str| get(name).filter(|value| !value.is_empty());
+    let names = [bindings::MAIL_API_URL, bindings::MAIL_FROM, bindings::MAIL_API_KEY];
+    let [Some(url), Some(from), Some(key)] = names.map(read) else {
+        let missing = names.into_iter().find(|name| read(name).is_none()).unwrap_or_default();
+        let is_begun = names.into_iter().any(|name| read(name).is_some());
+        return if is_begun { Err(format!("{missing} is missing: mail needs {}", names.join(", "))) } else { Ok(None) };
+    };
+    check_url(&url, outbound).map_err(|refusal| format!("{} {refusal}", bindings::MAIL_API_URL))?;
+    if from.chars().any(char::is_control) {
+        return Err(format!("{} must be one line", bindings::MAIL_FROM));
+    }
+    Ok(Some(MailApi { url, key: key.into(), from }))
 }
 
 fn read_vault_password(get: &impl Fn(&str) -> Option<String>) -> Result<Option<SecretText>, String> {
@@ -180,6 +214,28 @@ mod tests {
         assert_eq!(live.vault_kdf.to_string(), "m=32768,t=3,p=1");
         let default = Config::read(setting(&[("MODE", "live")])).unwrap();
         assert_eq!((default.vault_kdf, default.vault_password), (KdfCost::STANDARD, None));
+    }
+
+    #[test]
+    fn mail_has_all_of_its_settings_or_none() {
+        assert!(Config::read(setting(&[])).unwrap().mail.is_none());
+        let all = [
+            ("MAIL_API_URL", "https://mail.example/emails"),
+            ("MAIL_FROM", "Guildhall <hello@example.com>"),
+            ("MAIL_API_KEY", "re_1"),
+        ];
+        let mail = Config::read(setting(&all)).unwrap().mail.unwrap();
+        assert_eq!((mail.url.as_str(), mail.key.expose()), ("https://mail.example/emails", "re_1"));
+        for (at, (name, _)) in all.into_iter().enumerate() {
+            let mut some = all.to_vec();
+            some.remove(at);
+            let error = Config::read(setting(&some)).err().unwrap();
+            assert!(error.starts_with(name), "{error}");
+        }
+        for (name, value) in [("MAIL_API_URL", "http://10.0.0.1/"), ("MAIL_FROM", "a\nbcc: b@example.com")] {
+            let changed = all.map(|(known, old)| (known, if known == name { value } else { old }));
+            assert!(Config::read(setting(&changed)).err().unwrap().starts_with(name));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | [`meter`] | leases: how an isolate spends limits and money without a hop per request |
 //! | [`vault`] | asks the vault for secrets, and opens it where the deployment may |
 //! | [`vectors`] | the `Vectors` port over Durable Objects |
+//! | [`mail`] | sends mail, or shows it in the sandbox |
 //! | [`observe`] | what is kept of calls and changes: filing, audit, events, retention |
 //! | [`store`] | SQL, one `queries!` list per table family |
 //! | [`jobs`] | queue consumers |
@@ -27,6 +28,7 @@ pub mod config;
 pub mod gateway;
 pub mod http;
 pub mod jobs;
+pub mod mail;
 pub mod meter;
 pub mod observe;
 #[cfg(not(target_arch = "wasm32"))]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::Cx;
 use crate::http::error::ApiError;
-use crate::http::input::{ContentType, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson};
+use crate::http::input::{ContentType, Form, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson, UserAgent};
 use crate::http::output::{NoStore, Output, RawReply, Reply};
 use crate::http::route::{Access, Method, Route};
 
@@ -52,6 +52,10 @@ impl Describe for Path {
 }
 
 impl Describe for ContentType {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Describe for UserAgent {
     fn describe(_: &mut Operation) {}
 }
 
@@ -109,6 +113,13 @@ impl<T: JsonSchema> Describe for RawForm<T> {
     fn describe(operation: &mut Operation) {
         operation.body = Some(operation.generator.subschema_for::<T>().to_value());
         operation.body_type = "multipart/form-data";
+    }
+}
+
+impl<T: JsonSchema> Describe for Form<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
+        operation.body_type = "application/x-www-form-urlencoded";
     }
 }
 
@@ -192,7 +203,7 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     parameters.extend(operation.parameters.iter().cloned());
-    if route.method == Method::Post {
+    if route.method == Method::Post && route.is_kept {
         parameters.push(json!({
             "name": "Idempotency-Key",
             "in": "header",
@@ -216,6 +227,7 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         },
         "security": match route.access {
             Access::Public => json!([]),
+            Access::Visitor => json!([{}, { "session": [] }]),
             Access::Key(_) | Access::Agent => json!([{ "api_key": [] }]),
             Access::Account(_) | Access::Owner => json!([{ "api_key": [] }, { "session": [] }]),
             Access::Session => json!([{ "session": [] }]),

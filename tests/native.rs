@@ -13,3 +13,4 @@ mod openapi;
 mod properties;
 mod sql;
 mod support;
+mod tenancy;

@@ -22,6 +22,7 @@ const SCANS: &[(&str, &str)] = &[
     ("counters::list_counters", "one row per series, bounded by LIMIT"),
     ("logs::list_key_names", "walks the list it is given (json_each)"),
     ("logs::list_logs", "pages the table from its newest row on"),
+    ("outbox::list_mails", "reads the newest of at most 200 rows, bounded by LIMIT"),
     ("rewards::list_rewards", "pages the table from its newest row on"),
     ("rewards::list_provider_attempts", "one row per provider, bounded by LIMIT"),
     ("rewards::insert_rewards", "walks the batch it is given (json_each)"),
@@ -32,6 +33,8 @@ const SCANS: &[(&str, &str)] = &[
     ("workflows::list_workflows", "pages the table in the order of its index"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),
     ("usage::list_filed", "walks the batch it is given (json_each)"),
+    ("reports::list_key_faces", "walks the list it is given (json_each)"),
+    ("reports::list_workspace_faces", "walks the list it is given (json_each)"),
     ("usage::find_usage_ids", "walks the list it is given (json_each)"),
 ];
 

@@ -73,6 +73,14 @@ pub fn issue_session(random: [u8; KEY_RANDOM_BYTES]) -> String {
     token
 }
 
+/// Writes the token of a link or a cookie: 64 lower-case hex digits of 32 random bytes. It looks like no key and no session.
+#[must_use]
+pub fn issue_token(random: [u8; KEY_RANDOM_BYTES]) -> String {
+    let mut token = String::new();
+    hex::push_hex(&random, &mut token);
+    token
+}
+
 /// Whether the text is shaped like a key that [`issue`] writes: cheap, and spares storage a lookup
 /// for rubbish.
 #[must_use]
@@ -188,6 +196,13 @@ mod tests {
         assert_eq!(token, format!("sess_{}", "07".repeat(32)));
         assert!(is_session_shaped(&token) && !is_key_shaped(&token));
         assert!(!is_session_shaped("sess_") && !is_session_shaped(&issue(KeyPrefix::Tokaroo, [7; 32])));
+    }
+
+    #[test]
+    fn a_token_is_neither() {
+        let token = issue_token([7; 32]);
+        assert_eq!(token, "07".repeat(32));
+        assert!(!is_session_shaped(&token) && !is_key_shaped(&token));
     }
 
     #[test]

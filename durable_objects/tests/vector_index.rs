@@ -157,7 +157,7 @@ fn what_has_expired_is_not_found_and_is_swept() {
     assert_eq!(ids(&ask(query("n", &[1.0], 9), NOW_MS + 4)), ["a", "b"]);
     assert_eq!(ids(&ask(query("n", &[1.0], 9), NOW_MS + 5)), ["b"]);
     let alarm_ms = objects.next_alarm_ms().unwrap();
-    assert!(alarm_ms >= NOW_MS + 10 && alarm_ms <= NOW_MS + 600_005, "{alarm_ms}");
+    assert!((NOW_MS + 10..=NOW_MS + 600_005).contains(&alarm_ms), "{alarm_ms}");
     objects.restart();
     objects.run_due_alarms(alarm_ms);
     assert!(objects.is_vacant(VectorIndex::BINDING, "i"), "nothing is left");

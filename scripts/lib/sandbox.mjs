@@ -19,14 +19,19 @@ export async function waitUntilUp(url, hasEnded) {
   throw new Failure(hasEnded() ? "wrangler ended before the platform was up" : `${url} did not answer within a minute`);
 }
 
-/** Registers the sandbox provider and its models, unless there is any provider. */
+/**
+ * Registers the sandbox provider and its models, unless there is any provider. Gives whether the token of the state directory
+ * is the administrator's still: where it was rotated, somebody looks after the models.
+ */
 export async function ensureModels(url, token) {
+  if ((await call(url, "GET", "/admin/v1/providers", { token })).status === 401) return false;
   const { total, items } = await ask(url, "GET", "/admin/v1/providers", { token });
-  if ((total ?? items.length) > 0) return;
+  if ((total ?? items.length) > 0) return true;
   await ask(url, "POST", "/admin/v1/providers", { token, body: PROVIDER });
   for (const body of JSON.parse(readFileSync(fromRoot("scripts/sandbox-models.json"), "utf8"))) {
     await ask(url, "POST", "/admin/v1/models", { token, body });
   }
+  return true;
 }
 
 /** The key that earlier starts have shown, if it still works, else a new one. */

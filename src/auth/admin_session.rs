@@ -1,10 +1,13 @@
 //! Sessions of the console: a cookie in place of the admin token, for browsers.
 //!
-//! The cookie's value is random and stored as an HMAC together with the admin token: it says nothing about the token, it
+//! The cookie's value is random and stored as an HMAC together with the admin token's: it says nothing about the token, it
 //! can be ended, and a new token ends all of them.
 
 use std::rc::Rc;
 
+use guildhall_domain::credential::{KEY_RANDOM_BYTES, issue_token};
+
+use super::admin_token::read_token;
 use crate::app::App;
 use crate::http::error::{ApiError, Kind};
 use crate::http::request::Head;
@@ -13,7 +16,6 @@ use crate::ports::{PortError, Ports};
 use crate::store::ops::admin_sessions::{delete_session, find_session, insert_session};
 
 const COOKIE: &str = "th_admin_session";
-const RANDOM_BYTES: usize = 32;
 /// How long a session lasts, in seconds.
 const LASTS_S: i64 = 12 * 3_600;
 
@@ -30,11 +32,11 @@ pub fn cookie_of(head: &Head) -> Option<&str> {
 /// # Errors
 /// When the database fails.
 pub async fn open_session(app: &App, ports: &Ports, origin: &str) -> Result<String, PortError> {
-    let mut random = [0; RANDOM_BYTES];
+    let mut random = [0; KEY_RANDOM_BYTES];
     ports.random.fill(&mut random);
-    let value = random.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let value = issue_token(random);
     let now_ms = ports.clock.now_ms();
-    insert_session(&hash(app, &value), now_ms, now_ms + LASTS_S * 1_000).run(&*ports.db).await?;
+    insert_session(&hash(app, ports, &value).await?, now_ms, now_ms + LASTS_S * 1_000).run(&*ports.db).await?;
     Ok(write_cookie(&value, LASTS_S, origin))
 }
 
@@ -44,7 +46,7 @@ pub async fn open_session(app: &App, ports: &Ports, origin: &str) -> Result<Stri
 /// When the database fails.
 pub async fn end_session(app: &App, ports: &Ports, value: Option<&str>, origin: &str) -> Result<String, PortError> {
     if let Some(value) = value {
-        delete_session(&hash(app, value)).run(&*ports.db).await?;
+        delete_session(&hash(app, ports, value).await?).run(&*ports.db).await?;
     }
     Ok(write_cookie("", 0, origin))
 }
@@ -67,14 +69,15 @@ pub async fn check_session(
     }
     let now_ms = ports.clock.now_ms();
     check_address(app, address, now_ms)?;
-    match find_session(&hash(app, value), now_ms).run(&*ports.db).await? {
+    match find_session(&hash(app, ports, value).await?, now_ms).run(&*ports.db).await? {
         Some(_) => Ok(true),
         None => Err(ApiError::new(Kind::BadCredential, "The session has ended")),
     }
 }
 
-fn hash(app: &App, value: &str) -> String {
-    app.hasher.hash(&format!("{value}:{}", app.config.admin_token))
+async fn hash(app: &App, ports: &Ports, value: &str) -> Result<String, PortError> {
+    let token = read_token(app, ports).await?;
+    Ok(app.hasher.hash(&format!("{value}:{}", token.hash)))
 }
 
 fn write_cookie(value: &str, lasts_s: i64, origin: &str) -> String {

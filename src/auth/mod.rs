@@ -1,10 +1,13 @@
 //! Credential → caller.
 
 pub mod admin_session;
+pub mod admin_token;
 pub mod cache;
+pub mod claim;
 pub mod issue;
 pub mod person;
 pub mod scope;
+pub mod sign_in;
 
 use std::rc::Rc;
 
@@ -147,8 +150,11 @@ pub async fn resolve_caller(app: &Rc<App>, ports: &Rc<Ports>, token: &str, addre
         check_address(app, address, ports.clock.now_ms())?;
         return find_session(app, ports, token).await?.map(Caller::Session).ok_or_else(bad_credential);
     }
-    if !is_key && app.hasher.are_equal(token, &app.config.admin_token) {
-        return Ok(Caller::Admin);
+    if !is_key {
+        check_address(app, address, ports.clock.now_ms())?;
+        if admin_token::is_admin(app, ports, token).await? {
+            return Ok(Caller::Admin);
+        }
     }
     if !is_key && !KeyPrefix::ALL.iter().any(|prefix| token.starts_with(prefix.as_str())) {
         return Err(ApiError::new(Kind::MalformedCredential, "Invalid or expired credential"));

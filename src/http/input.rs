@@ -66,6 +66,28 @@ pub struct RawForm<T> {
     shape: PhantomData<T>,
 }
 
+/// A browser's form, urlencoded; unknown fields are ignored.
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for Form<T> {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        let Raw(body) = Raw::from_request(request).await?;
+        read_pairs(&body).map(Self)
+    }
+}
+
+/// What the client says that it is, at most 200 characters; empty when it says nothing.
+pub struct UserAgent(pub String);
+
+impl FromHead for UserAgent {
+    fn from_head(request: &Request) -> Result<Self, ApiError> {
+        let text = request.head.user_agent.chars().filter(|letter| !letter.is_control());
+        Ok(Self(text.take(USER_AGENT_MAX_CHARS).collect()))
+    }
+}
+
+const USER_AGENT_MAX_CHARS: usize = 200;
+
 /// The body's content type; empty when absent.
 pub struct ContentType(pub String);
 
@@ -84,9 +106,13 @@ impl FromHead for Path {
 
 impl<T: DeserializeOwned> FromHead for Query<T> {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
-        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(request.head.query.as_bytes()));
-        serde_path_to_error::deserialize(pairs).map(Self).map_err(|e| refuse(&e.path().to_string(), e.inner()))
+        read_pairs(request.head.query.as_bytes()).map(Self)
     }
+}
+
+fn read_pairs<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text));
+    serde_path_to_error::deserialize(pairs).map_err(|e| refuse(&e.path().to_string(), e.inner()))
 }
 
 /// 400 that names the parameter, where the fault has one.

@@ -2,6 +2,7 @@
 
 pub mod dialect;
 pub mod error;
+pub mod html;
 pub mod idempotency;
 pub mod input;
 pub mod output;

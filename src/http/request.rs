@@ -33,6 +33,8 @@ pub struct Head {
     pub cookie: String,
     /// `last-event-id`: where a live feed is to be resumed.
     pub last_event_id: String,
+    /// `user-agent`.
+    pub user_agent: String,
     /// The caller's address as the network edge saw it; empty on a local run.
     pub address: String,
     /// `cache-control`.

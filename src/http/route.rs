@@ -53,6 +53,8 @@ impl Method {
 pub enum Access {
     /// Anybody; limited per address.
     Public,
+    /// Anybody; whoever sends a credential is known by it, and one that is wrong is refused.
+    Visitor,
     /// An API key with this scope.
     Key(Scope),
     /// An API key with this scope, or a person who has signed in.
@@ -89,6 +91,8 @@ pub struct Route {
     pub body_max_bytes: u32,
     /// What the audit log calls a success of it; `None` when it changes nothing that is audited.
     pub audit: Option<&'static str>,
+    /// Whether its answers are kept for a request that is sent again with the same `Idempotency-Key`.
+    pub is_kept: bool,
     /// The handler.
     pub handler: Handler,
     /// Its name, for the document.
@@ -110,6 +114,12 @@ impl Route {
     #[must_use]
     pub const fn audit(self, action: &'static str) -> Self {
         Self { audit: Some(action), ..self }
+    }
+
+    /// With `false` its answers are kept nowhere: what they hold is nobody's but the first caller's.
+    #[must_use]
+    pub const fn is_kept(self, is_kept: bool) -> Self {
+        Self { is_kept, ..self }
     }
 
     /// Runs the handler.
@@ -176,6 +186,7 @@ macro_rules! routes {
             access: $access,
             body_max_bytes: $crate::http::route::BODY_MAX_BYTES,
             audit: None,
+            is_kept: true,
             handler: |cx, request| Box::pin($crate::http::route::call($handler, cx, request)),
             operation: stringify!($handler),
             #[cfg(not(target_arch = "wasm32"))]

@@ -126,7 +126,7 @@ async fn enter(
     };
     // Without a caller there is nobody to whom a stored answer, which may hold a fresh key, could safely be given again.
     let is_known = !matches!(cx.caller, Caller::Nobody);
-    if route.method == Method::Post && is_known && !request.head.idempotency_key.is_empty() {
+    if route.method == Method::Post && route.is_kept && is_known && !request.head.idempotency_key.is_empty() {
         return idempotency::run_once(cx, route, request).await;
     }
     route.run(cx, request).await
@@ -178,6 +178,7 @@ fn check_body_length(request: &Request) -> Result<(), ApiError> {
 fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
     match (access, caller) {
         (Access::Public, _)
+        | (Access::Visitor, Caller::Nobody | Caller::Key(_) | Caller::Session(_))
         | (Access::Admin, Caller::Admin)
         | (Access::Account(_) | Access::Owner | Access::Session, Caller::Session(_)) => Ok(()),
         (Access::Key(scope) | Access::Account(scope), Caller::Key(key)) if key.scopes.allow(scope) => Ok(()),

@@ -1,6 +1,7 @@
-//! What nobody's request asks for: the queue's consumer, and what happens every hour.
+//! What nobody's request asks for: the queue's consumer, and what happens every hour and every night.
 
 pub mod hourly;
+pub mod nightly;
 pub mod steps;
 pub mod usage;
 
@@ -8,6 +9,21 @@ use std::rc::Rc;
 
 use crate::app::App;
 use crate::ports::{PortError, Ports};
+
+/// When the hour's jobs run, as `wrangler.toml` says it.
+pub const HOURLY: &str = "17 * * * *";
+/// When the night's jobs go on, as `wrangler.toml` says it.
+pub const NIGHTLY: &str = "*/5 1-4 * * *";
+
+/// Runs what is due at a cron's time; all of it for a cron that nobody knows, such as an event sent by hand.
+pub async fn run_scheduled(ports: &Ports, cron: &str) {
+    if cron != NIGHTLY {
+        hourly::run_hourly(ports).await;
+    }
+    if cron != HOURLY {
+        nightly::run_nightly(ports).await;
+    }
+}
 
 /// Consumes a batch of messages: usage records of wallets, and steps of jobs that are due.
 ///

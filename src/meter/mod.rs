@@ -5,6 +5,7 @@
 //! it is in use and given back when it is not.
 
 pub mod address;
+pub mod forfeit;
 pub mod lease;
 pub mod limit;
 pub mod money;

@@ -67,6 +67,9 @@ pub struct Event {
     /// The request.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub request_id: String,
+    /// The account.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub account_id: String,
     /// The name of the key that asked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub api_key_name: String,

@@ -5,4 +5,6 @@ pub mod counters;
 pub mod events;
 pub mod filing;
 pub mod history;
+pub mod reconciliation;
 pub mod retention;
+pub mod usage;

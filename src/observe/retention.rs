@@ -2,9 +2,12 @@
 
 use crate::ports::{Db, PortError, Ports};
 use crate::store::identity::sessions::prune_sessions as prune_people_sessions;
+use crate::store::identity::sign_ins::prune_sign_ins;
 use crate::store::models::responses::prune_responses;
+use crate::store::money::reconciliations::prune_runs;
 use crate::store::ops::admin_sessions::prune_sessions;
 use crate::store::ops::audit::prune_audit;
+use crate::store::ops::outbox::prune_outbox;
 use crate::store::ops::retention::find_retention;
 use crate::store::ops::rewards::{prune_arms, prune_rewards};
 use crate::store::ops::rollups::{STEP_FINE_MS, STEP_HOUR_MS, STEP_MINUTE_MS, prune_call_rollups, prune_key_rollups};
@@ -19,6 +22,8 @@ pub const TSDB_DAYS: i64 = 7;
 const LOG_DAYS: i64 = 90;
 /// How long answers of `/v1/responses` are kept, in days.
 const RESPONSE_DAYS: i64 = 30;
+/// How long the sandbox shows its mail, in days.
+const OUTBOX_DAYS: i64 = 7;
 /// The bandit forgets what is older, in days.
 pub const ARM_DAYS: i64 = 7;
 /// How long the finest steps are kept, in milliseconds: no window that needs them is longer than an hour.
@@ -58,9 +63,12 @@ pub async fn prune_all(ports: &Ports) -> Result<(), PortError> {
     prune(db, || prune_audit(before_ms)).await?;
     prune(db, || prune_rewards(before_ms)).await?;
     prune(db, || prune_workflows(before_ms)).await?;
+    prune(db, || prune_runs(before_ms)).await?;
     prune(db, || prune_responses(now_ms - RESPONSE_DAYS * DAY_MS)).await?;
     prune_sessions(now_ms).run(db).await?;
     prune_people_sessions(now_ms).run(db).await?;
+    prune_sign_ins(now_ms).run(db).await?;
+    prune_outbox(now_ms - OUTBOX_DAYS * DAY_MS).run(db).await?;
     prune_arms(now_ms / DAY_MS - ARM_DAYS - 1).run(db).await?;
     Ok(())
 }

@@ -14,8 +14,7 @@ use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::serve::serve;
-use crate::jobs::consume;
-use crate::jobs::hourly::run_hourly;
+use crate::jobs::{consume, run_scheduled};
 
 thread_local! {
     static APP: RefCell<Option<Rc<App>>> = const { RefCell::new(None) };
@@ -85,9 +84,9 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
     }));
 }
 
-/// Runs the jobs of the hour; `resolve` takes nothing.
+/// Runs the jobs of a cron's time; `resolve` takes nothing.
 #[wasm_bindgen]
-pub fn scheduled(env: JsValue, context: JsValue, resolve: Function) {
+pub fn scheduled(cron: String, env: JsValue, context: JsValue, resolve: Function) {
     begin_turn();
     // The glue is connected by whatever event makes the isolate's `App`.
     let app = match app(&env) {
@@ -98,7 +97,7 @@ pub fn scheduled(env: JsValue, context: JsValue, resolve: Function) {
         }
     };
     spawn(Box::pin(async move {
-        run_hourly(&ports(&app.config, &env, &context, JsValue::UNDEFINED)).await;
+        run_scheduled(&ports(&app.config, &env, &context, JsValue::UNDEFINED), &cron).await;
         answer(&resolve, &JsValue::UNDEFINED);
     }));
 }

@@ -14,8 +14,8 @@ function settle(id, promise) {
 }
 
 const FIELDS = ["authorization", "x-api-key", "content-type", "content-length", "idempotency-key", "origin", "accept",
-  "if-none-match", "access-control-request-method", "cookie", "last-event-id", "cf-connecting-ip", "cache-control",
-  "x-tokaroo-cache-control"];
+  "if-none-match", "access-control-request-method", "cookie", "last-event-id", "user-agent",
+  "cf-connecting-ip", "cache-control", "x-tokaroo-cache-control"];
 
 export function read_head(request) {
   const headers = request.headers;

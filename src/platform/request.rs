@@ -46,6 +46,7 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         preflight_method: next(),
         cookie: next(),
         last_event_id: next(),
+        user_agent: next(),
         address: next(),
         cache_control: next(),
         own_cache_control: next(),

@@ -97,8 +97,8 @@ export default {
       current().queue(batch, env, ctx, (error) => (error === undefined ? resolve() : reject(new Error(error))));
     });
   },
-  scheduled(_event, env, ctx) {
-    return new Promise((resolve) => current().scheduled(env, ctx, resolve));
+  scheduled(event, env, ctx) {
+    return new Promise((resolve) => current().scheduled(event.cron ?? "", env, ctx, resolve));
   },
 };
 

@@ -121,6 +121,7 @@ impl<T: FromRows> Batch for Vec<Query<T>> {
     }
 }
 
+impl_batch!(A a);
 impl_batch!(A a, B b);
 impl_batch!(A a, B b, C c);
 impl_batch!(A a, B b, C c, D d);

@@ -3,7 +3,7 @@
 //
 //   --quick            about a minute instead of four
 //   --json             the figures as JSON on stdout (the table goes to stderr either way)
-//   --only REGEX       only the scenarios that match
+//   --only REGEX       only the scenarios that match (`wallets` is the one of holds and captures)
 //   --interceptor      leave Miniflare's own Worker in front of outbound fetches (see runtime.mjs)
 //   --wrk              and wrk's figures for the same requests, if it is installed: a check of our own load generator
 //   --profile          instead: where the time goes, under load, by V8's profiler and perf
@@ -31,6 +31,7 @@ import { profile } from "./profile.mjs";
 import { renderReport, renderVerdict, summarize } from "./report.mjs";
 import { startWorker } from "./runtime.mjs";
 import { findScenarios, PACE } from "./scenarios.mjs";
+import { measureWallets, WALLETS } from "./wallets.mjs";
 import { crossCheck } from "./wrk.mjs";
 
 /** Miniflare wants a newer Node than some machines have; the npm package `node` brings one. */
@@ -101,8 +102,10 @@ async function checkBooks(guildhall, before) {
 }
 
 async function bench(options) {
-  const scenarios = findScenarios(options.only ? new RegExp(options.only) : /./);
-  if (scenarios.length === 0) throw new Failure(`no scenario matches ${options.only}`);
+  const wanted = options.only ? new RegExp(options.only) : /./;
+  const scenarios = findScenarios(wanted);
+  if (scenarios.length === 0 && !wanted.test(WALLETS)) throw new Failure(`no scenario matches ${options.only}`);
+  const wallets = wanted.test(WALLETS) ? await step("holds and captures", () => measureWallets(options)) : undefined;
   const upstream = await startUpstream();
   const targets = await step("starting the floor and Guildhall", () => startTargets(upstream, options));
   const guildhall = targets.at(-1);
@@ -113,7 +116,7 @@ async function bench(options) {
   const books = await step("checking the books", () => checkBooks(guildhall, before));
   const memory = Object.fromEntries(targets.slice(1).map(({ name, pid }) => [name, memoryOf(pid)]));
   const machine = { ...describeMachine(), interceptor: options.interceptor };
-  const report = summarize({ machine, samples, memory, books, first_ms: guildhall.first_ms });
+  const report = summarize({ machine, samples, memory, books, wallets, first_ms: guildhall.first_ms });
   say(renderReport(report));
   say(renderVerdict(report));
   if (options.wrk) say(crossCheck(targets, MODEL));

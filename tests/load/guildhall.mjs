@@ -1,5 +1,5 @@
-// Guildhall as the benchmark wants it: the built Worker with the bindings of wrangler.toml, migrated, and one
-// account whose key is authenticated, limited and charged like any other; only its limits are too wide to be reached.
+// Guildhall as the benchmark wants it: the built Worker with the bindings of wrangler.toml, migrated, and accounts whose
+// keys are authenticated, limited and charged like any other; only their limits are too wide to be reached.
 
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
@@ -16,18 +16,32 @@ const PROVIDER = "bench";
 const PRICE = { input_per_1k: 0.001, output_per_1k: 0.002 };
 const CREDIT_USD = 10_000;
 const LIMITS = { requests_per_minute: 100_000_000, requests_per_hour: 1_000_000_000, concurrent: 10_000 };
+/** Below 32 calls at once a limit is checked exactly: each request asks the limiter. */
+const EXACT_LIMITS = { ...LIMITS, concurrent: 31 };
+const WALLETS = 100;
 
 /** Starts the Worker in the directory `build`, with `wasm` in place of its own if given, and prepares it: a target. */
-export async function startGuildhall({ upstream, build = BUILD, wasm, ...options }) {
-  const secrets = makeSecrets();
-  const target = await startWorker(readWorker({ build, wasm, secrets }), options);
-  const url = `http://127.0.0.1:${target.port}`;
-  await migrate(target.mf);
+export async function startGuildhall({ upstream, ...options }) {
+  const { secrets, url, ...target } = await startBare(options);
   const started = performance.now();
   await call(url, "GET", "/healthz", { accept: [200, 503] });
   const first_ms = performance.now() - started;
-  const account = await prepare(url, upstream, secrets.ADMIN_TOKEN);
-  return { ...target, ...account, url, first_ms, path: "/v1/chat/completions", headers: { authorization: `Bearer ${account.key}` } };
+  await register(url, upstream, secrets.ADMIN_TOKEN);
+  const open = (limits) => openAccount(url, secrets.ADMIN_TOKEN, limits);
+  const [account, exact] = [await open(LIMITS), await open(EXACT_LIMITS)];
+  const many = [];
+  while (many.length < WALLETS) many.push(await open(LIMITS));
+  const accounts = [account, exact, ...many];
+  const headers = { authorization: `Bearer ${account.key}` };
+  return { ...target, accounts, payers: { exact: [exact], many }, url, first_ms, path: "/v1/chat/completions", headers };
+}
+
+/** The migrated Worker with nothing in it; `front` is a module that stands before it. */
+export async function startBare({ build = BUILD, wasm, front, ...options }) {
+  const secrets = makeSecrets();
+  const target = await startWorker(readWorker({ build, wasm, secrets, front }), options);
+  await migrate(target.mf);
+  return { ...target, secrets, url: `http://127.0.0.1:${target.port}` };
 }
 
 function makeSecrets() {
@@ -35,13 +49,14 @@ function makeSecrets() {
 }
 
 /** The Worker's options as wrangler reads them from wrangler.toml, with our modules and secrets. */
-function readWorker({ build, wasm, secrets }) {
+function readWorker({ build, wasm, secrets, front }) {
   const script = `${build}/worker.js`;
   if (!existsSync(script)) throw new Failure(`${script} is missing: \`npm run build\` makes it`);
   const { unstable_getMiniflareWorkerOptions } = require("wrangler");
   const { modulesRules, ...worker } = unstable_getMiniflareWorkerOptions(fromRoot("wrangler.toml")).workerOptions;
   const others = readdirSync(build).filter((name) => name.endsWith(".wasm"));
   const modules = [
+    ...(front ? [{ type: "ESModule", path: `${build}/front.js`, contents: front }] : []),
     { type: "ESModule", path: script, contents: readFileSync(script, "utf8") },
     ...others.map((name) => ({ type: "CompiledWasm", path: `${build}/${name}`, contents: readFileSync(wasm ?? `${build}/${name}`) })),
   ];
@@ -58,8 +73,8 @@ async function migrate(mf) {
   }
 }
 
-/** A provider, a model, an account with limits and money: all through the public and the admin API. */
-async function prepare(url, upstream, admin) {
+/** A provider and a model. */
+async function register(url, upstream, admin) {
   const base_url = `http://127.0.0.1:${upstream.port}/v1`;
   await call(url, "POST", "/admin/v1/providers", {
     token: admin,
@@ -69,8 +84,12 @@ async function prepare(url, upstream, admin) {
     token: admin,
     body: { id: MODEL, provider_id: PROVIDER, weight: 1, max_context_tokens: 100_000, ...PRICE, enabled: true },
   });
+}
+
+/** An account with limits and money, through the public and the admin API. */
+async function openAccount(url, admin, limits) {
   const { api_key: key, account_id: account } = await call(url, "POST", "/v1/auth/provision", { body: { name: "bench" } });
-  await call(url, "PATCH", `/admin/v1/accounts/${account}/limits`, { token: admin, body: LIMITS });
+  await call(url, "PATCH", `/admin/v1/accounts/${account}/limits`, { token: admin, body: limits });
   await call(url, "POST", `/admin/v1/accounts/${account}/credits`, {
     token: admin,
     body: { amount_usd: CREDIT_USD, reason: "bench" },
@@ -78,10 +97,14 @@ async function prepare(url, upstream, admin) {
   return { key, account };
 }
 
-/** What the account has, in micro-dollars. */
-export async function balanceOf({ url, key }) {
-  const { balance_usd } = await call(url, "GET", "/v1/balance", { token: key });
-  return Math.round(Number(balance_usd) * 1e6);
+/** What all accounts have, in micro-dollars. */
+export async function balanceOf({ url, accounts }) {
+  let sum = 0;
+  for (const { key } of accounts) {
+    const { balance_usd } = await call(url, "GET", "/v1/balance", { token: key });
+    sum += Math.round(Number(balance_usd) * 1e6);
+  }
+  return sum;
 }
 
 /** What one answer of the upstream costs, in micro-dollars, by the prices above. */

@@ -68,7 +68,7 @@ class Connection {
     this.body = [];
     this.stamps_seen = 0;
     this.started_us = now_us();
-    this.socket.write(this.job.request);
+    this.socket.write(this.job.requests[this.run.turn++ % this.job.requests.length]);
   }
 
   receive(bytes) {
@@ -169,6 +169,7 @@ function run_job(job) {
     let left = 0;
     let cpu;
     const run = {
+      turn: 0,
       stopping: false,
       sample(total, first) {
         served++;
@@ -240,15 +241,16 @@ function summary(values) {
   return { n: values.length, mean, min: values[0], p50: at(0.5), p95: at(0.95), p99: at(0.99), max: values[values.length - 1] };
 }
 
-/** The bytes of one request, built once. */
-function render_request(job) {
+/** The bytes of one request, built once for each set of headers. */
+function render_request(job, headers) {
   const body = Buffer.from(job.body);
   const lines = [`POST ${job.path} HTTP/1.1`, `host: ${job.host}:${job.port}`, "content-type: application/json", `content-length: ${body.length}`];
-  for (const [name, value] of Object.entries(job.headers ?? {})) lines.push(`${name}: ${value}`);
+  for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
   return Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`), body]);
 }
 
 process.on("message", async (job) => {
-  process.send({ result: await run_job({ ...job, request: render_request(job) }) });
+  const requests = job.headers.map((headers) => render_request(job, headers));
+  process.send({ result: await run_job({ ...job, requests }) });
 });
 process.on("disconnect", () => process.exit(0));

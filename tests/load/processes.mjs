@@ -61,12 +61,15 @@ export async function startGenerator() {
   return { run };
 }
 
-function renderJob(target, { connections, warmup_ms, duration_ms, stream = false, ...scenario }, model) {
+function renderJob(target, { connections, warmup_ms, duration_ms, stream = false, payers, ...scenario }, model) {
+  const headers = { ...target.headers, accept: "application/json", "user-agent": "OpenAI/JS 7.57.0" };
+  const keys = target.payers?.[payers]?.map(({ key }) => key);
   return {
     host: target.host,
     port: target.port,
     path: target.path,
-    headers: { ...target.headers, accept: "application/json", "user-agent": "OpenAI/JS 7.57.0" },
+    // One after the other.
+    headers: keys?.map((key) => ({ ...headers, authorization: `Bearer ${key}` })) ?? [headers],
     body: renderBody({ stream, ...scenario }, model),
     connections,
     warmup_ms,

@@ -13,6 +13,11 @@ const SCENARIOS = [
   { name: "json c=1", connections: 1 },
   { name: "json c=16", connections: 16, stretch: 1.5 },
   { name: "json c=64", connections: 64 },
+  // A key with small limits asks its limiter each time; the others lease.
+  { name: "json exact limits c=1", connections: 1, payers: "exact" },
+  { name: "json exact limits c=16", connections: 16, payers: "exact" },
+  // Every account has a wallet of its own; all other scenarios spend from one.
+  { name: "json 100 wallets c=16", connections: 16, payers: "many" },
   { name: "streams c=1", connections: 1, stream: true },
   { name: "streams c=16", connections: 16, stream: true, stretch: 1.5 },
   // The client asks for usage, so that nothing has to be taken out of the stream.

@@ -5,9 +5,7 @@ use durable_objects::protocol::Protocol;
 use durable_objects::rate_limiter::protocol::{Command as LimitCommand, RateLimiter, Reply as LimitReply, Status};
 use durable_objects::wallet::protocol::{Audit, Command, Reply, Wallet};
 
-use guildhall::store::identity::keys::insert_key;
-
-use super::{KEY_PEPPER, Key, TestApp};
+use super::{Key, TestApp};
 
 /// One account's books, in micro-dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,28 +78,6 @@ impl TestApp {
         let books = self.assert_books_balance(key);
         assert_eq!(books.held, 0, "{books:?}");
         books
-    }
-
-    /// A second key of the same account. No route issues one yet.
-    pub fn add_key(&self, key: &Key) -> Key {
-        let second = format!("tr_live_{}", "5".repeat(64));
-        let hash = guildhall_domain::credential::hash_key(KEY_PEPPER.as_bytes(), &second);
-        let insert = insert_key(
-            &key.account_id,
-            "key_second",
-            &hash,
-            "toolrouter",
-            "masked",
-            "second",
-            self.now_ms(),
-            "[]",
-            None,
-            None,
-            "{}",
-            None,
-        );
-        self.database.run(&[insert.statement]).unwrap();
-        Key { key: second, account_id: key.account_id.clone() }
     }
 
     /// The id of the key in the database.

@@ -30,6 +30,18 @@ pub fn open_migrated() -> Connection {
     connection
 }
 
+/// The tables that have one of these columns.
+pub fn migrated_tables(columns: &[&str]) -> Vec<String> {
+    let connection = open_migrated();
+    let mut tables = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").unwrap();
+    let names: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let has = |table: &str, column: &str| {
+        let sql = "SELECT COUNT(*) FROM pragma_table_info(?1) WHERE name = ?2";
+        connection.query_row(sql, [table, column], |row| row.get::<_, i64>(0)).unwrap() > 0
+    };
+    names.into_iter().filter(|table| columns.iter().any(|column| has(table, column))).collect()
+}
+
 impl Database {
     pub fn new() -> Self {
         Self { connection: RefCell::new(open_migrated()) }

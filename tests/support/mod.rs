@@ -5,6 +5,7 @@ mod books;
 mod chat;
 mod client;
 mod database;
+mod keys;
 mod ports;
 mod upstream;
 
@@ -16,15 +17,13 @@ use guildhall::app::App;
 use guildhall::config::Config;
 use guildhall::jobs::consume;
 use guildhall::ports::{Clock as _, Ports};
-use guildhall::store::identity::people::{ensure_person, find_person, insert_own_account};
-use guildhall::store::identity::sessions::insert_session;
-use guildhall_domain::credential::issue_session;
-use guildhall_domain::ids::{OwnAccountId, PersonId, SessionId};
+use guildhall::store::identity::sign_ins::insert_sign_in;
+use guildhall_domain::credential::issue_token;
 
 pub use books::Books;
 pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};
-pub use database::{Database, migration_files, open_migrated};
+pub use database::{Database, migrated_tables, migration_files, open_migrated};
 pub use ports::{Cache, Fault, Faults};
 pub use upstream::{Reply, Upstream};
 
@@ -85,6 +84,14 @@ impl TestApp {
     pub fn new_isolate(&self) -> Rc<App> {
         *self.isolates.borrow_mut() += 1;
         build_app(&self.settings, *self.isolates.borrow())
+    }
+
+    /// An isolate of the same deployment after its settings changed.
+    pub fn new_isolate_with(&self, changed: &[(&str, &str)]) -> Rc<App> {
+        *self.isolates.borrow_mut() += 1;
+        let changed = changed.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let settings: Vec<_> = changed.chain(self.settings.iter().cloned()).collect();
+        build_app(&settings, *self.isolates.borrow())
     }
 
     /// The isolate dies, and with it all that it held in memory, its background tasks and the calls that it was
@@ -174,23 +181,20 @@ impl TestApp {
         key
     }
 
-    /// Somebody who has signed in, with an account of their own.
+    /// Somebody who has signed in, with an account of their own: by a link that no mail has carried.
     pub async fn sign_in(&self, email: &str) -> Session {
         let (app, ports, now_ms) = (self.isolate(), self.ports(), self.now_ms());
         let mut random = [0; 32];
         ports.random.fill(&mut random);
-        let mut ids = [[0; 16]; 3];
-        ids.iter_mut().for_each(|id| ports.random.fill(id));
-        let [person, account, session] = ids;
-        let account_id = OwnAccountId::from_random(account).as_str().to_owned();
-        ensure_person(PersonId::from_random(person).as_str(), email, now_ms).run(&*ports.db).await.unwrap();
-        let person = find_person(email).run(&*ports.db).await.unwrap().unwrap();
-        insert_own_account(&person.id, &account_id, now_ms).run(&*ports.db).await.unwrap();
-        let (token, id) = (issue_session(random), SessionId::from_random(session).as_str().to_owned());
-        let (hash, until_ms) = (app.hasher.hash(&token), now_ms + 86_400_000);
-        let open = insert_session(&person.id, &account_id, &id, &hash, now_ms, until_ms, "test", "");
-        open.run(&*ports.db).await.unwrap();
-        Session { token, account_id }
+        let link = issue_token(random);
+        let insert = insert_sign_in(&app.hasher.hash(&link), email, None, now_ms, now_ms + 60_000);
+        self.database.run(&[insert.statement]).unwrap();
+        let body = serde_json::json!({ "token": link });
+        let answer = self.post("/v1/auth/verify").json(&body).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let body = answer.json();
+        Session { token: text(&body["session_token"]), account_id: text(&body["account"]["id"]) }
     }
 
     pub async fn credit(&self, key: &Key, amount_usd: &str) {
@@ -286,7 +290,7 @@ fn build_app(settings: &[(String, String)], seed: u64) -> Rc<App> {
             // Quick; live mode does not take it.
             "VAULT_KDF" if !is_live => Some("m=8,t=1,p=1".into()),
             "FREE_BALANCE_USD" => Some("0".into()),
-            "PROVISIONS_PER_HOUR" => Some("1000".into()),
+            "PROVISIONS_PER_HOUR" | "SIGN_INS_PER_HOUR" => Some("1000".into()),
             _ => None,
         }
     });

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Kind};
 use crate::http::input::{Json, Path};
 use crate::http::output::Reply;
 use crate::http::route::Access;
@@ -86,6 +86,12 @@ async fn add_credits(cx: Cx, (Path(id), Json(new)): (Path, Json<NewCredits>)) ->
         return Err(ApiError::invalid("reason", format!("reason must be at most {REASON_MAX_BYTES} bytes")));
     }
     let account = require_account(&cx, &id).await?;
+    if let Some(into) = account.merged_into {
+        return Err(ApiError::new(
+            Kind::Conflict,
+            format!("the account was merged into {into}, which takes its credits"),
+        ));
+    }
     cx.audit_detail(format_args!("{} USD: {}", amount.to_usd_string(), new.reason));
     let deposit_id = name_deposit(&cx);
     let command = Command::Credit { id: deposit_id.clone(), amount, reason: new.reason };

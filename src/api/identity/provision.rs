@@ -1,7 +1,7 @@
 //! A key for anybody, at once.
 
 use durable_objects::wallet::protocol::{Command, Reply as WalletReply, Wallet, name};
-use guildhall_domain::credential::KeyPrefix;
+use guildhall_domain::credential::{KeyPrefix, issue_token};
 use guildhall_domain::ids::AccountId;
 use guildhall_domain::money::MicroUsd;
 use schemars::JsonSchema;
@@ -45,7 +45,7 @@ async fn provision_key(cx: Cx, (): ()) -> Result<Reply<ProvisionedKey>, ApiError
     let per_hour = cx.app.config.provisions_per_hour;
     count_for_address(&cx.ports, "provision", &cx.address, per_hour, &cx.request_id).await?;
     let account = AccountId::from_random(cx.draw());
-    let claim = cx.draw::<32>().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let claim = issue_token(cx.draw());
     let issued = issue_key(&cx, &NewKey::new(account.as_str(), KeyPrefix::ToolRouter, "first key"));
     let open = insert_account(account.as_str(), cx.started_ms, &cx.app.hasher.hash(&claim));
     cx.ports.db.run(vec![open.statement, issued.write]).await?;

@@ -37,8 +37,9 @@ routes! {
     Delete "/v1/cache" Access::Owner => forget_cache;
 }
 
-/// The settings.
+/// The response cache's settings.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CacheSettings")]
 pub struct Settings {
     /// Which requests are answered when the very same has been asked before: `off`, `deterministic` (temperature 0 or a
     /// seed, and embeddings) or `all`.
@@ -53,6 +54,7 @@ pub struct Settings {
 
 /// The settings to change.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CacheSettingsFields")]
 pub struct SettingsFields {
     /// `off`, `deterministic` or `all`.
     exact: Option<ExactCaching>,
@@ -90,8 +92,9 @@ pub struct CacheWindow {
     saved_usd: f64,
 }
 
-/// It is done.
+/// What was cached is forgotten.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CacheForgotten")]
 pub struct Forgotten {
     ok: bool,
 }

@@ -2,7 +2,7 @@
 //! same, and a restart loses nothing. Only a provider's state is what the isolate knows.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use guildhall_domain::latency::{Histogram, bucket_of_doubling};
 use guildhall_domain::money::MicroUsd;
@@ -16,6 +16,7 @@ use crate::http::output::Output;
 use crate::http::route::Access;
 use crate::observe::counters::{COUNTERS, flush};
 use crate::routes;
+use crate::store::money::reconciliations::{RunRow, find_finished_run};
 use crate::store::money::usage::{UsageTotal, list_totals};
 use crate::store::ops::counters::{CounterRow, list_counters};
 use crate::store::ops::rollups::{CallSum, sum_all_calls};
@@ -84,7 +85,8 @@ const FAMILIES: &[Family] = &[
 
 async fn read_metrics(cx: Cx, (): ()) -> Result<Output, ApiError> {
     flush(&cx.app, &cx.ports).await;
-    let (totals, calls, counters) = run_all(&*cx.ports.db, (list_totals(), sum_all_calls(), list_counters())).await?;
+    let reads = (list_totals(), sum_all_calls(), list_counters(), find_finished_run());
+    let (totals, calls, counters, compared) = run_all(&*cx.ports.db, reads).await?;
     let providers = read_provider_health(&cx.app, &cx.ports).await?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let mut text = String::new();
@@ -96,6 +98,9 @@ async fn read_metrics(cx: Cx, (): ()) -> Result<Output, ApiError> {
     write_health(&mut text, &providers);
     write_gauge(&mut text, "tokenhub_models", "Registered models.", snapshot.offers.len());
     write_gauge(&mut text, "tokenhub_adapters", "Enabled providers.", snapshot.adapters);
+    if let Some(run) = compared {
+        write_reconciliation(&mut text, &run);
+    }
     Ok(Output::text("text/plain; version=0.0.4; charset=utf-8", text))
 }
 
@@ -164,7 +169,22 @@ fn write_health(text: &mut String, providers: &[ProviderReport]) {
     }
 }
 
-fn write_gauge(text: &mut String, name: &str, help: &str, value: usize) {
+/// The last comparison of usage with the ledgers that came to its end.
+fn write_reconciliation(text: &mut String, run: &RunRow) {
+    let finished_s = run.finished_at_ms.unwrap_or(0) / 1_000;
+    let amount = MicroUsd(run.difference_micros).to_usd_string();
+    let gauges: [(&str, &str, &dyn Display); 4] = [
+        ("accounts", "Accounts whose usage was held against their ledger.", &run.accounts),
+        ("differences", "Accounts whose usage is not what their ledger says.", &run.differences),
+        ("difference_usd", "US dollars by which they differ.", &amount),
+        ("finished_timestamp_seconds", "When all accounts were last compared.", &finished_s),
+    ];
+    for (name, help, value) in gauges {
+        write_gauge(text, &format!("guildhall_reconciliation_{name}"), help, value);
+    }
+}
+
+fn write_gauge(text: &mut String, name: &str, help: &str, value: impl Display) {
     _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
 }
 

@@ -1,5 +1,6 @@
 //! What operators and newcomers look at: health, metrics, documents, the front page.
 
+pub mod admin_token;
 pub mod audit;
 pub mod docs;
 pub mod events;
@@ -7,6 +8,7 @@ pub mod health;
 pub mod info;
 pub mod logs;
 pub mod metrics;
+pub mod outbox;
 pub mod provider_health;
 pub mod rewards;
 pub mod session;

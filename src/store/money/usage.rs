@@ -154,19 +154,6 @@ pub struct UsageId {
     pub id: String,
 }
 
-/// Sums over one kind of request.
-#[derive(Debug, Clone, Deserialize)]
-pub struct UsageSum {
-    /// The request type.
-    pub request_type: String,
-    /// The model asked for.
-    pub model: String,
-    /// How many requests.
-    pub calls: i64,
-    /// What they cost.
-    pub charged_micros: i64,
-}
-
 /// One series of `/metrics`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct UsageTotal {
@@ -211,27 +198,11 @@ queries! {
     /// Which of these ids (a JSON array) are stored.
     tenant("account_id") fn find_usage_ids(account_id: &str, ids: &str) -> Vec<UsageId> =
         "SELECT id FROM usage WHERE account_id = ?1 AND id IN (SELECT value FROM json_each(?2))";
-    /// One key's latest records before a time, of one type or all: `limit` of them, all others of the last one's
-    /// millisecond, and at least one older one if there is.
-    tenant("account_id") fn list_usage(account_id: &str, api_key_id: &str, before_ms: i64, limit: i64, request_type: Option<&str>) -> Vec<UsageRow> =
-        "SELECT id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider, status, outcome,
-           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, workspace_id, source, baseline_micros
-         FROM usage WHERE account_id = ?1 AND api_key_id = ?2 AND created_at_ms < ?3 AND (?5 IS NULL OR request_type = ?5)
-           AND created_at_ms >= COALESCE((SELECT MAX(created_at_ms) FROM usage WHERE account_id = ?1 AND api_key_id = ?2
-             AND (?5 IS NULL OR request_type = ?5) AND created_at_ms < (SELECT created_at_ms FROM usage WHERE account_id = ?1
-               AND api_key_id = ?2 AND created_at_ms < ?3 AND (?5 IS NULL OR request_type = ?5)
-               ORDER BY created_at_ms DESC LIMIT 1 OFFSET ?4 - 1)), 0)
-         ORDER BY created_at_ms DESC, id DESC";
     /// One record.
     tenant("account_id") fn find_usage(account_id: &str, id: &str) -> Option<UsageRow> =
         "SELECT id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider, status, outcome,
            input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, workspace_id, source, baseline_micros
          FROM usage WHERE account_id = ?1 AND id = ?2";
-    /// One key's sums since a time.
-    tenant("account_id") fn sum_usage(account_id: &str, api_key_id: &str, since_ms: i64) -> Vec<UsageSum> =
-        "SELECT request_type, model, COUNT(*) AS calls, SUM(charged_micros) AS charged_micros
-         FROM usage WHERE account_id = ?1 AND api_key_id = ?2 AND created_at_ms >= ?3
-         GROUP BY request_type, model ORDER BY request_type, model";
     /// The counters behind `/metrics`.
     global("the whole platform's counters, without a tenant's data") fn list_totals() -> Vec<UsageTotal> =
         "SELECT mode, model, provider, outcome, status, requests, input_tokens, output_tokens, charged_micros, latency_ms

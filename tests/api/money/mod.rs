@@ -1,4 +1,6 @@
 //! Balance and usage.
 
 mod balance;
+mod ledger;
+mod reconciliation;
 mod usage;

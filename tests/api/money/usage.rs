@@ -3,7 +3,10 @@
 mod delivery;
 mod paging;
 mod receipts;
+mod scopes;
+mod stats;
 
+use guildhall_domain::credential::KeyPrefix;
 use serde_json::{Value, json};
 
 use crate::support::{Key, Reply, TestApp, run};
@@ -115,7 +118,7 @@ fn what_failed_is_there_too_and_costs_nothing() {
 }
 
 #[test]
-fn a_key_sees_its_own_alone() {
+fn an_account_sees_its_own_alone() {
     run(async |app| {
         let key = app.with_busy_key().await;
         let other = app.provision("1").await;
@@ -124,11 +127,11 @@ fn a_key_sees_its_own_alone() {
         let own = app.key_id(&key);
         for query in [format!("?api_key_id={own}"), format!("?key_id={own}")] {
             assert_eq!(page(&app, &key, &query).await["total_calls"], 1, "{query}");
-            let refused = app.get(&format!("/v1/usage{query}")).bearer(&other.key).send().await.expect(403);
-            assert_eq!(refused.json()["error"]["code"], "FORBIDDEN", "{query}");
+            let refused = app.get(&format!("/v1/usage{query}")).bearer(&other.key).send().await.expect(404);
+            assert_eq!(refused.json()["error"]["code"], "NOT_FOUND", "{query}");
         }
-        app.get("/v1/usage?workspace_id=ws_1").bearer(&key.key).send().await.expect(403);
-        app.get("/v1/usage?api_key_id=").bearer(&key.key).send().await.expect(403);
+        app.get("/v1/usage?workspace_id=ws_1").bearer(&key.key).send().await.expect(404);
+        app.get("/v1/usage?api_key_id=").bearer(&key.key).send().await.expect(404);
     });
 }
 
@@ -136,7 +139,7 @@ fn a_key_sees_its_own_alone() {
 fn two_keys_of_one_account_share_the_balance_and_not_the_usage() {
     run(async |app| {
         let first = app.with_busy_key().await;
-        let second = app.add_key(&first);
+        let second = app.issue(&first.account_id, KeyPrefix::Tokaroo, "key_second", None);
         let answer = app.hello(&first).send().await.expect(200);
         for delivered in [false, true] {
             assert_eq!(page(&app, &second, "").await["total_calls"], 0, "delivered {delivered}");

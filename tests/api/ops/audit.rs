@@ -59,8 +59,8 @@ fn what_was_refused_or_failed_is_no_change() {
         app.admin("POST", "/admin/v1/models").body(r#"{"id":"m"}"#).send().await.expect(400);
         app.admin("PATCH", "/admin/v1/models/none").body("{}").send().await.expect(404);
         app.post("/admin/v1/providers").bearer("nonsense").body("{}").send().await.expect(401);
-        // The look-up, then the write.
-        app.faults.fail_db_after(1, Fault::Before);
+        // The admin token, the look-up, then the write.
+        app.faults.fail_db_after(2, Fault::Before);
         let body = r#"{"id":"p","type":"openai","base_url":"http://127.0.0.1:9"}"#;
         app.admin("POST", "/admin/v1/providers").body(body).send().await.expect(500);
         assert_eq!(list(&app, "").await["total"], 0);
@@ -70,7 +70,7 @@ fn what_was_refused_or_failed_is_no_change() {
 #[test]
 fn a_change_whose_answer_was_lost_is_told_all_the_same() {
     run(async |app| {
-        app.faults.fail_db_after(1, Fault::After);
+        app.faults.fail_db_after(2, Fault::After);
         let body = r#"{"id":"p","type":"openai","base_url":"http://127.0.0.1:9"}"#;
         app.admin("POST", "/admin/v1/providers").body(body).send().await.expect(500);
         assert_eq!(told(&list(&app, "").await), ["provider.upsert p"]);
@@ -81,7 +81,7 @@ fn a_change_whose_answer_was_lost_is_told_all_the_same() {
 fn a_change_outside_of_the_database_is_told_even_when_the_database_falters() {
     run(async |app| {
         let key = app.provision("0").await;
-        app.faults.fail_db_after(1, Fault::Before);
+        app.faults.fail_db_after(2, Fault::Before);
         app.faults.fail_db(Fault::After);
         app.credit(&key, "3").await;
         assert_eq!(told(&list(&app, "").await), [format!("account.credit {}", key.account_id)]);

@@ -1,11 +1,13 @@
 //! Health, metrics, documents.
 
+mod admin_token;
 mod audit;
 mod docs;
 mod events;
 mod health;
 mod logs;
 mod metrics;
+mod outbox;
 mod provider_health;
 mod rewards;
 mod session;

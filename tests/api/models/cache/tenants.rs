@@ -1,9 +1,9 @@
 //! Nobody sees anybody else's answers.
 
-use serde_json::json;
+use guildhall_domain::credential::KeyPrefix;
 
 use super::{ask, hits, question};
-use crate::support::{Key, TestApp, run};
+use crate::support::run;
 
 #[test]
 fn nobody_sees_anothers_answers() {
@@ -21,31 +21,12 @@ fn nobody_sees_anothers_answers() {
         // Keys of one account share what it paid for; those of its workspaces have their own.
         let session = app.sign_in("ada@example.com").await;
         app.credit_account(&session.account_id, "10").await;
-        let [first, second, elsewhere] = ["", "", "ws"].map(|workspace| (workspace, session.account_id.clone()));
-        let mut keys = Vec::new();
-        for (at, (workspace, account_id)) in [first, second, elsewhere].into_iter().enumerate() {
-            keys.push(key_in(&app, &account_id, workspace, at).await);
-        }
+        app.open_workspace(&session.account_id, "acme");
+        let issue = |id: &str, workspace| app.issue(&session.account_id, KeyPrefix::ToolRouter, id, workspace);
+        let keys = [issue("key_1", None), issue("key_2", None), issue("key_3", Some("acme"))];
         assert!(!hits(&app, ask(&app, &keys[0], &known)).await);
         assert!(hits(&app, ask(&app, &keys[1], &known)).await, "the same account");
         assert!(!hits(&app, ask(&app, &keys[2], &known)).await, "another workspace");
         assert!(hits(&app, ask(&app, &keys[2], &known)).await);
     });
-}
-
-/// A key of an account, bound to a workspace unless it is empty.
-async fn key_in(app: &TestApp, account_id: &str, workspace: &str, at: usize) -> Key {
-    let body = json!({ "name": format!("key {at}"), "account_id": account_id, "scopes": "[\"chat\"]" });
-    let issued = app.admin("POST", "/admin/v1/apikeys").json(&body).send().await.expect(200).json();
-    let key = issued["key"].as_str().unwrap().to_owned();
-    if !workspace.is_empty() {
-        app.database.execute(&format!(
-            "INSERT INTO workspaces (account_id, workspace_id, id, name, status, metadata, created_at_ms, updated_at_ms)
-             VALUES ('{account_id}', '{workspace}', 'w1', 'w', 'active', '{{}}', 0, 0)"
-        ));
-        let id = issued["id"].as_str().unwrap();
-        app.database.execute(&format!("UPDATE api_keys SET workspace_id = '{workspace}' WHERE id = '{id}'"));
-        app.isolate().credentials.forget_account(account_id);
-    }
-    Key { key, account_id: account_id.to_owned() }
 }

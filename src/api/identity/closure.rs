@@ -1,0 +1,92 @@
+//! The end of an account.
+
+use durable_objects::rate_limiter::protocol::{Command as LimitCommand, RateLimiter, name_of_key};
+use durable_objects::wallet::protocol::{Balance, Command, Reply as WalletReply, Wallet, name};
+use guildhall_domain::money::MicroUsd;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+use crate::http::input::Json;
+use crate::http::output::Reply;
+use crate::http::route::Access;
+use crate::meter::forfeit::forfeit;
+use crate::meter::money::flush;
+use crate::ports::ask;
+use crate::routes;
+use crate::store::identity::erasure::{erase_account, list_live_keys};
+
+routes! {
+    tag "Account", dialect ToolRouter;
+    /// Delete the account.
+    ///
+    /// For good, with a session of its owner. All keys are revoked and all sessions ended; names, metadata, workspaces, kept
+    /// responses and, where the person owns nothing else, their address are erased. The books (usage and ledger) are kept
+    /// under the account's id. Refused while money is left, unless it is forfeited, and while a video is being made.
+    Delete "/v1/account" Access::Session => delete_account;
+}
+
+/// What is to go.
+#[derive(Deserialize, JsonSchema)]
+pub struct Closure {
+    /// The account's id, so that nobody does this by accident.
+    #[serde(default)]
+    confirm: String,
+    /// Gives up what is left of the balance. Paid credits are not refunded.
+    #[serde(default)]
+    forfeit_balance: bool,
+}
+
+/// It is gone.
+#[derive(Serialize, JsonSchema)]
+pub struct Closed {
+    /// Always true.
+    deleted: bool,
+    /// The account's id, under which the books are kept.
+    id: String,
+    /// What was left and is given up, in US dollars.
+    forfeited_usd: f64,
+}
+
+/// Keys whose gates are closed before the answer, those in use first; isolates learn of others within two seconds.
+const GATES_MAX: i64 = 200;
+
+async fn delete_account(cx: Cx, Json(closure): Json<Closure>) -> Result<Reply<Closed>, ApiError> {
+    let session = cx.caller.session()?;
+    let account_id = session.account_id.as_str();
+    if closure.confirm != account_id {
+        return Err(ApiError::invalid("confirm", "confirm must be the id of the account"));
+    }
+    let left = read_balance(&cx, account_id).await?;
+    if left.held_calls > MicroUsd::ZERO {
+        return Err(ApiError::new(Kind::Conflict, "Work is under way that holds money; wait for its end"));
+    }
+    if left.balance > MicroUsd::ZERO && !closure.forfeit_balance {
+        let text = "Money is left; spend it, or give it up with forfeit_balance";
+        return Err(ApiError::new(Kind::Conflict, text).with("balance_usd", left.balance.to_usd()));
+    }
+    let keys = list_live_keys(account_id, GATES_MAX).run(&*cx.ports.db).await?;
+    // All or nothing: when this fails, the session still stands and the request can be sent again.
+    cx.ports.db.run(erase_account(account_id, &session.person_id, cx.started_ms)).await?;
+    cx.app.credentials.forget_account(account_id);
+    for key in keys {
+        let revoked = ask::<RateLimiter>(&*cx.ports.objects, &name_of_key(&key.id), &LimitCommand::Revoke).await;
+        if let Err(error) = revoked {
+            cx.ports.background.log(&format!("revocation of {}: {error}", key.id));
+        }
+    }
+    // What leases hold comes back within seconds; the hour's job takes it then.
+    if let Err(error) = forfeit(&cx.ports, account_id).await {
+        cx.ports.background.log(&format!("balance of {account_id}: {error}"));
+    }
+    Ok(Reply(Closed { deleted: true, id: account_id.to_owned(), forfeited_usd: left.balance.to_usd() }))
+}
+
+async fn read_balance(cx: &Cx, account_id: &str) -> Result<Balance, ApiError> {
+    flush(&cx.app, &cx.ports, account_id).await?;
+    match ask::<Wallet>(&*cx.ports.objects, &name(account_id), &Command::Balance).await? {
+        WalletReply::Balance(balance) => Ok(balance),
+        other => Err(ApiError::internal(format!("balance: {other:?}"))),
+    }
+}

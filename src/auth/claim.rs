@@ -1,0 +1,198 @@
+//! Claims: an account that was opened for a key alone comes to a person.
+//!
+//! Whoever has no account of their own becomes its owner. For whoever has one, the keys move there and the money follows:
+//! what is free at once, what running calls hold as they let go of it. The old account stays theirs to read, with its usage
+//! and its journal untouched; nothing comes in by it any more.
+
+use std::rc::Rc;
+
+use durable_objects::wallet::protocol::{Balance, Command, RefusalCode, Reply as WalletReply, Wallet, name};
+use guildhall_domain::money::MicroUsd;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::app::Cx;
+use crate::http::error::{ApiError, Kind};
+use crate::meter::money::{flush, notice_credit};
+use crate::ports::{PortError, Ports, ask};
+use crate::store::identity::claims::{
+    MaskedKeyRow, adopt_account, find_claim as find_claim_row, list_drains, list_masked_keys, merge_account, move_keys,
+    move_workspaces, set_drain,
+};
+use crate::store::identity::people::find_home;
+use crate::store::statement::{Changed, run_all};
+
+/// What a claim link is about: an account that nobody owns, with all that belongs to it.
+pub struct Claim {
+    /// HMAC of the link's token.
+    pub hash: String,
+    /// The account.
+    pub account_id: String,
+    /// When it was opened.
+    pub created_at_ms: i64,
+    /// What is shown of its keys, at most [`KEYS_SHOWN`].
+    pub keys: Vec<MaskedKeyRow>,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ClaimOutcome {
+    /// What became of it.
+    pub status: ClaimStatus,
+    /// The account that pays for the keys now; absent when the claim was gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimStatus {
+    /// The account is the person's own.
+    Attached,
+    /// The account's keys and money went to the account that the person has.
+    Merged,
+    /// Somebody has claimed the account before.
+    Gone,
+}
+
+/// Keys that are shown of an account.
+pub const KEYS_SHOWN: i64 = 10;
+/// A lease that nobody renews has ended by then, and its money is free.
+const LEASES_END_MS: u32 = 16_000;
+/// Accounts that an hour's job looks at.
+const DRAINS_MAX: i64 = 200;
+/// For so long money may turn up in a merged account: a video that was given up, a payment that was begun before.
+const DRAIN_MS: i64 = 30 * 86_400_000;
+
+/// Finds what a claim link is about.
+///
+/// # Errors
+/// 404 when nothing waits to be claimed by it, 500 when the database fails.
+pub async fn require_claim(cx: &Cx, token: &str) -> Result<Claim, ApiError> {
+    if token.is_empty() {
+        return Err(ApiError::invalid("token", "token is required"));
+    }
+    let gone =
+        || ApiError::new(Kind::NotFound, "Nothing waits to be claimed by this link: it was used, or it is incomplete");
+    find_claim(cx, cx.app.hasher.hash(token)).await?.ok_or_else(gone)
+}
+
+/// Finds what a claim is about by the hash of its token.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_claim(cx: &Cx, hash: String) -> Result<Option<Claim>, PortError> {
+    let Some(row) = find_claim_row(&hash).run(&*cx.ports.db).await? else { return Ok(None) };
+    let keys = list_masked_keys(&row.account_id, KEYS_SHOWN).run(&*cx.ports.db).await?;
+    Ok(Some(Claim { hash, account_id: row.account_id, created_at_ms: row.created_at_ms, keys }))
+}
+
+/// Attaches what is claimed to a person: to their account `preferred`, else to their first, else as their own. Of several
+/// claims of one account exactly one does it.
+///
+/// # Errors
+/// 409 when another claim was first, 500 when the database fails.
+pub async fn attach_claim(cx: &Cx, claim: &Claim, person_id: &str, preferred: &str) -> Result<ClaimOutcome, ApiError> {
+    let db = &*cx.ports.db;
+    // Twice, because the person's first account may be opened between the look and the write.
+    for _ in 0..2 {
+        let Some(home) = find_home(person_id, preferred).run(db).await? else {
+            if adopt_account(person_id, &claim.hash).run(db).await? == Changed(1) {
+                cx.app.credentials.forget_account(&claim.account_id);
+                return Ok(told(ClaimStatus::Attached, &claim.account_id));
+            }
+            continue;
+        };
+        let merge = merge_account(person_id, &home.id, &claim.hash, cx.ports.clock.now_ms());
+        let moves = (merge, move_keys(&claim.account_id, &home.id), move_workspaces(&claim.account_id, &home.id));
+        let (merged, ..) = run_all(db, moves).await?;
+        if merged == Changed(1) {
+            cx.app.credentials.forget_account(&claim.account_id);
+            bring_money(cx, &claim.account_id, &home.id).await;
+            return Ok(told(ClaimStatus::Merged, &home.id));
+        }
+    }
+    Err(ApiError::new(Kind::Conflict, "Somebody else has claimed this account at the same moment"))
+}
+
+fn told(status: ClaimStatus, account_id: &str) -> ClaimOutcome {
+    ClaimOutcome { status, account_id: Some(account_id.to_owned()) }
+}
+
+/// Brings the money that is free now, and in the background what leases let go of. What fails is done by the hour's job.
+async fn bring_money(cx: &Cx, from: &str, into: &str) {
+    let report = |ports: &Ports, result: Result<Drained, PortError>| {
+        if let Err(error) = result {
+            ports.background.log(&format!("money of a merged account: {error}"));
+        }
+    };
+    if let Err(error) = flush(&cx.app, &cx.ports, from).await {
+        cx.ports.background.log(&format!("records of a merged account: {error}"));
+    }
+    report(&cx.ports, drain(&cx.ports, from, into).await);
+    notice_credit(&cx.app, into);
+    let (app, ports) = (Rc::clone(&cx.app), Rc::clone(&cx.ports));
+    let (from, into) = (from.to_owned(), into.to_owned());
+    cx.ports.background.spawn(Box::pin(async move {
+        ports.clock.sleep_ms(LEASES_END_MS).await;
+        report(&ports, drain(&ports, &from, &into).await);
+        notice_credit(&app, &into);
+    }));
+}
+
+/// How a merged account's wallet was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// Nothing was in it.
+    Quiet,
+    /// Money was moved, or is held still.
+    Stirring,
+}
+
+/// Moves what is free. A repetition moves what is free then: all of it belongs there, so none can be too much.
+async fn drain(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortError> {
+    let Balance { balance, available, held_leases, .. } =
+        match ask::<Wallet>(&*ports.objects, &name(from), &Command::Balance).await? {
+            WalletReply::Balance(balance) => balance,
+            other => return Err(PortError(format!("balance of {from}: {other:?}"))),
+        };
+    if balance == MicroUsd::ZERO {
+        return Ok(Drained::Quiet);
+    }
+    let amount = MicroUsd(available.0.saturating_sub(held_leases.0));
+    if amount <= MicroUsd::ZERO {
+        return Ok(Drained::Stirring);
+    }
+    let id = format!("merge:{from}:{}", ports.clock.now_ms());
+    let transfer = Command::Transfer { id, to: name(into), amount, reason: format!("merged into {into}") };
+    match ask::<Wallet>(&*ports.objects, &name(from), &transfer).await? {
+        // Refused: a call took some of it in between.
+        WalletReply::Moved { .. } | WalletReply::Refused { code: RefusalCode::Insufficient, .. } => {
+            Ok(Drained::Stirring)
+        }
+        other => Err(PortError(format!("money of {from}: {other:?}"))),
+    }
+}
+
+/// Looks at the wallets of merged accounts that are due: each ever more rarely, and after thirty days without money no more.
+///
+/// # Errors
+/// When the database fails; a wallet that does not answer is asked again in an hour.
+pub async fn drain_due(ports: &Ports) -> Result<(), PortError> {
+    let now_ms = ports.clock.now_ms();
+    for account in list_drains(now_ms, DRAINS_MAX).run(&*ports.db).await? {
+        let age_ms = now_ms - account.merged_at_ms;
+        let due_ms = match drain(ports, &account.id, &account.merged_into).await {
+            Ok(Drained::Quiet) if age_ms > DRAIN_MS => None,
+            Ok(Drained::Quiet) => Some(now_ms + age_ms),
+            Ok(Drained::Stirring) => Some(now_ms),
+            Err(error) => {
+                ports.background.log(&format!("merged account {}: {error}", account.id));
+                Some(now_ms)
+            }
+        };
+        set_drain(&account.id, due_ms).run(&*ports.db).await?;
+    }
+    Ok(())
+}

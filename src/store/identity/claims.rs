@@ -1,0 +1,67 @@
+//! Claims: accounts that nobody owns yet, and how they come to a person.
+
+use serde::Deserialize;
+
+use crate::queries;
+use crate::store::statement::Changed;
+
+/// An account that can be claimed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClaimRow {
+    /// The account.
+    pub account_id: String,
+    /// When it was opened.
+    pub created_at_ms: i64,
+}
+
+/// What is shown of a key.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MaskedKeyRow {
+    /// Both its ends.
+    pub masked: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A merged account whose wallet is to be looked at.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DrainRow {
+    /// The account.
+    pub id: String,
+    /// Where its money goes.
+    pub merged_into: String,
+    /// Since when.
+    pub merged_at_ms: i64,
+}
+
+queries! {
+    /// Finds what a claim link is about.
+    global("whoever has the link may know what it is about") fn find_claim(claim_hash: &str) -> Option<ClaimRow> =
+        "SELECT id AS account_id, created_at_ms FROM accounts WHERE claim_hash = ?1 AND owner_id IS NULL AND status = 'active'";
+    /// What is shown of an account's keys, oldest first.
+    tenant("account_id") fn list_masked_keys(account_id: &str, limit: i64) -> Vec<MaskedKeyRow> =
+        "SELECT masked, name FROM api_keys WHERE account_id = ?1 AND status <> 'revoked' ORDER BY created_at_ms, id LIMIT ?2";
+    /// Makes a person without an active account the owner of a claimed one.
+    tenant("owner_id") fn adopt_account(owner_id: &str, claim_hash: &str) -> Changed =
+        "UPDATE accounts SET owner_id = ?1, claim_hash = NULL WHERE claim_hash = ?2 AND owner_id IS NULL AND status = 'active'
+           AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND status = 'active')";
+    /// Gives a claimed account to a person in whose active account it goes up: from here on it lets no key in.
+    tenant("owner_id") fn merge_account(owner_id: &str, into_id: &str, claim_hash: &str, now_ms: i64) -> Changed =
+        "UPDATE accounts SET owner_id = ?1, claim_hash = NULL, status = 'merged', merged_into = ?2, merged_at_ms = ?4, drain_due_ms = ?4
+         WHERE claim_hash = ?3 AND owner_id IS NULL AND status = 'active'
+           AND EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND id = ?2 AND status = 'active')";
+    /// Moves the keys of an account that was merged into another.
+    tenant("account_id") fn move_keys(account_id: &str, into_id: &str) -> Changed =
+        "UPDATE api_keys SET account_id = ?2 WHERE account_id = ?1
+           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2)";
+    /// Moves the workspaces of an account that was merged into another; where both have one of a name, the other's stays.
+    tenant("account_id") fn move_workspaces(account_id: &str, into_id: &str) -> Changed =
+        "UPDATE OR IGNORE workspaces SET account_id = ?2 WHERE account_id = ?1
+           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2)";
+    /// Merged accounts whose wallets are to be looked at, the longest due first.
+    global("the hour's job looks after the accounts of everybody") fn list_drains(now_ms: i64, limit: i64) -> Vec<DrainRow> =
+        "SELECT id, merged_into, merged_at_ms FROM accounts WHERE drain_due_ms <= ?1 ORDER BY drain_due_ms LIMIT ?2";
+    /// Says when a merged account's wallet is looked at again; NULL for never.
+    tenant("id") fn set_drain(id: &str, due_ms: Option<i64>) -> Changed =
+        "UPDATE accounts SET drain_due_ms = ?2 WHERE id = ?1 AND merged_into IS NOT NULL";
+}

@@ -1,0 +1,184 @@
+//! `DELETE /v1/account`: what goes, what stays, and when it is refused.
+
+use durable_objects::wallet::protocol::{Command, Wallet};
+use guildhall::jobs::{HOURLY, run_scheduled};
+use guildhall_domain::credential::KeyPrefix;
+use guildhall_domain::money::MicroUsd;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Fault, Key, Session, TestApp, migrated_tables, run};
+
+/// What becomes of each table that knows an account or a person: a new one is added here, and to
+/// `store/identity/erasure.rs` and `store/identity/export.rs` where it holds something of theirs.
+const TABLES: &[(&str, &str)] = &[
+    ("accounts", "closed and nameless: the books refer to it"),
+    ("api_keys", "revoked and nameless: usage refers to them"),
+    ("ledger_differences", "the platform's own books"),
+    ("responses", "erased"),
+    ("sessions", "erased"),
+    ("usage", "kept: the books"),
+    ("workspaces", "erased"),
+];
+
+async fn delete(app: &TestApp, token: &str, body: &Value) -> Answer {
+    app.call("DELETE", "/v1/account").bearer(token).json(body).send().await
+}
+
+/// A person's account in which there is something of everything.
+async fn lived_in(app: &TestApp) -> (Session, Key) {
+    app.with_busy_key().await;
+    let person = app.sign_in("ada@example.com").await;
+    app.credit_account(&person.account_id, "1").await;
+    app.open_workspace(&person.account_id, "acme");
+    let key = app.issue(&person.account_id, KeyPrefix::Tokaroo, "key_ada", Some("acme"));
+    app.database.execute(&format!("UPDATE accounts SET name = 'Adas Haus' WHERE id = '{}'", person.account_id));
+    let body = json!({ "model": "m1", "input": "Hello, I am Ada" });
+    app.post("/v1/responses").bearer(&key.key).json(&body).send().await.expect(200);
+    app.pass_ms(20_000).await;
+    (person, key)
+}
+
+#[test]
+fn every_table_of_an_account_has_a_fate() {
+    let owned = migrated_tables(&["account_id", "person_id", "owner_id"]);
+    for table in &owned {
+        assert!(TABLES.iter().any(|(name, _)| name == table), "what becomes of {table} when its owner leaves?");
+    }
+    for (table, _) in TABLES {
+        assert!(owned.iter().any(|name| name == table), "{table} is gone");
+    }
+}
+
+#[test]
+fn nothing_personal_is_left_and_the_books_are() {
+    run(async |app| {
+        let (person, key) = lived_in(&app).await;
+        let (id, before) = (&person.account_id, app.books(&key));
+        let answer = delete(&app, &person.token, &json!({ "confirm": id, "forfeit_balance": true })).await.expect(200);
+        assert_eq!(answer.json(), json!({ "deleted": true, "id": id, "forfeited_usd": 0.99975 }));
+        let kept = app.database.dump();
+        for personal in ["ada@example.com", "Adas Haus", "I am Ada", "made_for", "The acme"] {
+            assert!(!kept.contains(personal), "{personal}");
+        }
+        let count = |sql: &str| app.database.number(sql);
+        assert_eq!(count("SELECT COUNT(*) FROM sessions") + count("SELECT COUNT(*) FROM people"), 0);
+        assert_eq!(count(&format!("SELECT COUNT(*) FROM usage WHERE account_id = '{id}'")), before.calls);
+        let books = app.books(&key);
+        assert_eq!((books.charged, books.balance, books.credited), (before.charged, 0, before.charged));
+        let closed = format!("SELECT status || forfeited_at_ms || closed_at_ms FROM accounts WHERE id = '{id}'");
+        assert!(app.database.text(&closed).starts_with("closed1"));
+        let compared = app.admin("POST", "/admin/v1/reconciliation").send().await.expect(200).json();
+        assert_eq!(compared["run"]["differences"], 0, "{compared}");
+        delete(&app, &person.token, &json!({ "confirm": id })).await.expect(401);
+    });
+}
+
+#[test]
+fn its_keys_and_sessions_are_refused_at_once() {
+    run(async |app| {
+        let (person, key) = lived_in(&app).await;
+        app.hello(&key).send().await.expect(200);
+        app.pass_ms(20_000).await;
+        app.hello(&key).send().await.expect(200);
+        let elsewhere = app.new_isolate();
+        app.hello(&key).to(&elsewhere).send().await.expect(200);
+        let body = json!({ "confirm": person.account_id, "forfeit_balance": true });
+        delete(&app, &person.token, &body).await.expect(200);
+        app.hello(&key).send().await.expect(401);
+        app.hello(&key).to(&elsewhere).send().await.expect(401);
+        app.get("/v1/usage").bearer(&person.token).send().await.expect(401);
+    });
+}
+
+#[test]
+fn it_wants_the_accounts_id_and_no_money_left() {
+    run(async |app| {
+        let (person, key) = lived_in(&app).await;
+        for body in [json!({}), json!({ "confirm": "" }), json!({ "confirm": "yes", "forfeit_balance": true })] {
+            let answer = delete(&app, &person.token, &body).await.expect(400).json();
+            assert_eq!(answer["error"]["param"], "confirm", "{answer}");
+        }
+        let refused = delete(&app, &person.token, &json!({ "confirm": person.account_id })).await.expect(409).json();
+        assert_eq!(refused["balance_usd"], 0.99975, "{refused}");
+        let owner = app.provision("0").await;
+        delete(&app, &owner.key, &json!({ "confirm": owner.account_id })).await.expect(403);
+        app.call("DELETE", "/v1/account").send().await.expect(401);
+        app.hello(&key).send().await.expect(200);
+        let empty = app.sign_in("bob@example.com").await;
+        let answer = delete(&app, &empty.token, &json!({ "confirm": empty.account_id })).await.expect(200).json();
+        assert_eq!(answer["forfeited_usd"], 0.0);
+    });
+}
+
+#[test]
+fn work_that_holds_money_comes_to_its_end_first() {
+    run(async |app| {
+        let (person, _) = lived_in(&app).await;
+        let hold = Command::Hold {
+            id: "film".into(),
+            amount: MicroUsd(500),
+            expires_at_ms: app.now_ms() + 60_000,
+            budgets: vec![],
+        };
+        app.ask::<Wallet>(&person.account_id, &hold);
+        let body = json!({ "confirm": person.account_id, "forfeit_balance": true });
+        delete(&app, &person.token, &body).await.expect(409);
+        app.pass_ms(61_000).await;
+        delete(&app, &person.token, &body).await.expect(200);
+    });
+}
+
+#[test]
+fn what_calls_hold_is_charged_first_and_the_rest_taken_later() {
+    run(async |app| {
+        let (person, key) = lived_in(&app).await;
+        app.upstream.latency_ms.set(3_000);
+        let body = json!({ "confirm": person.account_id, "forfeit_balance": true });
+        let deleting = async {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            delete(&app, &person.token, &body).await.expect(200)
+        };
+        let (call, _) = tokio::join!(app.hello(&key).send(), deleting);
+        call.expect(200);
+        assert!(app.audit(&key).balance.0 > 0, "a call held of it");
+        app.pass_ms(30_000).await;
+        run_scheduled(&app.ports(), HOURLY).await;
+        let books = app.books(&key);
+        assert_eq!((books.balance, books.charged, books.calls), (0, 500, 2), "the call that ran is paid");
+        let (sql, before) = (
+            "SELECT COUNT(*) FROM accounts WHERE forfeited_at_ms IS NULL AND closed_at_ms > 0",
+            app.audit(&key).entries,
+        );
+        assert_eq!(app.database.number(sql), 0);
+        run_scheduled(&app.ports(), HOURLY).await;
+        assert_eq!(app.audit(&key).entries, before, "once");
+    });
+}
+
+#[test]
+fn a_person_who_owns_more_stays_known() {
+    run(async |app| {
+        let first = app.sign_in("ada@example.com").await;
+        let second = app.sign_in("ada@example.com").await;
+        delete(&app, &first.token, &json!({ "confirm": second.account_id })).await.expect(400);
+        delete(&app, &first.token, &json!({ "confirm": first.account_id })).await.expect(200);
+        app.get("/v1/usage").bearer(&first.token).send().await.expect(401);
+        app.get("/v1/usage").bearer(&second.token).send().await.expect(200);
+        assert_eq!(app.database.number("SELECT COUNT(*) FROM people"), 1);
+    });
+}
+
+#[test]
+fn a_failure_changes_nothing_and_the_request_can_be_sent_again() {
+    run(async |app| {
+        let (person, key) = lived_in(&app).await;
+        let body = json!({ "confirm": person.account_id, "forfeit_balance": true });
+        // The session, the keys, then the erasure.
+        app.faults.fail_db_after(2, Fault::Before);
+        delete(&app, &person.token, &body).await.expect(500);
+        app.faults.clear();
+        app.hello(&key).send().await.expect(200);
+        app.pass_ms(20_000).await;
+        delete(&app, &person.token, &body).await.expect(200);
+    });
+}

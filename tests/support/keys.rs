@@ -1,0 +1,29 @@
+//! Keys of an account, of whatever product.
+
+use guildhall::store::identity::keys::insert_key;
+use guildhall_domain::credential::{KeyPrefix, hash_key};
+
+use super::{KEY_PEPPER, Key, TestApp};
+
+impl TestApp {
+    /// A key of the account, bound to a workspace or not. Its secret is made of its id.
+    pub fn issue(&self, account_id: &str, prefix: KeyPrefix, id: &str, workspace_id: Option<&str>) -> Key {
+        let digits = hash_key(b"secret", id);
+        let key = format!("{}{}", prefix.as_str(), &digits[..64]);
+        let hash = hash_key(KEY_PEPPER.as_bytes(), &key);
+        let (product, now_ms) = (prefix.product(), self.now_ms());
+        let metadata = format!(r#"{{"made_for":"{id}"}}"#);
+        let insert =
+            insert_key(account_id, id, &hash, product, "masked", id, now_ms, "[]", workspace_id, None, &metadata, None);
+        self.database.run(&[insert.statement]).unwrap();
+        Key { key, account_id: account_id.to_owned() }
+    }
+
+    /// A workspace of the account.
+    pub fn open_workspace(&self, account_id: &str, workspace_id: &str) {
+        self.database.execute(&format!(
+            "INSERT INTO workspaces (account_id, workspace_id, id, name, status, metadata, created_at_ms, updated_at_ms)
+             VALUES ('{account_id}', '{workspace_id}', 'ws_{account_id}_{workspace_id}', 'The {workspace_id}', 'active', '{{}}', 1, 1)"
+        ));
+    }
+}
