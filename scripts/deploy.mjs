@@ -16,6 +16,7 @@ import { setUp } from "./lib/setup.mjs";
 import { wrangler } from "./lib/wrangler.mjs";
 
 const DATABASE = "guildhall";
+const CACHE = "guildhall-cache";
 const QUEUES = ["guildhall-usage", "guildhall-usage-dead"];
 const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY"];
 const CONFIG = "wrangler.live.toml";
@@ -27,16 +28,17 @@ await main(async () => {
 });
 
 async function rehearse() {
-  writeConfig("00000000-0000-0000-0000-000000000000");
+  writeConfig("00000000-0000-0000-0000-000000000000", "0".repeat(32));
   const { output } = await step("wrangler deploy --dry-run", () => ask("deploy", "--dry-run", "--config", CONFIG));
   rmSync(fromRoot(CONFIG));
-  say(`${output}\n\nNothing was changed. A real deploy makes, where missing, the D1 database ${DATABASE}, the queues`);
+  say(`${output}\n\nNothing was changed. A real deploy makes, where missing, the D1 database ${DATABASE}, the KV namespace ${CACHE}, the queues`);
   say(`${QUEUES.join(" and ")}, and the secrets ${SECRETS.join(", ")}; it applies the migrations and deploys.`);
 }
 
 async function deploy() {
   await checkLogin();
-  writeConfig(await step(`D1 database ${DATABASE}`, ensureDatabase));
+  const databaseId = await step(`D1 database ${DATABASE}`, ensureDatabase);
+  writeConfig(databaseId, await step(`KV namespace ${CACHE}`, ensureCache));
   for (const queue of QUEUES) await step(`queue ${queue}`, () => ensureQueue(queue));
   const secrets = await missingSecrets();
   await step("applying the migrations", () => ask("d1", "migrations", "apply", "DB", "--remote", "--config", CONFIG));
@@ -67,6 +69,19 @@ async function ensureDatabase() {
   return created;
 }
 
+async function ensureCache() {
+  const find = async () => {
+    const { stdout } = await ask("kv", "namespace", "list");
+    return JSON.parse(stdout).find(({ title }) => title === CACHE)?.id;
+  };
+  const known = await find();
+  if (known) return known;
+  await ask("kv", "namespace", "create", CACHE);
+  const created = await find();
+  if (!created) throw new Failure(`KV namespace ${CACHE} was created but is not listed; try again`);
+  return created;
+}
+
 async function ensureQueue(queue) {
   if ((await wrangler("queues", "info", queue)).code !== 0) await ask("queues", "create", queue);
 }
@@ -94,8 +109,8 @@ async function deployWith(secrets) {
   }
 }
 
-/** wrangler.toml with the live database and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
-function writeConfig(databaseId) {
+/** wrangler.toml with the live database, cache and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
+function writeConfig(databaseId, cacheId) {
   const changes = [
     [/^name = .*$/m, "$&\nkeep_vars = true"],
     [/^MODE = .*$/m, 'MODE = "live"'],
@@ -104,6 +119,7 @@ function writeConfig(databaseId) {
     [/^PROVISIONS_PER_HOUR = .*\n/m, ""],
     [/^SIGN_INS_PER_HOUR = .*\n/m, ""],
     [/^database_id = .*$/m, `database_id = "${databaseId}"`],
+    [/^id = "local"$/m, `id = "${cacheId}"`],
   ];
   let text = readFileSync(fromRoot("wrangler.toml"), "utf8");
   for (const [pattern, replacement] of changes) {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use guildhall_domain::cache::CacheControl;
 use guildhall_domain::credential::KeyHasher;
 
 use crate::auth::Caller;
@@ -89,6 +90,8 @@ pub struct Cx {
     pub request_id: Rc<str>,
     /// What the caller calls this request, so that it is the same one when it is sent again.
     pub idempotency_key: Option<Rc<str>>,
+    /// What the caller says of the response cache.
+    pub cache_control: CacheControl,
     /// When the request came in.
     pub started_ms: i64,
     /// The address it was sent to, such as `https://api.example.com`; empty when unknown.

@@ -4,6 +4,12 @@
 pub const DB: &str = "DB";
 /// The queue of usage records, written by the `Wallet` objects and consumed by `jobs/usage.rs`.
 pub const USAGE_QUEUE: &str = "USAGE";
+/// The KV namespace of caches: safe to lose.
+pub const CACHE: &str = "CACHE";
+/// The Vectorize index; bound only where [`VECTORS`] says so.
+pub const VECTORIZE: &str = "VECTORIZE";
+/// Variable: where vectors are kept, `embedded` (in objects, the default) or `vectorize`.
+pub const VECTORS: &str = "VECTORS";
 /// Variable: `sandbox` or `live`.
 pub const MODE: &str = "MODE";
 /// Variable: `true` lets upstreams and other user-given addresses point at this machine.
@@ -60,6 +66,7 @@ pub const SETTINGS: &[&str] = &[
     FIRST_BYTE_MS,
     STALL_MS,
     BYOK_BASE_URL,
+    VECTORS,
     ADMIN_TOKEN,
     KEY_PEPPER,
     SEAL_KEY,

@@ -18,6 +18,15 @@ pub enum Mode {
     Live,
 }
 
+/// Where vectors are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorStore {
+    /// In Durable Objects.
+    Embedded,
+    /// In Vectorize.
+    Vectorize,
+}
+
 /// The settings.
 #[derive(Clone)]
 pub struct Config {
@@ -39,6 +48,8 @@ pub struct Config {
     pub first_byte_ms: u32,
     /// Longest silence within an upstream's stream.
     pub stall_ms: u32,
+    /// Where vectors are kept.
+    pub vector_store: VectorStore,
     /// The deployment's admin token; one that was set by API stands in its place (`auth/admin_token.rs`).
     pub admin_token: String,
     /// The pepper of stored key hashes.
@@ -113,6 +124,13 @@ impl Config {
             mail: read_mail_api(&get, outbound)?,
             first_byte_ms: number(bindings::FIRST_BYTE_MS, 30_000)?,
             stall_ms: number(bindings::STALL_MS, 60_000)?,
+            vector_store: match get(bindings::VECTORS).as_deref() {
+                None | Some("embedded") => VectorStore::Embedded,
+                Some("vectorize") => VectorStore::Vectorize,
+                Some(other) => {
+                    return Err(format!("{} must be embedded or vectorize, not {other:?}", bindings::VECTORS));
+                }
+            },
             admin_token: read_secret(&get, bindings::ADMIN_TOKEN)?,
             key_pepper: read_secret(&get, bindings::KEY_PEPPER)?.into_bytes(),
             seal_key: read_hex_key(&read_secret(&get, bindings::SEAL_KEY)?)
@@ -313,6 +331,7 @@ mod tests {
             ("KEY_PEPPER", "short"),
             ("SEAL_KEY", "zz"),
             ("STALL_MS", "soon"),
+            ("VECTORS", "nowhere"),
             ("FREE_BALANCE_USD", "1.1234567"),
             ("VAULT_PASSWORD", "seven b"),
             ("VAULT_KDF", "m=1,t=1,p=1"),

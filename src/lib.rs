@@ -12,6 +12,7 @@
 //! | [`payments`] | Stripe, and what its answers and events do to wallets |
 //! | [`meter`] | leases: how an isolate spends limits and money without a hop per request |
 //! | [`vault`] | asks the vault for secrets, and opens it where the deployment may |
+//! | [`vectors`] | the `Vectors` port over Durable Objects |
 //! | [`mail`] | sends mail, or shows it in the sandbox |
 //! | [`observe`] | what is kept of calls and changes: filing, audit, events, retention |
 //! | [`store`] | SQL, one `queries!` list per table family |
@@ -39,6 +40,7 @@ mod platform;
 pub mod ports;
 pub mod store;
 pub mod vault;
+pub mod vectors;
 
 // The object classes are exported by their own crate; without this line the linker drops them silently.
 #[cfg(target_arch = "wasm32")]

@@ -45,6 +45,68 @@ pub trait Objects {
     fn call(&self, binding: &'static str, name: &str, command: Vec<u8>) -> Pending<'_, Result<Vec<u8>, PortError>>;
 }
 
+/// Small values under a name, for a while: a cache, which may lose any of them at any time and may be a minute behind.
+pub trait Kv {
+    /// The value, if it is there.
+    fn get(&self, key: &str) -> Pending<'_, Result<Option<Vec<u8>>, PortError>>;
+    /// Sets the value; it is gone after so many seconds, 60 at least.
+    fn put(&self, key: &str, value: Vec<u8>, ttl_s: u32) -> Pending<'_, Result<(), PortError>>;
+    /// Removes the value, if it is there.
+    fn delete(&self, key: &str) -> Pending<'_, Result<(), PortError>>;
+}
+
+/// Where vectors are kept and searched: an index per owner and purpose, with namespaces inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space<'a> {
+    /// The index. Nothing of another index is ever seen.
+    pub index: &'a str,
+    /// Only queries of the same namespace find a vector; at most 64 bytes.
+    pub namespace: &'a str,
+}
+
+/// A vector to keep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorItem {
+    /// Unique in the index; at most 64 bytes.
+    pub id: String,
+    /// The vector; its length does not matter.
+    pub vector: Vec<f32>,
+    /// Given back with a match, as it is; at most 10 KiB.
+    pub metadata: String,
+    /// When it may be forgotten; milliseconds since 1970. Not every index does: whoever minds looks at what it stands for.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// A vector that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorMatch {
+    /// Its id.
+    pub id: String,
+    /// The cosine, from -1 to 1.
+    pub score: f32,
+    /// Its metadata.
+    pub metadata: String,
+}
+
+/// How much an index holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VectorStats {
+    /// Its vectors; of all indexes together where they share one.
+    pub vectors: u64,
+}
+
+/// Vectors, and which are nearest to another. What was written may take a moment to be found.
+pub trait Vectors {
+    /// Keeps vectors, at most 100, in place of those of the same ids.
+    fn upsert(&self, space: Space<'_>, items: Vec<VectorItem>) -> Pending<'_, Result<(), PortError>>;
+    /// The nearest vectors of the namespace, the nearest first; at most 100.
+    fn query(&self, space: Space<'_>, vector: &[f32], top_k: u32) -> Pending<'_, Result<Vec<VectorMatch>, PortError>>;
+    /// Removes vectors of the index, at most 100; those that are not there are no error.
+    fn delete(&self, index: &str, ids: Vec<String>) -> Pending<'_, Result<(), PortError>>;
+    /// How much the index holds.
+    fn stats(&self, index: &str) -> Pending<'_, Result<VectorStats, PortError>>;
+}
+
 /// Time.
 pub trait Clock {
     /// Milliseconds since the Unix epoch. On Workers it stands still between two I/O events.
@@ -204,6 +266,10 @@ pub struct Ports {
     pub db: Rc<dyn Db>,
     /// The Durable Objects.
     pub objects: Rc<dyn Objects>,
+    /// The cache.
+    pub kv: Rc<dyn Kv>,
+    /// Vectors.
+    pub vectors: Rc<dyn Vectors>,
     /// HTTP to the outside.
     pub fetch: Rc<dyn Fetch>,
     /// Time.

@@ -7,6 +7,7 @@ use durable_objects::protocol::Protocol;
 use durable_objects::provider_health::protocol::ProviderHealth;
 use durable_objects::rate_limiter::protocol::RateLimiter;
 use durable_objects::vault::protocol::Vault;
+use durable_objects::vector_index::protocol::VectorIndex;
 use durable_objects::wallet::protocol::Wallet;
 use guildhall::bindings;
 use toml::Value;
@@ -34,6 +35,7 @@ fn the_objects_are_bound() {
         Vault::BINDING,
         Events::BINDING,
         Job::BINDING,
+        VectorIndex::BINDING,
     ];
     expected.sort_unstable();
     assert_eq!(names(bound, "name"), expected);
@@ -62,6 +64,21 @@ fn the_database_and_the_queue_are_bound() {
     assert_eq!(names(&config["queues"]["producers"], "binding"), [bindings::USAGE_QUEUE]);
     let produced = names(&config["queues"]["producers"], "queue");
     assert_eq!(names(&config["queues"]["consumers"], "queue"), produced, "what is sent is consumed");
+}
+
+#[test]
+fn the_cache_is_bound_and_provisioned() {
+    let config = wrangler();
+    assert_eq!(names(&config["kv_namespaces"], "binding"), [bindings::CACHE]);
+    let deploy = include_str!("../scripts/deploy.mjs");
+    let placeholder = config["kv_namespaces"][0]["id"].as_str().unwrap();
+    assert!(
+        deploy.contains(&format!("/^id = \"{placeholder}\"$/m")),
+        "scripts/deploy.mjs puts the real id in its place"
+    );
+    // What is bound in a live deployment alone: `wrangler dev` has no Vectorize.
+    assert!(config.get("vectorize").is_none());
+    assert!(include_str!("../wrangler.toml").contains(&format!("# binding = \"{}\"", bindings::VECTORIZE)));
 }
 
 #[test]

@@ -31,4 +31,5 @@ mod shell;
 pub mod sql;
 pub mod store;
 pub mod vault;
+pub mod vector_index;
 pub mod wallet;

@@ -21,6 +21,8 @@ use crate::rate_limiter::protocol::RateLimiter;
 use crate::rate_limiter::state::RateLimiterMachine;
 use crate::vault::protocol::Vault;
 use crate::vault::state::VaultMachine;
+use crate::vector_index::protocol::VectorIndex;
+use crate::vector_index::state::VectorIndexMachine;
 use crate::wallet::protocol::Wallet;
 use crate::wallet::state::WalletMachine;
 
@@ -302,6 +304,7 @@ fn open(address: &Address) -> Result<Box<dyn AnyHost>, LocalError> {
         Wallet::BINDING => Ok(Box::new(Host::<WalletMachine, _>::new(name, store))),
         Events::BINDING => Ok(Box::new(Host::<EventsMachine, _>::new(name, store))),
         Idempotency::BINDING => Ok(Box::new(Host::<IdempotencyMachine, _>::new(name, store))),
+        VectorIndex::BINDING => Ok(Box::new(Host::<VectorIndexMachine, _>::new(name, store))),
         Vault::BINDING => Ok(Box::new(Host::<VaultMachine, _>::new(name, store))),
         JobProtocol::BINDING => Ok(Box::new(Host::<JobMachine, _>::new(name, store))),
         _ => Err(LocalError::UnknownBinding(binding.clone())),

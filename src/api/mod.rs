@@ -26,6 +26,7 @@ pub const ALL: &[&[Route]] = &[
     identity::sign_in::ROUTES,
     identity::workspaces::ROUTES,
     models::aliases::ROUTES,
+    models::cache::ROUTES,
     models::catalog::ROUTES,
     models::chat::ROUTES,
     models::discover::ROUTES,

@@ -10,12 +10,13 @@ use std::rc::Rc;
 
 use guildhall_domain::money::MicroUsd;
 
-use super::{KeyCaller, Scopes};
+use super::{CacheTerms, KeyCaller, Scopes};
 use crate::app::App;
 use crate::meter::limit::Limits;
 use crate::meter::payer::{Payer, Tally};
 use crate::ports::{PortError, Ports};
 use crate::store::identity::keys::{KeyRow, find_key_by_hash, note_use};
+use crate::store::models::cache::read_settings;
 
 const FRESH_MS: i64 = 1_000;
 const STALE_MS: i64 = 2_000;
@@ -139,6 +140,7 @@ fn to_caller(row: KeyRow) -> KeyCaller {
     let usable_until_ms = usable_until_ms(&row);
     KeyCaller {
         payer: Rc::new(to_payer(&row).reloading_below(row.auto_pay_below_micros.map(MicroUsd))),
+        cache: CacheTerms { settings: read_settings(&row.cache_settings), generation: row.cache_generation },
         key_id: row.id,
         account_id: row.account_id,
         product: row.product,

@@ -13,6 +13,7 @@ pub mod sign_in;
 
 use std::rc::Rc;
 
+use guildhall_domain::cache::CacheSettings;
 use guildhall_domain::credential::{self, KeyPrefix};
 
 use crate::app::App;
@@ -58,10 +59,21 @@ pub struct KeyCaller {
     pub limits: Limits,
     /// Who pays for its calls, and within which budgets.
     pub payer: Rc<Payer>,
+    /// What its account wants of the response cache.
+    pub cache: CacheTerms,
     /// When it expires; milliseconds since 1970.
     pub expires_at_ms: Option<i64>,
     /// When it ends by itself: it expires, or its rotation is due.
     pub usable_until_ms: i64,
+}
+
+/// What an account wants of the response cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheTerms {
+    /// Its settings.
+    pub settings: CacheSettings,
+    /// How often it has forgotten what was cached.
+    pub generation: i64,
 }
 
 /// A person who has signed in.

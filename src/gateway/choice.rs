@@ -11,7 +11,8 @@ use guildhall_domain::routing::{
     Arm, Candidate, Decision, Limits, Mode, ProviderHealth, SkipReason, TokenBucket, Wish, decide, resolve_alias,
 };
 
-use super::ladder::{ATTEMPTS_MAX, Ladder, OWN_ATTEMPTS_MAX};
+use super::affinity::{Warm, find_warm, name_prefixes};
+use super::ladder::{ATTEMPTS_MAX, Ladder, Lead, OWN_ATTEMPTS_MAX};
 use super::own::{OwnAsk, OwnTable};
 use super::table::{Offer, Snapshot};
 use crate::app::Cx;
@@ -59,6 +60,8 @@ pub struct Ask<'a> {
     pub is_named: bool,
     /// What the decision reckons with.
     pub expected: TokenUsage,
+    /// The chat, whose beginning a provider may still have; none where providers keep none.
+    pub chat: Option<&'a ChatRequest<'a>>,
 }
 
 /// The models for a call.
@@ -79,6 +82,8 @@ pub struct Choice {
     pub expected: TokenUsage,
     /// What the answer calls its model.
     pub answers_as: String,
+    /// Names of the prompt's beginnings, where more than one model may serve.
+    pub prefixes: Vec<u64>,
 }
 
 impl Choice {
@@ -98,7 +103,7 @@ impl Choice {
     /// The attempts on these of them.
     #[must_use]
     pub fn ladder(&self, offers: Vec<Rc<Offer>>) -> Ladder {
-        Ladder::new(offers, self.decision.ranked.first().is_some_and(|ranked| ranked.is_hint))
+        Ladder::new(offers, Lead::of(self.decision.ranked.first()))
     }
 }
 
@@ -119,7 +124,13 @@ pub fn choose(
         output: request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS),
         ..TokenUsage::default()
     };
-    let ask = Ask { kind: ModelKind::Chat, model: request.model(), is_named: request.names_model(), expected };
+    let ask = Ask {
+        kind: ModelKind::Chat,
+        model: request.model(),
+        is_named: request.names_model(),
+        expected,
+        chat: Some(request),
+    };
     choose_for(cx, snapshot, own, &ask, policy)
 }
 
@@ -179,7 +190,11 @@ pub fn choose_for(
         hint: (!is_any).then_some(resolved.model),
         ignore_health: false,
     };
-    let decision = decide_for(cx, snapshot, &wish, &offers);
+    // Where there is no choice, nobody has to know.
+    let chat = ask.chat.filter(|_| offers.len() > 1);
+    let prefixes = chat.map_or_else(Vec::new, |chat| name_prefixes(cx, chat, asked, mode));
+    let warm = find_warm(cx, &prefixes);
+    let decision = decide_for(cx, snapshot, &wish, &offers, warm.as_ref());
     count_skips(cx, &offers, &decision);
     if decision.ranked.is_empty() {
         return Err(explain_nobody(asked, &offers, &decision, &expected));
@@ -193,6 +208,7 @@ pub fn choose_for(
         is_open,
         expected,
         answers_as: if is_native && !is_own { Mode::Auto.as_str() } else { asked }.to_owned(),
+        prefixes,
     })
 }
 
@@ -217,14 +233,21 @@ fn count_skips(cx: &Cx, offers: &[Rc<Offer>], decision: &Decision) {
 }
 
 /// The decision between offers. When all that fits is down or set aside, trying it is better than refusing untried.
-pub fn decide_for(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>, offers: &[Rc<Offer>]) -> Decision {
+/// `warm` is the model that likely still has the prompt's beginning.
+pub fn decide_for(
+    cx: &Cx,
+    snapshot: &Snapshot,
+    wish: &Wish<'_>,
+    offers: &[Rc<Offer>],
+    warm: Option<&Warm>,
+) -> Decision {
     // What models earned is looked up only where it counts.
     let bucket = TokenBucket::of(wish.expected.input);
     let arm_of = |offer: &Offer| match wish.mode {
         Mode::Thompson => snapshot.arm_of(&offer.model_id, bucket),
         _ => Arm::default(),
     };
-    let candidates: Vec<_> = offers.iter().map(|offer| to_candidate(cx, offer, arm_of(offer))).collect();
+    let candidates: Vec<_> = offers.iter().map(|offer| to_candidate(cx, offer, arm_of(offer), warm)).collect();
     let mut uniform = || draw_uniform(cx);
     let decision = decide(wish, &candidates, &mut uniform);
     if !decision.ranked.is_empty() {
@@ -242,7 +265,7 @@ pub fn draw_uniform(cx: &Cx) -> f64 {
     (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn to_candidate<'o>(cx: &Cx, offer: &'o Offer, arm: Arm) -> Candidate<'o> {
+fn to_candidate<'o>(cx: &Cx, offer: &'o Offer, arm: Arm, warm: Option<&Warm>) -> Candidate<'o> {
     let now_ms = u64::try_from(cx.started_ms).unwrap_or(0);
     let health = match offer.provider.own {
         None => cx.app.gateway.health.record_of(&offer.provider.id),
@@ -261,6 +284,7 @@ fn to_candidate<'o>(cx: &Cx, offer: &'o Offer, arm: Arm) -> Candidate<'o> {
         failure_rate: health.failure_rate(now_ms),
         health: health.health(now_ms),
         arm,
+        is_warm: warm.is_some_and(|warm| warm.is(offer)),
     }
 }
 

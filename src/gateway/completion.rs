@@ -10,6 +10,8 @@ use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 
 use super::adapter::{read_whole, write_chat};
+use super::affinity::note_prefixes;
+use super::cache::{Lookup, Question, answer_chat, look_up, reserve_nothing};
 use super::choice::{Choice, Policy, choose, draw_uniform};
 use super::dispatch::{Attempt, Failure, send};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
@@ -25,6 +27,8 @@ use crate::meter::money::{Need, Refusal, Reservation, reserve};
 use crate::payments::auto_pay;
 use crate::ports::InboundBody;
 
+/// The content type of a chat stream.
+pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 /// What a client is told when no upstream gave an answer.
 pub const ALL_FAILED: &str = "The model's provider failed; try again later";
 
@@ -52,24 +56,30 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let own = find_own(&cx).await;
     let choice = choose(&cx, &snapshot, own.as_deref(), &request, policy)?;
+    let keep = match Question::of_chat(&cx, &request, request.model(), policy, &choice) {
+        None => None,
+        Some(question) => match Box::pin(look_up(&cx, &question)).await {
+            Lookup::Apart => None,
+            Lookup::Missed(keep) => Some(keep),
+            Lookup::Found(found) => {
+                let reservation = reserve_nothing(&cx).await?;
+                let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
+                return Ok(Answer {
+                    output: answer_chat(call, &request, &found)?,
+                    negotiated_model: found.entry.model,
+                    alias_from: choice.alias_from,
+                    reason: format!("cache-{}", found.tier.name()),
+                    cost: MicroUsd::ZERO,
+                });
+            }
+        },
+    };
     let mut offers = choice.best_offers();
     let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
     let reservation = reserve_for(&cx, &mut offers, |offers| bounds.need(offers)).await?;
     let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
-    let call = RunningCall {
-        kind: ModelKind::Chat,
-        asked_model: choice.answers_as.clone(),
-        // TokenHub's clients read from the answer which model the router took.
-        echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
-        alias_from: choice.alias_from.clone(),
-        reason: String::new(),
-        mode: choice.mode.as_str(),
-        input_tokens_estimate: choice.expected.input,
-        deadline_ms,
-        cx,
-        reservation,
-        tried: Vec::new(),
-    };
+    let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
+    let call = RunningCall { deadline_ms, keep, ..call };
     climb(call, choice.ladder(offers), &choice, &bounds).await
 }
 
@@ -122,7 +132,11 @@ async fn climb(
         let offer = step.offer;
         call.reason.clone_from(&step.reason);
         let cap = bounds.affordable_output(call.reservation.amount, &offer).into_iter().chain(step.max_output_tokens);
-        let wire = match write_chat(&offer, bounds.request, bounds.is_extended, cap.min()) {
+        let cap = cap.min();
+        if let Some(keep) = &mut call.keep {
+            keep.may_be_cut = cap.is_none() && bounds.request.max_output_tokens().is_some();
+        }
+        let wire = match write_chat(&offer, bounds.request, bounds.is_extended, cap) {
             Ok(wire) => wire,
             Err(error) => {
                 untold.get_or_insert(error);
@@ -134,6 +148,7 @@ async fn climb(
             Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request) {
                 Ok(delivered) => {
                     note_success(&delivered.cx, &offer.provider, latency_ms);
+                    note_prefixes(&delivered.cx, &choice.prefixes, &offer);
                     return Ok(Answer {
                         cost: delivered.charged.unwrap_or_else(|| offer.cost(Quantity::Tokens(choice.expected))),
                         output: delivered.output,
@@ -337,7 +352,7 @@ fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> R
             })?;
             let body = Body::Relay { first: out, rest: Some((rest, Box::new(tap))) };
             let output = Output { status: 200, headers: Vec::new(), body }
-                .header("content-type", "text/event-stream; charset=utf-8")
+                .header("content-type", EVENT_STREAM)
                 .header("cache-control", "no-cache")
                 .header("x-tokaroo-cache", "miss");
             Ok(Delivered { cx, output, charged: None })
@@ -345,7 +360,7 @@ fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> R
     }
 }
 
-fn deliver_whole(call: RunningCall, body: &[u8]) -> Result<Delivered, Undelivered> {
+fn deliver_whole(mut call: RunningCall, body: &[u8]) -> Result<Delivered, Undelivered> {
     let body = match read_whole(&call, body) {
         Ok(body) => body,
         Err(error) => return Err(Box::new((call, Failure::new(error)))),
@@ -359,6 +374,9 @@ fn deliver_whole(call: RunningCall, body: &[u8]) -> Result<Delivered, Undelivere
         None => Used::Estimated { output: completion.output_tokens_estimate },
     };
     let cx = call.cx.clone();
+    if let Some(keep) = call.keep.take() {
+        keep.keep_whole(&cx, &completion.body, call.worth(used));
+    }
     let charged = call.settle(Outcome::Completed, 200, used);
     let output = Output::bytes("application/json", completion.body)
         .header("x-tokaroo-cost", charged.to_usd_string())

@@ -15,6 +15,16 @@ fn unfit(cause: impl std::fmt::Display) -> ApiError {
     ApiError::new(Kind::UpstreamFailed, "The model's provider gave an answer that makes no sense").caused_by(cause)
 }
 
+/// Names the model that answers, and the alias that stood for it.
+#[must_use]
+pub fn tell_model(output: Output, negotiated_model: String, alias_from: Option<String>) -> Output {
+    let output = output.header("x-negotiated-model", negotiated_model);
+    match alias_from {
+        Some(alias) => output.header("x-alias-from", alias),
+        None => output,
+    }
+}
+
 /// An answer as Anthropic's messages.
 ///
 /// # Errors

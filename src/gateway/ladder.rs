@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use guildhall_domain::own::Origin;
+use guildhall_domain::routing::Ranked;
 
 use super::dispatch::Failure;
 use super::table::Offer;
@@ -44,11 +45,34 @@ impl Step {
     }
 }
 
+/// Why the first model is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// By its score.
+    Weight,
+    /// By its score, and its provider likely has the beginning of the prompt.
+    Prefix,
+    /// The client named it.
+    Hint,
+}
+
+impl Lead {
+    /// Of a decision's first.
+    #[must_use]
+    pub fn of(ranked: Option<&Ranked>) -> Self {
+        match ranked {
+            Some(ranked) if ranked.is_hint => Self::Hint,
+            Some(ranked) if ranked.is_warm => Self::Prefix,
+            _ => Self::Weight,
+        }
+    }
+}
+
 /// The attempts of one call.
 pub struct Ladder {
     /// Best first.
     offers: Vec<Rc<Offer>>,
-    is_hint: bool,
+    lead: Lead,
     /// The failures that may pass, and for how long their upstream asks to wait.
     passing: Vec<(Rc<Offer>, u64)>,
     /// Comes before all others.
@@ -62,14 +86,14 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// The attempts on these models; `is_hint` when the first leads because the client named it.
+    /// The attempts on these models; `lead` says why the first is the first.
     #[must_use]
-    pub fn new(offers: Vec<Rc<Offer>>, is_hint: bool) -> Self {
+    pub fn new(offers: Vec<Rc<Offer>>, lead: Lead) -> Self {
         // What the caller's own upstreams fail at costs the others no attempt.
         let own = offers.iter().filter(|offer| offer.provider.own.is_some()).count();
         Self {
             offers,
-            is_hint,
+            lead,
             passing: Vec::new(),
             next: None,
             climbed: 0,
@@ -97,7 +121,7 @@ impl Ladder {
         }
         if let Some(offer) = self.offers.get(self.climbed).map(Rc::clone) {
             self.climbed += 1;
-            let reason = name_reason(&offer, self.climbed == 1 && self.is_hint);
+            let reason = name_reason(&offer, if self.climbed == 1 { self.lead } else { Lead::Weight });
             return Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason });
         }
         if self.passing.is_empty() {
@@ -147,12 +171,15 @@ impl Ladder {
 
 /// Why a model is asked first.
 #[must_use]
-pub fn name_reason(offer: &Offer, is_hint: bool) -> String {
+pub fn name_reason(offer: &Offer, lead: Lead) -> String {
     match offer.provider.origin() {
         Origin::Endpoint => "routed-own-endpoint".to_owned(),
         Origin::Key => "routed-own-key".to_owned(),
-        Origin::Platform if is_hint => "routed-hint-exact".to_owned(),
-        Origin::Platform => format!("routed-weight-{}", offer.weight),
+        Origin::Platform => match lead {
+            Lead::Hint => "routed-hint-exact".to_owned(),
+            Lead::Prefix => "routed-cached-prefix".to_owned(),
+            Lead::Weight => format!("routed-weight-{}", offer.weight),
+        },
     }
 }
 

@@ -7,6 +7,7 @@ use guildhall_domain::media::{MediaAnswer, MediaRequest, ModelKind, Quantity, Ta
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 
+use super::cache::{Lookup, Question, answer_media, look_up, reserve_nothing};
 use super::choice::{Ask, Choice, Policy, choose_for, draw_uniform};
 use super::completion::{Failures, reject, reserve_for};
 use super::dispatch::{Attempt, Failure, Wire, send};
@@ -38,21 +39,23 @@ pub struct Answer {
 pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8]) -> Result<Answer, ApiError> {
     let request = MediaRequest::parse(kind, content_type, body)?;
     let choice = choose_for_media(&cx, kind, &request).await?;
+    let keep = match Question::of_media(&cx, kind, &request, body) {
+        None => None,
+        Some(question) => match Box::pin(look_up(&cx, &question)).await {
+            Lookup::Apart => None,
+            Lookup::Missed(keep) => Some(keep),
+            Lookup::Found(found) => {
+                let reservation = reserve_nothing(&cx).await?;
+                let call = RunningCall::begin(cx, kind, request.model(), &choice, reservation)?;
+                let output = answer_media(call, &found)?;
+                return Ok(Answer { output, negotiated_model: found.entry.model, alias_from: choice.alias_from });
+            }
+        },
+    };
     let mut offers = choice.best_offers();
     let reservation = reserve_for(&cx, &mut offers, |offers| need(offers, &request)).await?;
-    let call = RunningCall {
-        kind,
-        asked_model: request.model().to_owned(),
-        echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
-        alias_from: choice.alias_from.clone(),
-        reason: String::new(),
-        mode: choice.mode.as_str(),
-        input_tokens_estimate: choice.expected.input,
-        deadline_ms: None,
-        cx,
-        reservation,
-        tried: Vec::new(),
-    };
+    let call = RunningCall::begin(cx, kind, request.model(), &choice, reservation)?;
+    let call = RunningCall { keep, ..call };
     let (output, offer) = climb(call, choice.ladder(offers), &request, content_type).await?;
     Ok(Answer { output, negotiated_model: offer.model_id.to_string(), alias_from: choice.alias_from })
 }
@@ -67,7 +70,7 @@ pub async fn choose_for_media(cx: &Cx, kind: ModelKind, request: &MediaRequest<'
         Quantity::Tokens(usage) => usage,
         Quantity::Steps(steps) => TokenUsage { input: steps, ..TokenUsage::default() },
     };
-    let ask = Ask { kind, model: request.model(), is_named: request.names_model(), expected };
+    let ask = Ask { kind, model: request.model(), is_named: request.names_model(), expected, chat: None };
     let own = find_own(cx).await;
     choose_for(cx, &snapshot, own.as_deref(), &ask, &Policy::default())
 }
@@ -154,7 +157,7 @@ fn deliver(
 }
 
 fn deliver_whole(
-    call: RunningCall,
+    mut call: RunningCall,
     content_type: &str,
     body: Vec<u8>,
     request: &MediaRequest<'_>,
@@ -182,6 +185,9 @@ fn deliver_whole(
             (answer.body, used, "application/json".to_owned())
         }
     };
+    if let Some(keep) = call.keep.take() {
+        keep.keep_whole(&call.cx, &body, call.worth(used));
+    }
     let charged = call.settle(Outcome::Completed, 200, used);
     Ok(Output::bytes(&content_type, body)
         .header("x-tokaroo-cost", charged.to_usd_string())

@@ -1,6 +1,8 @@
 //! What model endpoints share: which route a call takes, the attempts, the stream on its way back, the settlement.
 
 pub mod adapter;
+pub mod affinity;
+pub mod cache;
 pub mod choice;
 pub mod completion;
 pub mod discovery;

@@ -9,11 +9,14 @@ use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 use serde_json::json;
 
+use super::cache::{Found, Keep, Worth};
+use super::choice::Choice;
 use super::own::name_origin;
 use super::provider::ProviderKind;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::auth::Caller;
+use crate::http::error::ApiError;
 use crate::meter::money::Reservation;
 use crate::payments::auto_pay;
 use crate::store::money::usage::{AttemptRecord, Source, UsageRow};
@@ -87,6 +90,8 @@ pub struct RunningCall {
     pub deadline_ms: Option<i64>,
     /// The attempts so far; the last is the one that counts.
     pub tried: Vec<Tried>,
+    /// Keeps the answer, where it may be kept.
+    pub keep: Option<Box<Keep>>,
 }
 
 /// One attempt.
@@ -118,6 +123,34 @@ pub enum Used {
 }
 
 impl RunningCall {
+    /// A call whose models are chosen and whose money is set aside; the answer calls its model `asked_model`.
+    ///
+    /// # Errors
+    /// 401 for a caller without a key: only keys reach a route that spends.
+    pub fn begin(
+        cx: Cx,
+        kind: ModelKind,
+        asked_model: &str,
+        choice: &Choice,
+        reservation: Reservation,
+    ) -> Result<Self, ApiError> {
+        Ok(Self {
+            kind,
+            asked_model: asked_model.to_owned(),
+            // TokenHub's clients read from the answer which model the router took.
+            echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
+            alias_from: choice.alias_from.clone(),
+            reason: String::new(),
+            mode: choice.mode.as_str(),
+            input_tokens_estimate: choice.expected.input,
+            deadline_ms: None,
+            cx,
+            reservation,
+            tried: Vec::new(),
+            keep: None,
+        })
+    }
+
     /// An attempt begins.
     pub fn begin_attempt(&mut self, offer: &Rc<Offer>) {
         let started_ms = self.cx.ports.clock.now_ms();
@@ -147,6 +180,12 @@ impl RunningCall {
         }
     }
 
+    /// What an answer of this model calls it.
+    #[must_use]
+    pub fn model_to_echo_of<'m>(&'m self, model: &'m str) -> &'m str {
+        if self.echoes_negotiated { model } else { &self.asked_model }
+    }
+
     /// A count of the upstream's, with the output that was seen here. An endpoint that belongs to whoever pays is not its own
     /// judge: it must count at least a quarter of the input that was reckoned with (short requests are mostly JSON) and half of
     /// the output, and what it has cached is its own affair.
@@ -173,8 +212,15 @@ impl RunningCall {
         self.tried.last().map(|tried| &tried.offer)
     }
 
-    /// Ends the call; gives what was charged.
-    pub fn settle(self, outcome: Outcome, status: u16, used: Used) -> MicroUsd {
+    /// What an answer that is kept was worth.
+    #[must_use]
+    pub fn worth(&self, used: Used) -> Worth {
+        let (_, quantity, _) = self.price(used);
+        let cost = self.offer().map_or(MicroUsd::ZERO, |offer| offer.baseline(quantity));
+        Worth { model: self.routed_model(), usage: tokens_of(quantity), cost }
+    }
+
+    fn price(&self, used: Used) -> (&'static str, Quantity, MicroUsd) {
         let (rule, quantity) = match used {
             Used::Nothing => ("nothing_delivered", Quantity::Tokens(TokenUsage::default())),
             Used::Reported(usage) => ("reported", Quantity::Tokens(usage)),
@@ -185,22 +231,49 @@ impl RunningCall {
                 ("estimated", Quantity::Tokens(TokenUsage { input, output, ..TokenUsage::default() }))
             }
         };
-        let cost = self.offer().map_or(MicroUsd::ZERO, |offer| offer.cost(quantity));
-        let usage = match quantity {
-            Quantity::Tokens(usage) => usage,
-            Quantity::Steps(_) => TokenUsage::default(),
-        };
+        (rule, quantity, self.offer().map_or(MicroUsd::ZERO, |offer| offer.cost(quantity)))
+    }
+
+    /// Ends the call; gives what was charged.
+    pub fn settle(self, outcome: Outcome, status: u16, used: Used) -> MicroUsd {
+        let (rule, quantity, cost) = self.price(used);
         let baseline = self.own_offer().map(|offer| offer.baseline(quantity));
         let receipt = self.receipt(rule, quantity, cost, baseline);
         let record = UsageRow {
             baseline_micros: baseline.map(|baseline| baseline.0),
-            ..self.record(outcome, status, &usage, cost, receipt)
+            ..self.record(outcome, status, &tokens_of(quantity), cost, receipt)
         };
         let charged = self.reservation.settle(cost, record);
         if let Caller::Key(key) = &self.cx.caller {
             auto_pay::note_spending(&self.cx.app, &self.cx.ports, &key.payer);
         }
         charged
+    }
+
+    /// Ends a call that a kept answer answers: no model has worked, so it costs nothing.
+    pub fn settle_cached(mut self, found: &Found) {
+        let entry = &found.entry;
+        let receipt = json!({
+            "rule": "cache",
+            "tier": found.tier.name(),
+            "age_ms": found.age_ms,
+            "usage": usage_for_receipt(Quantity::Tokens(entry.usage)),
+            "held_micros": self.reservation.amount,
+            "cost_micros": MicroUsd::ZERO,
+            "baseline_micros": entry.cost_micros,
+            "attempts": 0,
+        });
+        self.reason = format!("cache-{}", found.tier.name());
+        let record = self.record(Outcome::Completed, 200, &entry.usage, MicroUsd::ZERO, receipt.to_string());
+        let record = UsageRow {
+            routed_model: entry.model.clone(),
+            // So that nobody's latency looks better than it is.
+            routed_provider: Source::Cache.name().to_owned(),
+            source: Source::Cache,
+            baseline_micros: Some(entry.cost_micros.0),
+            ..record
+        };
+        self.reservation.settle(MicroUsd::ZERO, record);
     }
 
     /// The model that answers, where an upstream of the caller's own has it.
@@ -289,6 +362,14 @@ impl RunningCall {
             estimated_tokens: self.input_tokens_estimate,
             latency_budget_ms: self.deadline_ms.map_or(0, |due_ms| due_ms - self.cx.started_ms),
         })
+    }
+}
+
+/// The tokens of a quantity; none of one that is not counted in them.
+fn tokens_of(quantity: Quantity) -> TokenUsage {
+    match quantity {
+        Quantity::Tokens(usage) => usage,
+        Quantity::Steps(_) => TokenUsage::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use guildhall_domain::pricing::{Price, UnitPrice};
 use guildhall_domain::routing::{Alias, Arm, TokenBucket};
 use serde_json::json;
 
+use super::affinity::PrefixBook;
 use super::health::HealthBook;
 use super::keys::ProviderKeys;
 use super::own::{Own, OwnTables};
@@ -178,6 +179,8 @@ pub struct GatewayTable {
     changes: Cell<u64>,
     /// How the providers are doing.
     pub health: HealthBook,
+    /// Which models have answered which beginnings of prompts lately.
+    pub prefixes: PrefixBook,
     /// Requests so far; aliases that take turns count by it.
     turns: Cell<u64>,
     /// What callers brought along.

@@ -5,6 +5,7 @@ use guildhall_domain::chat::stream::{StreamEnd as RewriterEnd, StreamFault, Stre
 use guildhall_domain::pricing::TokenUsage;
 
 use super::adapter::Decoder;
+use super::cache::KeptStream;
 use super::settlement::{Outcome, RunningCall, Used};
 use crate::ports::{Flow, StreamEnd, StreamTap};
 
@@ -19,6 +20,8 @@ pub struct ChatTap {
     rewriter: StreamRewriter,
     /// `None` once settled.
     call: Option<RunningCall>,
+    /// Keeps the stream, where it may be kept.
+    kept: Option<KeptStream>,
 }
 
 impl ChatTap {
@@ -26,13 +29,14 @@ impl ChatTap {
     ///
     /// # Errors
     /// When the first chunk is a fault already: nothing has gone to the client, and the call may be tried elsewhere.
-    pub fn begin(call: RunningCall, hide_usage: bool, first: &[u8]) -> Result<(Self, Vec<u8>), Faulted> {
+    pub fn begin(mut call: RunningCall, hide_usage: bool, first: &[u8]) -> Result<(Self, Vec<u8>), Faulted> {
         let rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
-        let mut tap = Self { decoder: Decoder::new(&call), rewriter, call: None };
+        let mut tap = Self { decoder: Decoder::new(&call), rewriter, call: None, kept: None };
         let mut out = Vec::new();
         if let Err(fault) = tap.take(first, &mut out) {
             return Err(Box::new((call, fault)));
         }
+        tap.kept = call.keep.take().map(|keep| KeptStream::begin(*keep, &out));
         tap.call = Some(call);
         tap.settle_if_done();
         Ok((tap, out))
@@ -40,8 +44,16 @@ impl ChatTap {
 
     fn take(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), StreamFault> {
         let (chunks, decoded) = self.decoder.push(chunk);
+        let known = out.len();
         self.rewriter.push(&chunks, out)?;
+        self.keep(out.get(known..).unwrap_or_default());
         decoded
+    }
+
+    fn keep(&mut self, events: &[u8]) {
+        if self.kept.as_mut().is_some_and(|kept| !kept.push(events)) {
+            self.kept = None;
+        }
     }
 
     /// The books are closed before the client can see the end, so that it may read its usage at once.
@@ -54,7 +66,10 @@ impl ChatTap {
     /// The upstream closed its stream: what it still owed.
     fn finish_decoder(&mut self, out: &mut Vec<u8>) -> RewriterEnd<'static> {
         let (chunks, decoded) = self.decoder.finish();
-        match self.rewriter.push(&chunks, out).and(decoded) {
+        let known = out.len();
+        let pushed = self.rewriter.push(&chunks, out);
+        self.keep(out.get(known..).unwrap_or_default());
+        match pushed.and(decoded) {
             Ok(()) => RewriterEnd::Eof,
             Err(fault) => RewriterEnd::Failed { code: fault.code(), message: FAILED_MIDWAY },
         }
@@ -72,6 +87,9 @@ impl ChatTap {
                 None => Used::Estimated { output: self.rewriter.output_tokens_seen() },
             },
         };
+        if let Some(kept) = self.kept.take().filter(|_| outcome == Outcome::Completed) {
+            kept.end(&call.cx, call.worth(used));
+        }
         call.settle(outcome, 200, used);
     }
 }

@@ -39,6 +39,10 @@ pub struct Head {
     pub user_agent: String,
     /// The caller's address as the network edge saw it; empty on a local run.
     pub address: String,
+    /// `cache-control`.
+    pub cache_control: String,
+    /// `x-tokaroo-cache-control`: for clients that cannot set the other one.
+    pub own_cache_control: String,
 }
 
 /// Why a body could not be read.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::cache::CacheControl;
 use percent_encoding::percent_decode_str;
 
 use super::dialect::Dialect;
@@ -120,6 +121,7 @@ async fn enter(
         admission,
         request_id: Rc::clone(request_id),
         idempotency_key: Some(request.head.idempotency_key.as_str()).filter(|key| !key.is_empty()).map(Rc::from),
+        cache_control: read_cache_control(&request),
         started_ms: now_ms,
         origin: origin.into(),
         address,
@@ -157,6 +159,14 @@ async fn identify(
         }
     }
     resolve_caller(app, ports, token, &head.address).await
+}
+
+fn read_cache_control(request: &Request) -> CacheControl {
+    let head = &request.head;
+    if head.cache_control.is_empty() && head.own_cache_control.is_empty() {
+        return CacheControl::default();
+    }
+    CacheControl::parse(&head.cache_control).with(CacheControl::parse(&head.own_cache_control))
 }
 
 fn check_body_length(request: &Request) -> Result<(), ApiError> {

@@ -64,7 +64,11 @@ pub async fn file_pending(app: &App, ports: &Ports) {
     }
 }
 
-async fn file_pending_of(app: &App, ports: &Ports, owner: &str) -> Result<(), PortError> {
+/// Files what this isolate's latest calls of one owner left, so that whoever reads afterwards sees them.
+///
+/// # Errors
+/// When the database or the wallet fails; what is not filed now comes over the queue.
+pub async fn file_pending_of(app: &App, ports: &Ports, owner: &str) -> Result<(), PortError> {
     flush(app, ports, owner).await?;
     match ask::<Wallet>(&*ports.objects, &name(owner), &Command::PendingRecords { limit: PAGE_MAX }).await? {
         Reply::Records { records } if records.is_empty() => Ok(()),

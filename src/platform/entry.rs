@@ -55,7 +55,7 @@ pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function
     };
     spawn(Box::pin(async move {
         let signal = glue::signal_of(&request);
-        let ports = ports(&env, &context, signal.clone());
+        let ports = ports(&app.config, &env, &context, signal.clone());
         let (lazy, origin) = read_request(request.clone());
         let is_large = lazy.head.content_length.parse().is_ok_and(|bytes: u64| bytes > UNREAD_MAX_BYTES);
         let output = serve(app, ports, lazy, &origin).await;
@@ -75,7 +75,7 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
         Err(error) => return answer(&resolve, &JsValue::from(error)),
     };
     spawn(Box::pin(async move {
-        let ports = ports(&env, &context, JsValue::UNDEFINED);
+        let ports = ports(&app.config, &env, &context, JsValue::UNDEFINED);
         let done = match serde_json::from_str::<Vec<String>>(&glue::read_messages(&batch)) {
             Ok(messages) => consume(&app, &ports, messages).await.map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
@@ -97,7 +97,7 @@ pub fn scheduled(cron: String, env: JsValue, context: JsValue, resolve: Function
         }
     };
     spawn(Box::pin(async move {
-        run_scheduled(&app, &ports(&env, &context, JsValue::UNDEFINED), &cron).await;
+        run_scheduled(&app, &ports(&app.config, &env, &context, JsValue::UNDEFINED), &cron).await;
         answer(&resolve, &JsValue::UNDEFINED);
     }));
 }

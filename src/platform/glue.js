@@ -15,7 +15,7 @@ function settle(id, promise) {
 
 const FIELDS = ["authorization", "x-api-key", "content-type", "content-length", "idempotency-key", "origin", "accept",
   "if-none-match", "access-control-request-method", "cookie", "last-event-id", "stripe-signature", "user-agent",
-  "cf-connecting-ip"];
+  "cf-connecting-ip", "cache-control", "x-tokaroo-cache-control"];
 
 export function read_head(request) {
   const headers = request.headers;
@@ -375,6 +375,45 @@ async function callObject(env, binding, name, command) {
   const reply = new Uint8Array(await response.arrayBuffer());
   if (!response.ok) throw `object ${binding}: ${response.status} ${new TextDecoder().decode(reply.subarray(0, 300))}`;
   return reply;
+}
+
+export function kv_get(id, env, binding, key) {
+  settle(id, env[binding].get(key, "arrayBuffer").then((value) => value && new Uint8Array(value)));
+}
+
+export function kv_put(id, env, binding, key, value, ttlS) {
+  settle(id, env[binding].put(key, value, { expirationTtl: ttlS }));
+}
+
+export function kv_delete(id, env, binding, key) {
+  settle(id, env[binding].delete(key));
+}
+
+const toFloats = (text) => new Float32Array(Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0)).buffer);
+
+// One method of a Vectorize index; argument and answer are JSON, vectors in it base64.
+export function run_vectorize(id, env, binding, method, argument) {
+  settle(id, runVectorize(env[binding], method, JSON.parse(argument)).then((answer) => JSON.stringify(answer ?? null)));
+}
+
+async function runVectorize(index, method, argument) {
+  switch (method) {
+    case "query": {
+      const [vector, namespace, topK] = argument;
+      const { matches } = await index.query(toFloats(vector), { namespace, topK, returnMetadata: "all" });
+      return matches.map(({ score, metadata }) => ({ score, metadata }));
+    }
+    case "upsert":
+      await index.upsert(argument.map(({ vector, ...row }) => ({ ...row, values: toFloats(vector) })));
+      return null;
+    case "deleteByIds":
+      await index.deleteByIds(argument);
+      return null;
+    default: {
+      const { vectorCount, vectorsCount } = await index.describe();
+      return vectorCount ?? vectorsCount ?? 0;
+    }
+  }
 }
 
 export function sleep(id, ms) {

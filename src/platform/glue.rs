@@ -39,6 +39,10 @@ extern "C" {
     pub fn close_live(writer: &JsValue);
     pub fn run_sql(id: u32, env: &JsValue, binding: &str, statements: &str);
     pub fn call_object(id: u32, env: &JsValue, binding: &str, name: &str, command: Uint8Array);
+    pub fn kv_get(id: u32, env: &JsValue, binding: &str, key: &str);
+    pub fn kv_put(id: u32, env: &JsValue, binding: &str, key: &str, value: Uint8Array, ttl_s: u32);
+    pub fn kv_delete(id: u32, env: &JsValue, binding: &str, key: &str);
+    pub fn run_vectorize(id: u32, env: &JsValue, binding: &str, method: &str, argument: &str);
     pub fn sleep(id: u32, ms: u32);
     pub fn read_setting(env: &JsValue, name: &str) -> Option<String>;
     pub fn random_bytes(count: u32) -> Uint8Array;

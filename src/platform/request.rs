@@ -49,6 +49,8 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         stripe_signature: next(),
         user_agent: next(),
         address: next(),
+        cache_control: next(),
+        own_cache_control: next(),
     };
     (Request::new(head, Some(Box::new(LazyBody { request }))), origin)
 }

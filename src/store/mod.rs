@@ -24,6 +24,7 @@ pub const ALL: &[&[QueryInfo]] = &[
     models::local_endpoints::QUERIES,
     models::provider_keys::QUERIES,
     identity::workspaces::QUERIES,
+    models::cache::QUERIES,
     models::providers::QUERIES,
     models::models::QUERIES,
     models::responses::QUERIES,

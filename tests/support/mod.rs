@@ -27,7 +27,7 @@ pub use books::Books;
 pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};
 pub use database::{Database, migrated_tables, migration_files, open_migrated};
-pub use ports::{Fault, Faults};
+pub use ports::{Cache, Fault, Faults};
 pub use stripe::*;
 pub use upstream::{Reply, Upstream};
 
@@ -41,6 +41,7 @@ pub struct TestApp {
     pub database: Rc<Database>,
     pub objects: Rc<LocalObjects>,
     pub upstream: Rc<Upstream>,
+    pub cache: Rc<Cache>,
     pub stripe: Rc<StripeDouble>,
     pub faults: Rc<Faults>,
     pub log: Rc<RefCell<Vec<String>>>,
@@ -74,6 +75,7 @@ impl TestApp {
             database: Rc::new(Database::new()),
             objects: Rc::new(LocalObjects::new()),
             upstream: Rc::default(),
+            cache: Rc::default(),
             stripe: Rc::default(),
             faults: Rc::default(),
             log: Rc::default(),

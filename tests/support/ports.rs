@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use durable_objects::local::LocalObjects;
 use guildhall::ports::{
-    Background, Clock, Db, Fetch, FetchError, Inbound, Objects, Outbound, Pending, PortError, Ports, Random, RowSet,
-    TICK_MS,
+    Background, Clock, Db, Fetch, FetchError, Inbound, Kv, Objects, Outbound, Pending, PortError, Ports, Random,
+    RowSet, TICK_MS,
 };
 use guildhall::store::statement::Statement;
+use guildhall::vectors::EmbeddedVectors;
 
 use super::{Database, STRIPE_API, StripeDouble, TestApp, Upstream};
 
@@ -34,6 +35,9 @@ impl Fault {
 pub struct Faults {
     db: RefCell<VecDeque<Option<Fault>>>,
     objects: RefCell<BTreeMap<&'static str, VecDeque<Option<Fault>>>>,
+    kv: RefCell<VecDeque<Fault>>,
+    /// How often the cache was asked.
+    pub kv_calls: Cell<usize>,
     /// How often the database was asked.
     pub db_calls: Cell<usize>,
     /// How often an object was asked.
@@ -72,6 +76,11 @@ impl Faults {
         queue.push_back(Some(fault));
     }
 
+    /// Fails the next call to the cache.
+    pub fn fail_kv(&self, fault: Fault) {
+        self.kv.borrow_mut().push_back(fault);
+    }
+
     /// From now on each object of the binding takes so much longer to answer.
     pub fn slow_object(&self, binding: &'static str, extra_ms: u64) {
         self.slow.borrow_mut().insert(binding, extra_ms);
@@ -86,6 +95,12 @@ impl Faults {
         self.slow.borrow_mut().clear();
         self.db.borrow_mut().clear();
         self.objects.borrow_mut().clear();
+        self.kv.borrow_mut().clear();
+    }
+
+    fn next_of_kv(&self) -> Option<Fault> {
+        self.kv_calls.set(self.kv_calls.get() + 1);
+        self.kv.borrow_mut().pop_front()
     }
 
     fn next_of_db(&self) -> Option<Fault> {
@@ -139,9 +154,12 @@ impl Life {
 /// The ports of a request in an isolate.
 pub fn build(test: &TestApp, life: &Rc<Life>) -> Rc<Ports> {
     let (faults, life) = (|| Rc::clone(&test.faults), || Rc::clone(life));
+    let objects = Rc::new(TestObjects { objects: Rc::clone(&test.objects), faults: faults(), life: life() });
     Rc::new(Ports {
         db: Rc::new(TestDb { database: Rc::clone(&test.database), faults: faults(), life: life() }),
-        objects: Rc::new(TestObjects { objects: Rc::clone(&test.objects), faults: faults(), life: life() }),
+        kv: Rc::new(TestKv { cache: Rc::clone(&test.cache), faults: faults(), life: life() }),
+        vectors: Rc::new(EmbeddedVectors { objects: Rc::clone(&objects) as Rc<dyn Objects> }),
+        objects,
         fetch: Rc::new(TestFetch {
             upstream: Rc::clone(&test.upstream),
             stripe: Rc::clone(&test.stripe),
@@ -192,6 +210,74 @@ impl Objects for TestObjects {
             fault.map_or(Ok(()), Err).map_err(Fault::to_error)?;
             reply.unwrap().map_err(|e| PortError(format!("{e:?}")))
         })
+    }
+}
+
+/// What the cache holds: values, and when they are gone.
+#[derive(Default)]
+pub struct Cache(RefCell<BTreeMap<String, (Vec<u8>, i64)>>);
+
+impl Cache {
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Loses everything, as it may at any time.
+    pub fn lose(&self) {
+        self.0.borrow_mut().clear();
+    }
+
+    /// Makes rubbish of every value.
+    pub fn spoil(&self) {
+        self.0.borrow_mut().values_mut().for_each(|(value, _)| value.truncate(10));
+    }
+
+    /// Everything, for "nowhere in clear".
+    pub fn names(&self) -> Vec<String> {
+        self.0.borrow().keys().cloned().collect()
+    }
+}
+
+struct TestKv {
+    cache: Rc<Cache>,
+    faults: Rc<Faults>,
+    life: Rc<Life>,
+}
+
+impl TestKv {
+    fn run<T: 'static>(
+        &self,
+        act: impl FnOnce(&mut BTreeMap<String, (Vec<u8>, i64)>) -> T + 'static,
+    ) -> Pending<'_, Result<T, PortError>> {
+        Box::pin(async move {
+            let (fault, cache) = (self.faults.next_of_kv(), Rc::clone(&self.cache));
+            let run = move || (fault != Some(Fault::Before)).then(|| act(&mut cache.0.borrow_mut()));
+            let done = self.life.send(1, run).await;
+            fault.map_or(Ok(()), Err).map_err(Fault::to_error)?;
+            Ok(done.unwrap())
+        })
+    }
+}
+
+impl Kv for TestKv {
+    fn get(&self, key: &str) -> Pending<'_, Result<Option<Vec<u8>>, PortError>> {
+        let key = key.to_owned();
+        self.run(move |cache| {
+            let (value, gone_ms) = cache.get(&key)?;
+            (PausedClock.now_ms() < *gone_ms).then(|| value.clone())
+        })
+    }
+
+    fn put(&self, key: &str, value: Vec<u8>, ttl_s: u32) -> Pending<'_, Result<(), PortError>> {
+        assert!(ttl_s >= 60, "Workers KV refuses less");
+        assert!(key.len() <= 512, "and longer keys");
+        let key = key.to_owned();
+        self.run(move |cache| drop(cache.insert(key, (value, PausedClock.now_ms() + i64::from(ttl_s) * 1_000))))
+    }
+
+    fn delete(&self, key: &str) -> Pending<'_, Result<(), PortError>> {
+        let key = key.to_owned();
+        self.run(move |cache| drop(cache.remove(&key)))
     }
 }
 

@@ -12,6 +12,9 @@ use crate::pricing::{Price, TokenUsage};
 /// Room that is kept in a model's context beyond the estimated input, in percent: the estimate is
 /// rough.
 const CONTEXT_HEADROOM_PERCENT: u64 = 15;
+/// What a warm candidate's score is better by: as much as a tenth to a half of the prompt's price is worth, and too little to
+/// stand against a clear preference.
+const WARM_BONUS: f64 = 0.2;
 
 /// A model at a provider that may serve a request.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,9 @@ pub struct Candidate<'a> {
     pub health: Health,
     /// What the model earned so far with requests of this size; only [`Mode::Thompson`] looks at it.
     pub arm: Arm,
+    /// Whether the provider likely still has the beginning of the prompt, because this model has just answered one that
+    /// begins alike there.
+    pub is_warm: bool,
 }
 
 /// Limits that the client sets. They are limits, not preferences: nothing that breaks one is ever chosen.
@@ -119,6 +125,8 @@ pub struct Ranked {
     pub score: f64,
     /// Whether it leads because the client named it.
     pub is_hint: bool,
+    /// As [`Candidate::is_warm`].
+    pub is_warm: bool,
 }
 
 /// A candidate that may not.
@@ -152,7 +160,7 @@ pub fn decide(wish: &Wish<'_>, candidates: &[Candidate<'_>], uniform: &mut dyn F
             Some(reason) => decision.skipped.push(Skipped { index, reason }),
             None => {
                 let is_hint = wish.hint.is_some_and(|hint| candidate.model.as_str() == hint);
-                decision.ranked.push(Ranked { index, cost, score: 0.0, is_hint });
+                decision.ranked.push(Ranked { index, cost, score: 0.0, is_hint, is_warm: candidate.is_warm });
             }
         }
     }
@@ -213,7 +221,8 @@ fn sample(ranked: &mut [Ranked], candidates: &[Candidate<'_>], uniform: &mut dyn
     }
 }
 
-/// score = Wc·c/maxc + Wl·l/maxl + Wf·f/maxf − Ww·w/maxw, the maxima taken over the eligible.
+/// score = Wc·c/maxc + Wl·l/maxl + Wf·f/maxf − Ww·w/maxw, the maxima taken over the eligible; less [`WARM_BONUS`] where the
+/// provider has the prompt's beginning. What explores ([`Mode::Thompson`]) is not drawn to where it was.
 #[expect(
     clippy::float_arithmetic,
     clippy::cast_precision_loss,
@@ -241,5 +250,8 @@ fn score(weights: ScoreWeights, expected: &TokenUsage, ranked: &mut [Ranked], ca
             .zip(factors)
             .map(|((quality, max), factor)| if max > 0.0 { factor * (quality / max).clamp(0.0, 1.0) } else { 0.0 })
             .sum();
+        if one.is_warm {
+            one.score -= WARM_BONUS;
+        }
     }
 }

@@ -39,6 +39,7 @@ impl Fixture {
                 failure_rate: 0.0,
                 health: Health::Healthy,
                 arm: Arm::default(),
+                is_warm: false,
             })
             .collect()
     }
@@ -212,4 +213,22 @@ fn thompson_prefers_what_served_well() {
     };
     let firsts = (0..200).filter(|_| order(&decide(&wish(Mode::Thompson, &USAGE), &candidates, &mut uniform))[0] == 1);
     assert!(firsts.count() > 195);
+}
+
+#[test]
+fn a_warm_provider_is_preferred_among_the_likes_of_it_and_never_against_limits() {
+    let fixture = fixture();
+    let mut candidates = fixture.candidates();
+    candidates[1].is_warm = true;
+    assert_eq!(rank(Mode::Auto, &USAGE, &candidates)[0], 1, "the dearer one has the prompt");
+    let decision = decide(&wish(Mode::Auto, &USAGE), &candidates, &mut || 0.5);
+    assert!(decision.ranked[0].is_warm && !decision.ranked[1].is_warm);
+    assert_eq!(rank(Mode::Max, &USAGE, &candidates)[0], 2, "a clear preference is stronger");
+    let hint = Wish { hint: Some("a"), ..wish(Mode::Auto, &USAGE) };
+    assert_eq!(order(&decide(&hint, &candidates, &mut || 0.5))[0], 0, "so is a choice");
+    candidates[1].health = Health::Down;
+    assert_eq!(rank(Mode::Auto, &USAGE, &candidates), [0, 2], "so is health");
+    candidates[1].health = Health::Healthy;
+    let limits = Limits { min_weight: 6, ..Limits::default() };
+    assert_eq!(order(&decide(&Wish { limits, ..wish(Mode::Auto, &USAGE) }, &candidates, &mut || 0.5)), [2]);
 }

@@ -4,6 +4,7 @@
 
 mod anthropic;
 mod anthropic_values;
+mod cache;
 mod chat_request;
 mod chat_stream;
 mod json_reader;

@@ -6,6 +6,7 @@ use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
+use crate::gateway::face::tell_model;
 use crate::http::error::ApiError;
 use crate::http::input::RawJson;
 use crate::http::output::Output;
@@ -19,6 +20,8 @@ routes! {
     /// `OpenAI`'s request and answer, streaming and not, with tools, vision parts and structured output; fields that are
     /// not known here are passed on. `model` is `auto`, `fast`, `max` or a registered model; the answer's `model` is the
     /// one that was asked for. `x-tokaroo-cost` is the charge in US dollars (not on streams: it is in the usage).
+    /// `x-tokaroo-cache` says whether the answer was kept (`hit`) or made (`miss`); `x-tokaroo-cache-control` takes
+    /// `no-cache`, `no-store`, `max-age=<seconds>` and `force`.
     Post "/v1/chat/completions" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_chat_completion;
 }
 
@@ -54,9 +57,5 @@ async fn create_chat_completion(cx: Cx, request: RawJson<ChatCompletionRequest>)
         // Which model serves a tier is nobody's business but ours.
         return Ok(answer.output);
     }
-    let output = answer.output.header("x-negotiated-model", answer.negotiated_model);
-    Ok(match answer.alias_from {
-        Some(alias) => output.header("x-alias-from", alias),
-        None => output,
-    })
+    Ok(tell_model(answer.output, answer.negotiated_model, answer.alias_from))
 }

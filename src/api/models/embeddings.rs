@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::gateway::face::tell_model;
 use crate::gateway::media::run_media;
 use crate::http::error::ApiError;
 use crate::http::input::RawJson;
@@ -42,9 +43,5 @@ async fn create_embeddings(cx: Cx, request: RawJson<EmbeddingsRequest>) -> Resul
     if !tells_model {
         return Ok(answer.output);
     }
-    let output = answer.output.header("x-negotiated-model", answer.negotiated_model);
-    Ok(match answer.alias_from {
-        Some(alias) => output.header("x-alias-from", alias),
-        None => output,
-    })
+    Ok(tell_model(answer.output, answer.negotiated_model, answer.alias_from))
 }

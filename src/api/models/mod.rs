@@ -2,6 +2,7 @@
 
 pub mod aliases;
 pub mod audio;
+pub mod cache;
 pub mod catalog;
 pub mod chat;
 pub mod discover;

@@ -9,6 +9,7 @@ use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::gateway::choice::Naming;
 use crate::gateway::completion::Answer;
+use crate::gateway::face::tell_model;
 use crate::gateway::native::{Wanted, complete_natively, resolve_hint, to_output};
 use crate::gateway::table::read_snapshot;
 use crate::gateway::think::strip_think;
@@ -121,9 +122,5 @@ fn wrap(chat: &NativeChat, answer: Answer) -> Result<Output, ApiError> {
         body if chat.output_format.strip_think => Output { body: strip_think(body), ..output },
         body => Output { body, ..output },
     };
-    let output = output.header("x-negotiated-model", negotiated_model);
-    Ok(match alias_from {
-        Some(alias) => output.header("x-alias-from", alias),
-        None => output,
-    })
+    Ok(tell_model(output, negotiated_model, alias_from))
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::native::{MAX_BUDGET_MICROS, MAX_LATENCY_MS};
 use guildhall_domain::pricing::TokenUsage;
@@ -12,8 +13,9 @@ use serde_json::Number;
 
 use super::providers::Done;
 use crate::app::Cx;
+use crate::gateway::affinity::Warm;
 use crate::gateway::choice::{EXPECTED_OUTPUT_TOKENS, decide_for};
-use crate::gateway::ladder::name_reason;
+use crate::gateway::ladder::{Lead, name_reason};
 use crate::gateway::table::{Offer, Snapshot, read_snapshot};
 use crate::http::error::ApiError;
 use crate::http::input::Json;
@@ -82,6 +84,8 @@ pub struct Simulation {
     min_weight: Option<i64>,
     /// The model that goes first if it is eligible.
     model_hint: Option<String>,
+    /// The model that has just answered a prompt which begins alike, so that its provider likely still has the beginning.
+    warm_model: Option<String>,
 }
 
 /// What would be decided.
@@ -121,6 +125,8 @@ pub struct EligibleModel {
     output_per_1k: f64,
     enabled: bool,
     selected: bool,
+    /// Whether its score is better by 0.2 because its provider likely has the beginning of the prompt.
+    warm: bool,
     estimated_cost_usd: f64,
     /// Lower is better.
     score: f64,
@@ -171,12 +177,15 @@ async fn simulate_routing(cx: Cx, Json(simulation): Json<Simulation>) -> Result<
     let expected = TokenUsage { input, output: EXPECTED_OUTPUT_TOKENS, ..TokenUsage::default() };
     let hint = simulation.model_hint.as_deref().map(str::trim).filter(|hint| !hint.is_empty());
     let wish = Wish { mode, limits, expected: &expected, hint, ignore_health: false };
-    Ok(Reply(explain(&cx, &snapshot, &wish)))
+    Ok(Reply(explain(&cx, &snapshot, &wish, simulation.warm_model.as_deref())))
 }
 
-fn explain(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>) -> Simulated {
-    let offers = &snapshot.offers;
-    let decision = decide_for(cx, snapshot, wish, offers);
+fn explain(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>, warm_model: Option<&str>) -> Simulated {
+    let chats = snapshot.offers.iter().filter(|offer| offer.kind == ModelKind::Chat);
+    let offers: Vec<_> = chats.map(Rc::clone).collect();
+    let warm = offers.iter().find(|offer| Some(offer.model_id.as_str()) == warm_model);
+    let warm = warm.map(|offer| Warm { model: offer.model_id.clone(), provider: offer.provider.id.clone() });
+    let decision = decide_for(cx, snapshot, wish, &offers, warm.as_ref());
     let of = |index: usize| offers.get(index).map(Rc::as_ref);
     let eligible: Vec<_> = decision
         .ranked
@@ -193,6 +202,7 @@ fn explain(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>) -> Simulated {
                 output_per_1k: offer.price.output.to_usd_per_1k(),
                 enabled: offer.enabled,
                 selected: place == 0,
+                warm: ranked.is_warm,
                 estimated_cost_usd: ranked.cost.to_usd(),
                 score: ranked.score,
             })
@@ -208,7 +218,7 @@ fn explain(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>) -> Simulated {
         model_id: offer.model_id.to_string(),
         provider_id: offer.provider.id.to_string(),
         estimated_cost_usd: ranked.cost.to_usd(),
-        reason: name_reason(offer, ranked.is_hint),
+        reason: name_reason(offer, Lead::of(Some(ranked))),
     });
     Simulated {
         error: choice.is_none().then_some("no eligible models registered"),

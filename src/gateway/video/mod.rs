@@ -17,7 +17,7 @@ use super::choice::{Choice, draw_uniform};
 use super::completion::{Failures, refuse};
 use super::dispatch::{Attempt, Failure, Wire, send};
 use super::health::{note_nothing, note_success};
-use super::ladder::Ladder;
+use super::ladder::{Ladder, Lead};
 use super::media::choose_for_media;
 use super::settlement::RunningCall;
 use super::table::Offer;
@@ -85,7 +85,7 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
         release(&cx, &id).await;
         return Err(error);
     }
-    let report = match submit(&cx, Ladder::new(offers, false), &choice, &request, content_type).await {
+    let report = match submit(&cx, Ladder::new(offers, Lead::Weight), &choice, &request, content_type).await {
         Ok((offer, video)) => working(&offer, video)?,
         Err(error) => {
             let reason = error.message.clone();
@@ -144,6 +144,7 @@ async fn submit(
         cx: cx.clone(),
         reservation,
         tried: Vec::new(),
+        keep: None,
     };
     let mut failures = Failures::default();
     while let Some(step) = ladder.climb(|| draw_uniform(cx)) {

@@ -61,6 +61,10 @@ pub struct KeyRow {
     pub credits_micros: Option<i64>,
     /// The agent whose key it is.
     pub agent_id: Option<String>,
+    /// What the account wants of the response cache; `store::models::cache` reads it.
+    pub cache_settings: String,
+    /// How often the account has forgotten what was cached.
+    pub cache_generation: i64,
     /// Whether the account has upstreams of its own.
     #[serde(deserialize_with = "read_flag")]
     pub has_upstreams: bool,
@@ -154,7 +158,7 @@ queries! {
            k.monthly_budget_micros, k.budget_reset_at_ms, k.expires_at_ms, k.rotation_days,
            COALESCE(k.rotated_at_ms, k.created_at_ms) AS rotated_at_ms, k.last_used_at_ms, k.workspace_id, k.credits_micros, k.agent_id,
            w.status AS workspace_status, w.monthly_budget_micros AS workspace_budget_micros, a.monthly_budget_micros AS account_budget_micros,
-           a.auto_pay_below_micros,
+           a.cache_settings, a.cache_generation, a.auto_pay_below_micros,
            EXISTS (SELECT 1 FROM local_endpoints o WHERE o.account_id = k.account_id)
              OR EXISTS (SELECT 1 FROM provider_keys o WHERE o.account_id = k.account_id) AS has_upstreams
          FROM api_keys k JOIN accounts a ON a.id = k.account_id

@@ -1,5 +1,6 @@
 //! Where models come from and what they cost.
 
+pub mod cache;
 pub mod local_endpoints;
 #[expect(clippy::module_inception, reason = "the table is called models")]
 pub mod models;

@@ -25,7 +25,7 @@ pub struct UsageRow {
     pub model: String,
     /// The model that answered; empty when none did.
     pub routed_model: String,
-    /// The provider that answered; empty when none did.
+    /// The provider that answered; `cache` when that did, empty when none did.
     pub routed_provider: String,
     /// The HTTP status that the client got.
     pub status: u16,

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod audio;
+mod cache;
 mod catalog;
 mod chat;
 mod discover;
@@ -28,6 +29,7 @@ mod own;
 mod plan;
 mod price;
 mod pricing;
+mod prompt_cache;
 mod provider_health;
 mod providers;
 mod responses;

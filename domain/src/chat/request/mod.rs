@@ -6,6 +6,7 @@
 
 mod messages;
 mod parse;
+mod prefix;
 mod rewrite;
 
 use std::borrow::Cow;
@@ -85,6 +86,7 @@ pub struct ChatRequest<'a> {
     max_tokens: TokenLimit<'a>,
     max_completion_tokens: TokenLimit<'a>,
     choices: u64,
+    is_repeatable: bool,
     input: InputSize,
 }
 
@@ -156,6 +158,18 @@ impl<'a> ChatRequest<'a> {
     #[must_use]
     pub const fn n(&self) -> u64 {
         self.choices
+    }
+
+    /// Whether the client asks for the same answer each time: temperature 0, or a seed.
+    #[must_use]
+    pub const fn is_repeatable(&self) -> bool {
+        self.is_repeatable
+    }
+
+    /// The body that was read.
+    #[must_use]
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     /// Messages in the request.

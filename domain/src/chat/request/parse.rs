@@ -28,6 +28,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         max_tokens: TokenLimit::default(),
         max_completion_tokens: TokenLimit::default(),
         choices: 1,
+        is_repeatable: false,
         input: InputSize::default(),
     };
     let mut keys: Vec<Cow<'_, [u8]>> = Vec::with_capacity(16);
@@ -66,7 +67,8 @@ impl<'a> ChatRequest<'a> {
             b"max_completion_tokens" => {
                 self.max_completion_tokens = read_limit(reader.read_value()?, "max_completion_tokens")?;
             }
-            b"temperature" => check_temperature(reader.read_value()?)?,
+            b"temperature" => self.is_repeatable |= read_temperature(reader.read_value()?)? == Some(0.0),
+            b"seed" => self.is_repeatable |= reader.read_value()?.kind() == Kind::Number,
             _ => {
                 reader.read_value()?;
             }
@@ -118,13 +120,17 @@ fn read_limit<'a>(value: Raw<'a>, param: &str) -> Result<TokenLimit<'a>, Invalid
     }
 }
 
-fn check_temperature(value: Raw<'_>) -> Result<(), InvalidRequest> {
+/// `None` for `null`.
+fn read_temperature(value: Raw<'_>) -> Result<Option<f64>, InvalidRequest> {
     if value.kind() == Kind::Null {
-        return Ok(());
+        return Ok(None);
     }
-    let is_valid = value.kind() == Kind::Number
-        && serde_json::from_slice::<f64>(value.bytes).is_ok_and(|temperature| (0.0..=2.0).contains(&temperature));
-    if is_valid { Ok(()) } else { Err(InvalidRequest::new("temperature", "must be a number from 0 to 2")) }
+    let number = Some(value).filter(|value| value.kind() == Kind::Number);
+    let temperature = number.and_then(|value| serde_json::from_slice::<f64>(value.bytes).ok());
+    match temperature.filter(|temperature| (0.0..=2.0).contains(temperature)) {
+        Some(temperature) => Ok(Some(temperature)),
+        None => Err(InvalidRequest::new("temperature", "must be a number from 0 to 2")),
+    }
 }
 
 fn read_stream_options<'a>(reader: &mut Reader<'a>) -> Result<StreamOptions<'a>, InvalidRequest> {
