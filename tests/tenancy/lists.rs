@@ -13,14 +13,17 @@ pub enum Fate {
 
 /// The kind of thing that a path's id names; a path stands for all that begin with it.
 const PATH_IDS: &[(&str, &str)] = &[
+    ("/v1/api-keys/{id}", "key"),
     ("/v1/auth/sessions/{id}", "session"),
     ("/v1/billing/payments/{id}", "payment"),
+    ("/v1/keys/{id}", "key"),
     ("/v1/local-endpoints/{id}", "endpoint"),
     ("/v1/provider-keys/{id}", "provider_key"),
     ("/v1/responses/{id}", "response"),
     ("/v1/usage/{id}", "usage"),
     ("/v1/videos/generations/{id}", "video"),
     ("/v1/videos/{id}", "video"),
+    ("/v1/workspaces/{workspace_id}", "workspace"),
 ];
 
 /// The kind of thing that a query's parameter names.
