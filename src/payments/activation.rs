@@ -133,8 +133,7 @@ fn find_missing(billing: &BillingRow, is_funded: bool) -> Vec<Requirement> {
     all.into_iter().filter(|(_, is_met)| !is_met).map(|(requirement, _)| requirement).collect()
 }
 
-/// The gate before a person creates a key: `payments::activation::require(&cx, account_id).await?`. Only the first key of
-/// an account needs anything.
+/// The gate before a person creates a key. Only the first one of an account needs anything.
 ///
 /// # Errors
 /// 402 `billing_required` with `payment_url` and `missing_requirements`.

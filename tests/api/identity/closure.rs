@@ -188,6 +188,7 @@ fn the_card_goes_here_and_at_stripe() {
         app.stripe.set_down(true);
         delete(&app, &person.token, &body).await.expect(503);
         app.stripe.set_down(false);
+        app.stripe.sent.borrow_mut().clear();
         app.database.execute("UPDATE payments SET kind = 'charge', status = 'pending'");
         delete(&app, &person.token, &body).await.expect(409);
         app.database.execute("UPDATE payments SET kind = 'setup', status = 'paid'");

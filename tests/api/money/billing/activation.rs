@@ -145,3 +145,24 @@ fn keys_and_sessions_of_others_see_nothing() {
         app.get("/v1/billing/activation").bearer(&key.key).send().await.expect(403);
     });
 }
+
+#[test]
+fn no_key_is_created_before_the_checklist_is_done() {
+    run_with(WITH_STRIPE, async |app| {
+        let session = with_card(&app, TestCard::Pays).await;
+        let create = || app.post("/v1/keys").bearer(&session.token).json(&json!({ "name": "main" })).send();
+        let refused = create().await.expect(402).json();
+        assert_eq!(refused["missing_requirements"], json!(["payment", "auto_pay", "terms_acceptance"]));
+        assert_eq!(refused["payment_url"], "http://guildhall.test/billing");
+        let call = app.post("/v1/api-keys").bearer(&session.token).json(&json!({ "name": "main" }));
+        assert_eq!(call.send().await.expect(402).json()["error"], "billing_required");
+        accept(&app, &session).await;
+        assert_eq!(create().await.expect(402).json()["missing_requirements"], json!(["payment"]));
+        buy(&app, &session.token, 20).await;
+        assert!(create().await.expect(200).json()["key"].as_str().unwrap().starts_with("tok_"));
+        create().await.expect(200);
+        // ToolRouter's keys have no such list.
+        let key = app.provision("0").await;
+        app.post("/v1/keys").bearer(&key.key).json(&json!({ "name": "other" })).send().await.expect(200);
+    });
+}

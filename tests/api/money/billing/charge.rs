@@ -133,6 +133,8 @@ fn an_isolate_that_dies_while_it_charges_loses_no_money() {
         assert_eq!(app.stripe.objects("ch_"), 1);
         // Stripe had charged; the lease of the dead isolate keeps the next one waiting for a minute.
         app.stripe.latency_ms.set(0);
+        // The dead isolate's lease of the session's limits ends first.
+        app.pass_ms(2_000).await;
         charge(&app, &session, 20).await.expect(409);
         app.pass_ms(61_000).await;
         charge(&app, &session, 20).await.expect(200);
