@@ -100,7 +100,7 @@ struct World {
 impl World {
     async fn begin(app: TestApp, limits: Limits, credit_micros: i64) -> Self {
         app.with_model().await;
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         app.credit_account(&ada.account_id, &format!("{credit_micros}e-6")).await;
         let usd = |micros: i64| MicroUsd(micros).to_usd();
         let workspace = json!({ "workspace_id": "w", "name": "W", "monthly_budget_usd": limits.workspace.map(usd) });

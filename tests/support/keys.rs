@@ -3,7 +3,7 @@
 use guildhall::store::identity::keys::insert_key;
 use guildhall_domain::credential::{KeyPrefix, hash_key};
 
-use super::{KEY_PEPPER, Key, TestApp};
+use super::{KEY_PEPPER, Key, Session, TestApp};
 
 impl TestApp {
     /// A key of the account, bound to a workspace or not. Its secret is made of its id.
@@ -17,6 +17,14 @@ impl TestApp {
             insert_key(account_id, id, &hash, product, "masked", id, now_ms, "[]", workspace_id, None, &metadata, None);
         self.database.run(&[insert.statement]).unwrap();
         Key { key, account_id: account_id.to_owned() }
+    }
+
+    /// Somebody who has signed in and whose first key needs nothing any more.
+    pub async fn sign_in_activated(&self, email: &str) -> Session {
+        let session = self.sign_in(email).await;
+        let id = &session.account_id;
+        self.database.execute(&format!("INSERT INTO first_keys (account_id, key_id) VALUES ('{id}', 'key_first')"));
+        session
     }
 
     /// A workspace of the account.

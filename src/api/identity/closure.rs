@@ -1,12 +1,12 @@
 //! The end of an account.
 
-use durable_objects::rate_limiter::protocol::{Command as LimitCommand, RateLimiter, name_of_key};
 use durable_objects::wallet::protocol::{Balance, Command, Reply as WalletReply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
+use crate::auth::keys::close_gate;
 use crate::http::error::{ApiError, Kind};
 use crate::http::input::Json;
 use crate::http::output::Reply;
@@ -78,10 +78,7 @@ async fn delete_account(cx: Cx, Json(closure): Json<Closure>) -> Result<Reply<Cl
     cx.ports.db.run(erase_account(account_id, &session.person_id, cx.started_ms)).await?;
     cx.app.credentials.forget_account(account_id);
     for key in keys {
-        let revoked = ask::<RateLimiter>(&*cx.ports.objects, &name_of_key(&key.id), &LimitCommand::Revoke).await;
-        if let Err(error) = revoked {
-            cx.ports.background.log(&format!("revocation of {}: {error}", key.id));
-        }
+        close_gate(&cx, &key.id).await;
     }
     // What leases hold comes back within seconds; the hour's job takes it then.
     if let Err(error) = forfeit(&cx.ports, account_id).await {

@@ -10,6 +10,7 @@ use super::key_fields::{KeyFields, KeyPatch};
 use super::key_view::{OwnKey, OwnKeyWithSecret, ToolRouterKey, show_keys};
 use super::workspace_names::{begin_workspace, workspace_not_found};
 use crate::app::Cx;
+use crate::auth::Caller;
 use crate::auth::issue::{IssuedKey, NewKey, issue_key};
 use crate::auth::keys::{change_key, close_gate, revoke_key, rotate_key};
 use crate::auth::rights::{Grant, Rights};
@@ -20,10 +21,12 @@ use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::page::PageQuery;
 use crate::http::route::Access;
+use crate::payments::activation;
 use crate::routes;
 use crate::store::identity::accounts::find_account;
 use crate::store::identity::keys::{KeyRecord, add_credits, count_own_keys, find_own_key, list_own_keys};
 use crate::store::identity::workspaces::find_workspace;
+use crate::store::money::billing::note_first_key;
 use crate::store::statement::{Statement, run_all};
 
 routes! {
@@ -152,7 +155,10 @@ async fn create_own_key(cx: Cx, Json(new): Json<NewOwnKey>) -> Result<Reply<OwnK
     rights.check(&grant)?;
     check_limits(&cx, &account_id, &patch).await?;
     check_room(&cx, &account_id).await?;
-    // A person's first key: what must be settled before it is asked here, and nowhere else.
+    let is_persons = matches!(cx.caller, Caller::Session(_));
+    if is_persons {
+        activation::require(&cx, &account_id).await?;
+    }
     let workspace = choose_workspace(&cx, &account_id, &new, grant.workspace_id.as_deref()).await?;
     let name = if patch.name().is_empty() { NEW_NAME } else { patch.name() };
     let new = NewKey {
@@ -161,7 +167,8 @@ async fn create_own_key(cx: Cx, Json(new): Json<NewOwnKey>) -> Result<Reply<OwnK
         ..NewKey::new(&account_id, rights.prefix(), name)
     };
     let IssuedKey { id, key, write, .. } = issue_key(&cx, &new);
-    let writes = workspace.into_iter().chain([write, patch.write(&account_id, &id).statement]);
+    let first = is_persons.then(|| note_first_key(&account_id, &id).statement);
+    let writes = workspace.into_iter().chain([write, patch.write(&account_id, &id).statement]).chain(first);
     cx.ports.db.run(writes.collect()).await?;
     if patch.enabled() == Some(false) {
         close_gate(&cx, &id).await;

@@ -97,15 +97,15 @@ queries! {
            auto_amount_micros = CASE WHEN payment_method_id IS NULL THEN auto_amount_micros ELSE COALESCE(auto_amount_micros, ?4) END,
            auto_enabled = CASE WHEN payment_method_id IS NULL THEN auto_enabled ELSE COALESCE(auto_enabled, 1) END
          WHERE account_id = ?1";
-    /// Sets what the account may spend in a month; NULL for no limit.
-    tenant("id") fn set_account_budget(id: &str, monthly_budget_micros: Option<i64>) -> Changed =
-        "UPDATE accounts SET monthly_budget_micros = ?2 WHERE id = ?1";
     /// How many keys of Tokaroo's the account has.
     tenant("account_id") fn count_tokaroo_keys(account_id: &str) -> Option<Total> =
         "SELECT COUNT(*) AS total FROM api_keys WHERE account_id = ?1 AND product = 'tokaroo' AND status <> 'revoked'";
     /// Claims the account's first key: fails when it is claimed, and with it the transaction that would write the key.
     tenant("account_id") fn claim_first_key(account_id: &str, key_id: &str) -> Changed =
         "INSERT INTO first_keys (account_id, key_id) VALUES (?1, ?2)";
+    /// Notes the first key of an account, unless one is noted.
+    tenant("account_id") fn note_first_key(account_id: &str, key_id: &str) -> Changed =
+        "INSERT INTO first_keys (account_id, key_id) VALUES (?1, ?2) ON CONFLICT (account_id) DO NOTHING";
     /// Whether the first key was claimed.
     tenant("account_id") fn count_first_keys(account_id: &str) -> Option<Total> =
         "SELECT COUNT(*) AS total FROM first_keys WHERE account_id = ?1";

@@ -42,7 +42,7 @@ fn a_person_creates_tokaroos_keys() {
     run(async |app| {
         app.with_model().await;
         app.answer_hello();
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         app.credit_account(&ada.account_id, "1").await;
         let body =
             json!({ "name": " app ", "metadata": { "team": 7 }, "workspace_id": "acme", "workspace_name": "Acme" });
@@ -107,7 +107,7 @@ fn a_toolrouter_key_creates_its_like() {
 #[test]
 fn tokaroos_own_path_does_the_same_in_tokaroos_words() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let new = app.post("/v1/api-keys").bearer(&ada.token).json(&json!({ "name": "a" })).send().await.expect(200);
         let id = new.json()["id"].as_str().unwrap().to_owned();
         let list = app.get("/v1/api-keys").bearer(&ada.token).send().await.expect(200).json();
@@ -126,7 +126,7 @@ fn tokaroos_own_path_does_the_same_in_tokaroos_words() {
 #[test]
 fn only_owners_look_after_keys() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let (runtime, answer) = create(&app, &ada.token, json!({})).await;
         let id = answer["id"].as_str().unwrap();
         for path in ["/v1/keys", "/v1/api-keys"] {
@@ -150,7 +150,8 @@ fn only_owners_look_after_keys() {
 #[test]
 fn somebody_elses_keys_are_missing() {
     run(async |app| {
-        let (ada, eve) = (app.sign_in("ada@example.com").await, app.sign_in("eve@example.com").await);
+        let (ada, eve) =
+            (app.sign_in_activated("ada@example.com").await, app.sign_in_activated("eve@example.com").await);
         let (_, answer) = create(&app, &ada.token, json!({ "name": "a" })).await;
         let robber = app.provision("0").await;
         for (token, id) in [
@@ -179,7 +180,7 @@ fn somebody_elses_keys_are_missing() {
 #[test]
 fn what_is_wrong_with_a_key_is_named() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let long = "x".repeat(5_000);
         for (body, param) in [
             (json!({ "name": "" }), "name"),
@@ -221,7 +222,7 @@ fn what_is_wrong_with_a_key_is_named() {
 #[test]
 fn an_account_has_at_most_a_thousand_keys() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let (_, first) = create(&app, &ada.token, json!({})).await;
         let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
             INSERT INTO api_keys (id, account_id, hash, product, masked, name, created_at_ms)

@@ -22,7 +22,7 @@ pub async fn patch(app: &TestApp, who: &Session, workspace_id: &str, body: Value
 #[test]
 fn a_workspace_is_created_and_changed_in_place() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let body = json!({ "workspace_id": "acme", "name": "Acme", "metadata": { "tier": "gold" }, "monthly_budget_usd": 12.5 });
         let created = put(&app, &ada, body).await.expect(200).json();
         let mut expected = json!({ "id": created["id"], "workspace_id": "acme", "name": "Acme", "status": "active",
@@ -66,7 +66,7 @@ fn a_workspace_is_created_and_changed_in_place() {
 #[test]
 fn what_is_wrong_with_a_workspace_is_named() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         for (body, text) in [
             (json!({ "name": "A" }), "workspace_id"),
             (json!({ "workspace_id": "a" }), "name required"),
@@ -91,7 +91,8 @@ fn what_is_wrong_with_a_workspace_is_named() {
 #[test]
 fn a_workspace_is_its_owners() {
     run(async |app| {
-        let (ada, eve) = (app.sign_in("ada@example.com").await, app.sign_in("eve@example.com").await);
+        let (ada, eve) =
+            (app.sign_in_activated("ada@example.com").await, app.sign_in_activated("eve@example.com").await);
         put(&app, &ada, json!({ "workspace_id": "acme", "name": "Acme" })).await.expect(200);
         for refused in [get(&app, &eve, "acme").await, patch(&app, &eve, "acme", json!({ "name": "E" })).await] {
             assert_eq!(refused.expect(404).json()["error"], "Workspace not found");
@@ -110,7 +111,7 @@ fn a_workspace_is_its_owners() {
 #[test]
 fn keys_of_an_archived_workspace_are_refused() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let of_acme = json!({ "workspace_id": "acme", "workspace_name": "Acme" });
         let (key, _) = create(&app, &ada.token, of_acme.clone()).await;
         let (other, _) = create(&app, &ada.token, json!({})).await;
@@ -136,7 +137,7 @@ fn keys_of_an_archived_workspace_are_refused() {
 #[test]
 fn an_account_has_at_most_a_thousand_workspaces() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         put(&app, &ada, json!({ "workspace_id": "first", "name": "A" })).await.expect(200);
         app.database.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)

@@ -12,10 +12,12 @@ use crate::http::error::{ApiError, Kind};
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;
+use crate::meter::money::flush;
 use crate::payments::auto_pay::amount_of;
 use crate::payments::{Desk, read_billing};
 use crate::routes;
-use crate::store::money::billing::{BillingRow, set_account_budget, set_auto_pay};
+use crate::store::identity::accounts::set_account_limit;
+use crate::store::money::billing::{BillingRow, set_auto_pay};
 
 routes! {
     tag "Billing", dialect ToolRouter;
@@ -106,11 +108,13 @@ async fn put_preferences(cx: Cx, Json(patch): Json<PreferencesPatch>) -> Result<
         writes.push(set_auto_pay(account_id, enabled, amount, threshold).statement);
     }
     if let Some(limit) = budget {
-        writes.push(set_account_budget(account_id, limit).statement);
+        writes.push(set_account_limit(account_id, limit).statement);
     }
     if !writes.is_empty() {
         cx.ports.db.run(writes).await?;
         cx.app.credentials.forget_account(account_id);
+        // A new limit counts what the month has spent, to the call that has just ended.
+        flush(&cx.app, &cx.ports, account_id).await?;
     }
     Ok(Reply(to_preferences(&read_billing(&desk, account_id).await?)))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use guildhall_domain::credential::KeyPrefix;
 use serde_json::json;
 
 use super::{act, create, delete, newest, patch, read};
@@ -14,7 +15,7 @@ async fn call(app: &TestApp, key: &Key) -> Answer {
 #[test]
 fn a_revoked_key_is_refused_at_once_everywhere() {
     run(async |app| {
-        let (ada, owner) = (app.sign_in("ada@example.com").await, app.provision("0").await);
+        let (ada, owner) = (app.sign_in_activated("ada@example.com").await, app.provision("0").await);
         for token in [&ada.token, &owner.key] {
             let (key, answer) = create(&app, token, json!({})).await;
             let id = answer["id"].as_str().unwrap();
@@ -49,7 +50,7 @@ fn no_key_ends_itself() {
 #[test]
 fn a_change_changes_what_it_names() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let body = json!({ "name": "a", "metadata": { "a": 1 }, "monthly_budget_usd": 5, "scopes": ["chat"],
             "rotation_days": 3, "requests_per_hour": 70, "expires_in": "720h" });
         let (_, answer) = create(&app, &ada.token, body).await;
@@ -85,7 +86,7 @@ fn a_change_changes_what_it_names() {
 #[test]
 fn a_keys_own_limits_come_before_the_accounts() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let (key, answer) = create(&app, &ada.token, json!({})).await;
         let (other, _) = create(&app, &ada.token, json!({})).await;
         let id = answer["id"].as_str().unwrap();
@@ -114,7 +115,7 @@ fn a_keys_own_limits_come_before_the_accounts() {
 #[test]
 fn a_disabled_key_comes_back() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let (key, answer) = create(&app, &ada.token, json!({ "enabled": false })).await;
         let id = answer["id"].as_str().unwrap();
         call(&app, &key).await.expect(401);
@@ -129,7 +130,7 @@ fn a_disabled_key_comes_back() {
 #[test]
 fn a_rotated_key_is_the_same_key_with_another_secret() {
     run(async |app| {
-        let (ada, owner) = (app.sign_in("ada@example.com").await, app.provision("0").await);
+        let (ada, owner) = (app.sign_in_activated("ada@example.com").await, app.provision("0").await);
         for (token, prefix) in [(&ada.token, "tok_"), (&owner.key, "tr_live_")] {
             let (old, answer) = create(&app, token, json!({ "name": "a", "metadata": { "a": 1 } })).await;
             let id = answer["id"].as_str().unwrap();
@@ -154,10 +155,30 @@ fn a_rotated_key_is_the_same_key_with_another_secret() {
 #[test]
 fn a_key_expires() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let (key, _) = create(&app, &ada.token, json!({ "expires_in": "1h" })).await;
         call(&app, &key).await.expect(200);
         tokio::time::sleep(Duration::from_secs(3_601)).await;
         call(&app, &key).await.expect(401);
+    });
+}
+
+#[test]
+fn a_persons_first_key_wants_the_checklist_done() {
+    run(async |app| {
+        let ada = app.sign_in("ada@example.com").await;
+        for path in ["/v1/keys", "/v1/api-keys"] {
+            let refused = app.post(path).bearer(&ada.token).body("{}").send().await.expect(402).json();
+            assert!(refused["payment_url"].is_string() && refused["missing_requirements"].is_array(), "{refused}");
+        }
+        assert_eq!(app.database.number("SELECT COUNT(*) FROM api_keys"), 0);
+        // The first one is noted: the account needs nothing again when that key is revoked.
+        let eve = app.sign_in("eve@example.com").await;
+        app.issue(&eve.account_id, KeyPrefix::Tokaroo, "key_old", None);
+        let (_, answer) = create(&app, &eve.token, json!({})).await;
+        for id in ["key_old", answer["id"].as_str().unwrap()] {
+            delete(&app, &eve.token, id).await.expect(200);
+        }
+        create(&app, &eve.token, json!({})).await;
     });
 }

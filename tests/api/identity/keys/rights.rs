@@ -23,7 +23,7 @@ async fn try_create(app: &TestApp, token: &str, body: Value) -> (u16, Value) {
 #[test]
 fn scopes_are_handed_down_and_never_widened() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let (key, id) = manager(&app, &ada, json!({})).await;
         let (status, given) = try_create(&app, &key, json!({})).await;
         assert_eq!((status, &given["scopes"]), (200, &json!(["chat", "manage"])), "its own, when nothing is said");
@@ -48,7 +48,7 @@ fn scopes_are_handed_down_and_never_widened() {
 #[test]
 fn a_key_of_a_workspace_looks_after_that_workspace_only() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let of = |name: &str| json!({ "workspace_id": name, "workspace_name": name });
         let (key, _) = manager(&app, &ada, of("acme")).await;
         let (_, other) = create(&app, &ada.token, of("umbrella")).await;
@@ -75,7 +75,7 @@ fn a_key_of_a_workspace_looks_after_that_workspace_only() {
 #[test]
 fn a_key_that_may_spend_so_much_gives_nobody_more() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         for limit in [json!({ "credits": 1 }), json!({ "monthly_budget_usd": 1 })] {
             let (key, id) = manager(&app, &ada, limit).await;
             let (_, other) = create(&app, &ada.token, json!({ "scopes": ["chat"] })).await;
@@ -99,7 +99,7 @@ fn a_key_that_may_spend_so_much_gives_nobody_more() {
 #[test]
 fn a_key_that_ends_gives_none_that_outlives_it() {
     run(async |app| {
-        let ada = app.sign_in("ada@example.com").await;
+        let ada = app.sign_in_activated("ada@example.com").await;
         let (key, id) = manager(&app, &ada, json!({ "expires_in": "10h" })).await;
         let (status, given) = try_create(&app, &key, json!({})).await;
         let own = read(&app, &ada.token, &id).await.expect(200).json();

@@ -19,7 +19,7 @@ const FOUR_USD: f64 = 0.004;
 async fn begin(app: &TestApp) -> Session {
     app.with_model().await;
     app.answer_hello();
-    let ada = app.sign_in("ada@example.com").await;
+    let ada = app.sign_in_activated("ada@example.com").await;
     app.credit_account(&ada.account_id, "10").await;
     put(app, &ada, json!({ "workspace_id": "acme", "name": "Acme" })).await.expect(200);
     ada
