@@ -52,6 +52,15 @@ fn the_objects_are_bound() {
 }
 
 #[test]
+fn the_entry_exports_every_object_class() {
+    let shim = include_str!("../src/platform/shim.js");
+    for class in names(&wrangler()["durable_objects"]["bindings"], "class_name") {
+        let export = format!("export const {class} = durableObject(\"{class}\");");
+        assert!(shim.contains(&export), "src/platform/shim.js does not export {class}");
+    }
+}
+
+#[test]
 fn the_object_classes_are_linked_in() {
     let lib = include_str!("../src/lib.rs");
     assert!(lib.contains("use durable_objects as _;"), "without it the classes are silently absent");

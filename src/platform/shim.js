@@ -154,4 +154,5 @@ export const ProviderHealth = durableObject("ProviderHealth");
 export const Job = durableObject("Job");
 export const RateLimiter = durableObject("RateLimiter");
 export const Vault = durableObject("Vault");
+export const VectorIndex = durableObject("VectorIndex");
 export const Wallet = durableObject("Wallet");

@@ -104,7 +104,7 @@ describe("streams in a flood of streams", () => {
   let floods;
   const open = (behaviour) => {
     const body = { model: MODEL, stream: true, messages: [{ role: "user", content: behaviour }] };
-    return openStream(`${guildhall.url}/v1/chat/completions`, guildhall.key, body);
+    return openStream(`${guildhall.url}/v1/chat/completions`, guildhall.accounts[0].key, body);
   };
   /** All that comes until the end, or until so many frames have come. */
   const read = async (stream, frames = Infinity) => {

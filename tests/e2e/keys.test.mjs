@@ -20,7 +20,7 @@ describe("an account's keys", () => {
   before(async () => {
     [platform, upstream] = await Promise.all([startPlatform(), startUpstream()]);
     await platform.register("double", upstream.baseUrl, { [MODEL]: { ...RATES, upstream_model: `answer:${MODEL}` } });
-    owner = await platform.provision({ balanceMicros: 100 * COST_MICROS });
+    owner = await platform.provision({ balanceMicros: 1_000 * COST_MICROS });
   });
   after(() => Promise.allSettled([platform?.stop(), upstream?.close()]));
 

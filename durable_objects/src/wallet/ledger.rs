@@ -169,7 +169,7 @@ fn is_nothing(amount: &MicroUsd) -> bool {
     *amount == MicroUsd::ZERO
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so; where words are small the lint is silent")]
 const fn is_never(times: &u64) -> bool {
     *times == 0
 }

@@ -183,15 +183,20 @@ async fn create_key(cx: Cx, Json(new): Json<AdminKeyFields>) -> Result<Reply<New
         return Err(ApiError::invalid("name", "name required"));
     }
     let mut patch = read_patch(&cx, &new)?;
-    let account_id = match new.account_id.filter(|id| !id.is_empty()) {
-        Some(id) => find_account(&id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("account"))?.id,
-        None => open_house(&cx).await?,
+    let named = new.account_id.filter(|id| !id.is_empty());
+    let account_id = match &named {
+        Some(id) => find_account(id).run(&*cx.ports.db).await?.ok_or_else(|| ApiError::not_found("account"))?.id,
+        None => HOUSE_ACCOUNT.to_owned(),
     };
     let scopes = patch.new_scopes(NEW_SCOPES).to_owned();
     let name = patch.name().to_owned();
     let issued = issue_key(&cx, &NewKey::new(&account_id, KeyPrefix::TokenHub, &name));
     let IssuedKey { id, key, masked: prefix, write } = issued;
+    // Before anything is written: the first write takes the audit's row along.
     cx.audit_resource(&id);
+    if named.is_none() {
+        open_house(&cx).await?;
+    }
     cx.ports.db.run(vec![write, patch.write(&account_id, &id).statement]).await?;
     if patch.enabled() == Some(false) {
         close_gate(&cx, &id).await;
@@ -252,7 +257,7 @@ async fn require_key(cx: &Cx, id: &str) -> Result<KeyRecord, ApiError> {
 }
 
 /// Opens the deployment's own account unless it is open; a retry gives nothing twice.
-async fn open_house(cx: &Cx) -> Result<String, ApiError> {
+async fn open_house(cx: &Cx) -> Result<(), ApiError> {
     let [per_minute, per_hour, concurrent] = HOUSE_LIMITS;
     ensure_account(HOUSE_ACCOUNT, cx.started_ms, per_minute, per_hour, concurrent).run(&*cx.ports.db).await?;
     let amount = cx.app.config.house_credit;
@@ -265,7 +270,7 @@ async fn open_house(cx: &Cx) -> Result<String, ApiError> {
             other => return Err(ApiError::internal(format!("house credit: {other:?}"))),
         }
     }
-    Ok(HOUSE_ACCOUNT.to_owned())
+    Ok(())
 }
 
 /// What the keys with a budget have spent of it, by key, as their wallets say.

@@ -275,3 +275,15 @@ fn unknown_keys_are_404_and_deleting_one_is_no_matter() {
         assert_eq!(app.admin("GET", KEYS).send().await.expect(200).json(), json!([]));
     });
 }
+
+#[test]
+fn the_first_key_of_the_house_is_audited_by_its_id() {
+    run(async |app| {
+        let (_, first) = issue(&app, json!({})).await;
+        let audit = app.admin("GET", "/admin/v1/audit").send().await.expect(200).json();
+        let log = audit["logs"].as_array().unwrap();
+        let actions: Vec<_> =
+            log.iter().filter(|row| row["resource"] == first["id"]).map(|row| &row["action"]).collect();
+        assert_eq!(actions, [&json!("apikey.create")], "{audit}");
+    });
+}
