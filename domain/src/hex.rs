@@ -10,6 +10,14 @@ pub(crate) fn encode_into(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
+/// Two digits a byte.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    push_hex(bytes, &mut text);
+    text
+}
+
 /// Appends two digits a byte.
 pub(crate) fn push_hex(bytes: &[u8], out: &mut String) {
     out.reserve(2 * bytes.len());

@@ -4,7 +4,7 @@
 //! and the bytes.
 
 mod decimal;
-mod hex;
+pub mod hex;
 
 pub mod agent;
 pub mod anthropic;

@@ -3,6 +3,7 @@
 
 use guildhall_domain::billing::event::read_event;
 use guildhall_domain::billing::sandbox::{PaidBy, Shelf, TestCard, pay_checkout};
+use guildhall_domain::hex::to_hex;
 use serde_json::Value;
 
 use super::stripe::local::{keep, load};
@@ -58,7 +59,7 @@ pub async fn read(desk: &Desk, id: &str, kind: &str) -> Result<Value, ApiError> 
 pub async fn pay(desk: &Desk, session_id: &str, card: TestCard, save: bool) -> Result<Paid, ApiError> {
     let session = read(desk, session_id, "checkout.session").await?;
     let shelf = Shelf::from([(session_id.to_owned(), session)]);
-    let fresh = desk.draw::<12>().iter().fold(String::from("test_"), |text, byte| text + &format!("{byte:02x}"));
+    let fresh = format!("test_{}", to_hex(&desk.draw::<12>()));
     match pay_checkout(&shelf, session_id, card, save, &fresh, desk.now_ms() / 1_000) {
         PaidBy::Refused(why) => Ok(Paid::Refused(why)),
         PaidBy::Over => Ok(Paid::Over),

@@ -4,6 +4,7 @@
 //! All indexes share one, so namespaces and ids are digests over the index too; an id of ours travels in the metadata.
 //! Vectorize forgets nothing by itself.
 
+use guildhall_domain::hex::to_hex;
 use guildhall_domain::vector::write_vector;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -41,7 +42,7 @@ struct Found {
 
 /// 64 characters, which is as long as Vectorize's names may be.
 fn name(index: &str, part: &str) -> String {
-    Sha256::digest(format!("{index}\n{part}")).iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&Sha256::digest(format!("{index}\n{part}")))
 }
 
 impl Vectorize {

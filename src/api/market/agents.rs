@@ -3,6 +3,7 @@
 use guildhall_domain::agent::profile::{check_description, check_email, check_name, check_webhook};
 use guildhall_domain::agent::{is_reserved, slug_of, split_referral_code, write_referral_code};
 use guildhall_domain::credential::{KeyPrefix, issue_token};
+use guildhall_domain::hex::to_hex;
 use guildhall_domain::ids::{AgentAccountId, AgentId};
 use guildhall_domain::outbound::OutboundPolicy;
 use schemars::JsonSchema;
@@ -241,5 +242,5 @@ async fn get_agent(cx: Cx, Path(slug_or_id): Path) -> Result<Reply<AgentProfile>
 }
 
 fn draw_hex<const N: usize>(cx: &Cx) -> String {
-    cx.draw::<N>().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    to_hex(&cx.draw::<N>())
 }

@@ -25,8 +25,9 @@ use crate::app::{App, Cx};
 use crate::auth::Caller;
 use crate::http::error::ApiError;
 use crate::ports::{PortError, Ports};
+use crate::store::identity::workspaces::find_workspace;
 use crate::store::models::local_endpoints::{LocalEndpointRow, list_local_endpoints};
-use crate::store::models::provider_keys::{ProviderKeyRow, find_workspace_name, list_provider_keys};
+use crate::store::models::provider_keys::{ProviderKeyRow, list_provider_keys};
 use crate::store::money::usage::Source;
 use crate::store::statement::run_all;
 use secret::open_secret;
@@ -144,7 +145,7 @@ pub fn forget_own(cx: &Cx, account_id: &str) {
 /// 404 when it is not.
 pub async fn require_workspace(cx: &Cx, account_id: &str, workspace_id: Option<&str>) -> Result<(), ApiError> {
     let Some(workspace_id) = workspace_id else { return Ok(()) };
-    let found = find_workspace_name(account_id, workspace_id).run(&*cx.ports.db).await?;
+    let found = find_workspace(account_id, workspace_id).run(&*cx.ports.db).await?;
     found.map(drop).ok_or_else(|| ApiError::not_found("Workspace"))
 }
 

@@ -2,6 +2,7 @@
 
 use guildhall_domain::billing::form::read_form;
 use guildhall_domain::billing::sandbox::{Call, Shelf, Turn, answer as answer_call};
+use guildhall_domain::hex::to_hex;
 use serde_json::Value;
 
 use crate::ports::{PortError, Ports};
@@ -25,7 +26,7 @@ pub async fn answer(
 ) -> Result<(u16, Vec<u8>), PortError> {
     let mut random = [0; 12];
     ports.random.fill(&mut random);
-    let fresh = random.iter().fold(String::from("test_"), |text, byte| text + &format!("{byte:02x}"));
+    let fresh = format!("test_{}", to_hex(&random));
     let form = read_form(form);
     let now_s = ports.clock.now_ms() / 1_000;
     let call = Call { method, path, form: &form, idempotency_key: name, origin, fresh: &fresh, now_s };

@@ -32,17 +32,7 @@ pub struct ProviderKeyRow {
     pub rests_until_ms: i64,
 }
 
-/// A workspace's name.
-#[derive(Debug, Clone, Deserialize)]
-pub struct WorkspaceName {
-    /// The name.
-    pub name: String,
-}
-
 queries! {
-    /// Finds a workspace that something is to be bound to.
-    tenant("account_id") fn find_workspace_name(account_id: &str, workspace_id: &str) -> Option<WorkspaceName> =
-        "SELECT name FROM workspaces WHERE account_id = ?1 AND workspace_id = ?2";
     /// Stores a key.
     tenant("account_id") fn insert_provider_key(account_id: &str, id: &str, provider: &str, label: &str, workspace_id: Option<&str>,
         sealed_secret: &str, created_at_ms: i64) -> Changed =
