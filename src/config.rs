@@ -48,6 +48,10 @@ pub struct Config {
     pub first_byte_ms: u32,
     /// Longest silence within an upstream's stream.
     pub stall_ms: u32,
+    /// After how long without an answer the next model is asked beside the first; 0 for never.
+    pub hedge_after_ms: u32,
+    /// Models that one call asks at one time, at most.
+    pub hedged_providers_max: u32,
     /// Where vectors are kept.
     pub vector_store: VectorStore,
     /// The deployment's admin token; one that was set by API stands in its place (`auth/admin_token.rs`).
@@ -124,6 +128,8 @@ impl Config {
             mail: read_mail_api(&get, outbound)?,
             first_byte_ms: number(bindings::FIRST_BYTE_MS, 30_000)?,
             stall_ms: number(bindings::STALL_MS, 60_000)?,
+            hedge_after_ms: number(bindings::HEDGE_AFTER_MS, 0)?,
+            hedged_providers_max: number(bindings::MAX_HEDGED_PROVIDERS, 3)?,
             vector_store: match get(bindings::VECTORS).as_deref() {
                 None | Some("embedded") => VectorStore::Embedded,
                 Some("vectorize") => VectorStore::Vectorize,
@@ -331,6 +337,8 @@ mod tests {
             ("KEY_PEPPER", "short"),
             ("SEAL_KEY", "zz"),
             ("STALL_MS", "soon"),
+            ("HEDGE_AFTER_MS", "-1"),
+            ("MAX_HEDGED_PROVIDERS", "all"),
             ("VECTORS", "nowhere"),
             ("FREE_BALANCE_USD", "1.1234567"),
             ("VAULT_PASSWORD", "seven b"),
