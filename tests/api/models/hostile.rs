@@ -336,3 +336,53 @@ fn hostile_streams_end_on_every_way_through_the_house() {
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }
+
+#[test]
+fn hostile_bodies_are_refused_on_every_surface() {
+    run(async |app| {
+        let key = with_key(&app).await;
+        let deep = |member: &str| format!("{{\"{member}\":{}}}", nested(1_000)).into_bytes();
+        let bodies: Vec<Vec<u8>> = vec![
+            b"{\"model\":\"\xff\xfe\"}".to_vec(),
+            b"\xff\xfe{\0}\0".to_vec(),
+            b"{\"a\":\"\xed\xa0\x80\"}".to_vec(),
+            b"\0".repeat(100),
+            deep("messages"),
+            deep("input"),
+            deep("request"),
+            deep("tools"),
+            nested(1_000).into_bytes(),
+            b"{\"a\":".repeat(100_000),
+            "\u{feff}{}".into(),
+        ];
+        for path in [
+            CHAT,
+            "/v1/messages",
+            "/v1/messages/count_tokens",
+            "/v1/responses",
+            "/v1/chat",
+            "/v1/plan",
+            "/v1/embeddings",
+            "/v1/images/generations",
+            "/v1/audio/speech",
+            "/v1/videos",
+        ] {
+            for body in &bodies {
+                let answer = app.post(path).bearer(&key.key).bytes(body).send().await;
+                let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+                assert_eq!(answer.status, 400, "{path} {shown}: {}", answer.text());
+                assert!(!answer.json()["error"].is_null(), "{path} {shown}: {}", answer.text());
+            }
+            let large = app.post(path).bearer(&key.key).bytes(&vec![b' '; 64 << 20]).send().await;
+            assert_eq!(large.status, 413, "{path}");
+        }
+        for path in ["/admin/v1/models", "/admin/v1/providers"] {
+            for body in &bodies {
+                let answer = app.admin("POST", path).bytes(body).send().await;
+                assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+            }
+        }
+        assert!(app.upstream.take_called().is_empty());
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
