@@ -40,6 +40,8 @@ pub const MAX_HEDGED_PROVIDERS: &str = "MAX_HEDGED_PROVIDERS";
 pub const BYOK_BASE_URL: &str = "BYOK_BASE_URL";
 /// Secret: the admin token.
 pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
+/// Secret: what readers of `/metrics` must show. Without it, everybody may read.
+pub const METRICS_TOKEN: &str = "METRICS_TOKEN";
 /// Secret: the pepper of stored key hashes.
 pub const KEY_PEPPER: &str = "KEY_PEPPER";
 /// Secret: 32 bytes in hex. Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
@@ -74,6 +76,7 @@ pub const SETTINGS: &[&str] = &[
     BYOK_BASE_URL,
     VECTORS,
     ADMIN_TOKEN,
+    METRICS_TOKEN,
     KEY_PEPPER,
     SEAL_KEY,
     VAULT_PASSWORD,

@@ -56,6 +56,8 @@ pub struct Config {
     pub vector_store: VectorStore,
     /// The deployment's admin token; one that was set by API stands in its place (`auth/admin_token.rs`).
     pub admin_token: String,
+    /// What readers of `/metrics` must show; `None` where everybody may read.
+    pub metrics_token: Option<SecretText>,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
     /// Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
@@ -138,6 +140,10 @@ impl Config {
                 }
             },
             admin_token: read_secret(&get, bindings::ADMIN_TOKEN)?,
+            metrics_token: match get(bindings::METRICS_TOKEN).filter(|token| !token.is_empty()) {
+                Some(_) => Some(read_secret(&get, bindings::METRICS_TOKEN)?.into()),
+                None => None,
+            },
             key_pepper: read_secret(&get, bindings::KEY_PEPPER)?.into_bytes(),
             seal_key: read_hex_key(&read_secret(&get, bindings::SEAL_KEY)?)
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
@@ -335,6 +341,7 @@ mod tests {
             ("MODE", "prod"),
             ("ADMIN_TOKEN", ""),
             ("KEY_PEPPER", "short"),
+            ("METRICS_TOKEN", "short"),
             ("SEAL_KEY", "zz"),
             ("STALL_MS", "soon"),
             ("HEDGE_AFTER_MS", "-1"),
