@@ -32,10 +32,16 @@ pub const MAIL_API_KEY: &str = "MAIL_API_KEY";
 pub const FIRST_BYTE_MS: &str = "FIRST_BYTE_MS";
 /// Variable: longest silence within an upstream's stream, in milliseconds.
 pub const STALL_MS: &str = "STALL_MS";
+/// Variable: after how many milliseconds without an answer the next model is asked beside the first; 0 for never.
+pub const HEDGE_AFTER_MS: &str = "HEDGE_AFTER_MS";
+/// Variable: models that one call asks at one time, at most.
+pub const MAX_HEDGED_PROVIDERS: &str = "MAX_HEDGED_PROVIDERS";
 /// Variable: stands in for the providers of callers' keys, each at a path of its name; ignored in live mode.
 pub const BYOK_BASE_URL: &str = "BYOK_BASE_URL";
 /// Secret: the admin token.
 pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
+/// Secret: what readers of `/metrics` must show. Without it, everybody may read.
+pub const METRICS_TOKEN: &str = "METRICS_TOKEN";
 /// Secret: the pepper of stored key hashes.
 pub const KEY_PEPPER: &str = "KEY_PEPPER";
 /// Secret: 32 bytes in hex. Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
@@ -65,9 +71,12 @@ pub const SETTINGS: &[&str] = &[
     MAIL_API_KEY,
     FIRST_BYTE_MS,
     STALL_MS,
+    HEDGE_AFTER_MS,
+    MAX_HEDGED_PROVIDERS,
     BYOK_BASE_URL,
     VECTORS,
     ADMIN_TOKEN,
+    METRICS_TOKEN,
     KEY_PEPPER,
     SEAL_KEY,
     VAULT_PASSWORD,

@@ -48,10 +48,16 @@ pub struct Config {
     pub first_byte_ms: u32,
     /// Longest silence within an upstream's stream.
     pub stall_ms: u32,
+    /// After how long without an answer the next model is asked beside the first; 0 for never.
+    pub hedge_after_ms: u32,
+    /// Models that one call asks at one time, at most.
+    pub hedged_providers_max: u32,
     /// Where vectors are kept.
     pub vector_store: VectorStore,
     /// The deployment's admin token; one that was set by API stands in its place (`auth/admin_token.rs`).
     pub admin_token: String,
+    /// What readers of `/metrics` must show; `None` where everybody may read.
+    pub metrics_token: Option<SecretText>,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
     /// Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
@@ -124,6 +130,8 @@ impl Config {
             mail: read_mail_api(&get, outbound)?,
             first_byte_ms: number(bindings::FIRST_BYTE_MS, 30_000)?,
             stall_ms: number(bindings::STALL_MS, 60_000)?,
+            hedge_after_ms: number(bindings::HEDGE_AFTER_MS, 0)?,
+            hedged_providers_max: number(bindings::MAX_HEDGED_PROVIDERS, 3)?,
             vector_store: match get(bindings::VECTORS).as_deref() {
                 None | Some("embedded") => VectorStore::Embedded,
                 Some("vectorize") => VectorStore::Vectorize,
@@ -132,6 +140,10 @@ impl Config {
                 }
             },
             admin_token: read_secret(&get, bindings::ADMIN_TOKEN)?,
+            metrics_token: match get(bindings::METRICS_TOKEN).filter(|token| !token.is_empty()) {
+                Some(_) => Some(read_secret(&get, bindings::METRICS_TOKEN)?.into()),
+                None => None,
+            },
             key_pepper: read_secret(&get, bindings::KEY_PEPPER)?.into_bytes(),
             seal_key: read_hex_key(&read_secret(&get, bindings::SEAL_KEY)?)
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
@@ -329,8 +341,11 @@ mod tests {
             ("MODE", "prod"),
             ("ADMIN_TOKEN", ""),
             ("KEY_PEPPER", "short"),
+            ("METRICS_TOKEN", "short"),
             ("SEAL_KEY", "zz"),
             ("STALL_MS", "soon"),
+            ("HEDGE_AFTER_MS", "-1"),
+            ("MAX_HEDGED_PROVIDERS", "all"),
             ("VECTORS", "nowhere"),
             ("FREE_BALANCE_USD", "1.1234567"),
             ("VAULT_PASSWORD", "seven b"),

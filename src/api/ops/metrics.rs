@@ -8,11 +8,13 @@ use guildhall_domain::latency::{Histogram, bucket_of_doubling};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::routing::Health;
 
-use crate::app::Cx;
+use crate::app::{App, Cx};
 use crate::gateway::report::{ProviderReport, read_provider_health};
 use crate::gateway::table::read_snapshot;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Kind};
+use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::Output;
+use crate::http::request::Request;
 use crate::http::route::Access;
 use crate::observe::counters::{COUNTERS, flush};
 use crate::routes;
@@ -26,7 +28,7 @@ routes! {
     tag "Health", dialect TokenHub;
     /// Read metrics.
     ///
-    /// Prometheus text format 0.0.4.
+    /// Prometheus text format 0.0.4. Where the deployment has the secret `METRICS_TOKEN`, readers show it as a bearer token.
     Get "/metrics" Access::Public => read_metrics;
 }
 
@@ -83,7 +85,39 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-async fn read_metrics(cx: Cx, (): ()) -> Result<Output, ApiError> {
+/// What a reader shows.
+struct Shown(String);
+
+impl FromHead for Shown {
+    fn from_head(request: &Request) -> Result<Self, ApiError> {
+        Ok(Self(request.credential().to_owned()))
+    }
+}
+
+impl FromRequest for Shown {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        Self::from_head(&request)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl crate::openapi::Describe for Shown {
+    fn describe(_: &mut crate::openapi::Operation) {}
+}
+
+/// Names of models and providers and what they earn are not for everybody.
+fn check_reader(app: &App, shown: &str) -> Result<(), ApiError> {
+    let Some(token) = &app.config.metrics_token else { return Ok(()) };
+    // Digests under the pepper take as long to compare whatever they have in common.
+    if app.hasher.hash(token.expose()) == app.hasher.hash(shown) {
+        return Ok(());
+    }
+    let kind = if shown.is_empty() { Kind::MissingCredential } else { Kind::BadCredential };
+    Err(ApiError::new(kind, "The metrics want METRICS_TOKEN"))
+}
+
+async fn read_metrics(cx: Cx, Shown(shown): Shown) -> Result<Output, ApiError> {
+    check_reader(&cx.app, &shown)?;
     flush(&cx.app, &cx.ports).await;
     let reads = (list_totals(), sum_all_calls(), list_counters(), find_finished_run());
     let (totals, calls, counters, compared) = run_all(&*cx.ports.db, reads).await?;

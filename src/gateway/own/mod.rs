@@ -32,7 +32,7 @@ use crate::store::money::usage::Source;
 use crate::store::statement::run_all;
 use secret::open_secret;
 
-pub use offers::OwnAsk;
+pub use offers::{OwnAsk, OwnName};
 
 /// Keys of providers that an account may have.
 pub const KEYS_MAX: i64 = 50;
@@ -71,8 +71,10 @@ pub struct OwnModel {
 pub struct Own {
     /// Of which kind.
     pub origin: Origin,
-    account_id: String,
-    id: String,
+    /// Whose.
+    pub account_id: String,
+    /// Its id, of a key or an endpoint.
+    pub id: String,
     /// Until when it is left alone.
     rests_until_ms: Cell<i64>,
     /// The last success that is written down; 0 where a failure came after it.
@@ -189,6 +191,23 @@ async fn recall(cx: &Cx, account_id: &str) -> Result<Rc<OwnTable>, PortError> {
         }));
     }
     Ok(table)
+}
+
+/// An upstream of an account's by its id, as it is now, whatever call it is for; `None` once it is gone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_upstream(
+    app: &App,
+    ports: &Ports,
+    account_id: &str,
+    id: &str,
+) -> Result<Option<Rc<Provider>>, PortError> {
+    let table = read_table(app, ports, account_id).await?;
+    let of_endpoints = table.endpoints.iter().map(|endpoint| &endpoint.provider);
+    let mut upstreams = of_endpoints.chain(table.keys.iter().map(|key| &key.provider));
+    let found = upstreams.find(|provider| provider.own.as_ref().is_some_and(|own| own.id == id));
+    Ok(found.map(Rc::clone))
 }
 
 async fn read_table(app: &App, ports: &Ports, account_id: &str) -> Result<Rc<OwnTable>, PortError> {
