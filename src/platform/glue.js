@@ -98,7 +98,7 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
   const end = (how, value) => {
     if (!isOpen) return;
     isOpen = false;
-    raced.delete(id);
+    if (giveUp) raced.delete(id);
     if (how === REJECTED || !value[4]) clearInterval(watch.timer);
     resume(id, how, value);
   };
