@@ -32,6 +32,8 @@ pub struct WalletMachine {
 impl Machine for WalletMachine {
     type Protocol = Wallet;
     const HAS_LEDGER: bool = true;
+    /// A busy wallet gets a batch of records every 40 ms; a message for each would cost more than what it says.
+    const GATHER_MS: u64 = 400;
 
     fn load(name: &str, rows: Vec<Row>) -> Result<Self, MachineError> {
         let mut wallet = Self { name: name.to_owned(), sums: Sums::default(), holds: Holds::default() };
