@@ -49,6 +49,8 @@ pub const VAULT_KDF: &str = "VAULT_KDF";
 pub const STRIPE_SECRET_KEY: &str = "STRIPE_SECRET_KEY";
 /// Secret: what Stripe signs its events with; several, separated by commas, while one is rolled.
 pub const STRIPE_WEBHOOK_SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
+/// Variable: for how many days money that was paid by card cannot be withdrawn.
+pub const WITHDRAWAL_HOLD_DAYS: &str = "WITHDRAWAL_HOLD_DAYS";
 /// Variable: where Stripe's API is.
 pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
 
@@ -75,4 +77,5 @@ pub const SETTINGS: &[&str] = &[
     STRIPE_SECRET_KEY,
     STRIPE_WEBHOOK_SECRETS,
     STRIPE_API_URL,
+    WITHDRAWAL_HOLD_DAYS,
 ];

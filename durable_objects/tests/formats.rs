@@ -177,7 +177,8 @@ fn messages_of_a_wallet_are_unchanged() {
     };
     assert_format(&Command::Find { entry_id: text("debit:w") }, r#"{"command":"find","entry_id":"debit:w"}"#);
     assert_format(&Reply::Found { amount: Some(usd(2)) }, r#"{"reply":"found","amount":2}"#);
-    let there = wallet::Balance { balance, available, held_calls: usd(1), held_leases: usd(0), owed: usd(0) };
+    let there =
+        wallet::Balance { balance, available, held_calls: usd(1), held_leases: usd(0), owed: usd(0), immature: vec![] };
     let json = concat!(
         r#"{"reply":"recent","entries":[{"seq":7,"id":"credit:d","at_ms":1,"debit":"external","credit":"balance","amount":2,"#,
         r#""note":{"reason":"r"}}],"balance":{"balance":2,"available":1,"held_calls":1,"held_leases":0}}"#
