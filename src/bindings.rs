@@ -44,7 +44,8 @@ pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
 pub const METRICS_TOKEN: &str = "METRICS_TOKEN";
 /// Secret: the pepper of stored key hashes.
 pub const KEY_PEPPER: &str = "KEY_PEPPER";
-/// Secret: 32 bytes in hex. Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
+/// Secret: 32 bytes in hex. Seals callers' own secrets and answers that are kept; opens the provider keys that were
+/// stored before there was a vault.
 pub const SEAL_KEY: &str = "SEAL_KEY";
 /// Secret: opens the vault whenever it is needed. Without it, somebody unlocks the vault by hand.
 pub const VAULT_PASSWORD: &str = "VAULT_PASSWORD";
@@ -55,6 +56,8 @@ pub const VAULT_KDF: &str = "VAULT_KDF";
 pub const STRIPE_SECRET_KEY: &str = "STRIPE_SECRET_KEY";
 /// Secret: what Stripe signs its events with; several, separated by commas, while one is rolled.
 pub const STRIPE_WEBHOOK_SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
+/// Variable: for how many days money that was paid by card cannot be withdrawn.
+pub const WITHDRAWAL_HOLD_DAYS: &str = "WITHDRAWAL_HOLD_DAYS";
 /// Variable: where Stripe's API is.
 pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
 
@@ -84,4 +87,5 @@ pub const SETTINGS: &[&str] = &[
     STRIPE_SECRET_KEY,
     STRIPE_WEBHOOK_SECRETS,
     STRIPE_API_URL,
+    WITHDRAWAL_HOLD_DAYS,
 ];

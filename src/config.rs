@@ -60,7 +60,8 @@ pub struct Config {
     pub metrics_token: Option<SecretText>,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
-    /// Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
+    /// Seals callers' own secrets and answers that are kept; opens the provider keys that were stored before there was
+    /// a vault.
     pub seal_key: [u8; 32],
     /// Stands in for the providers of callers' keys, each at a path of its name; the sandbox's alone.
     pub byok_base_url: Option<String>,
@@ -72,6 +73,8 @@ pub struct Config {
     pub stripe: Option<StripeSettings>,
     /// `STRIPE_WEBHOOK_SECRETS`: any of them signs Stripe's events.
     pub stripe_webhook_secrets: Vec<SecretText>,
+    /// For how many days money that was paid by card cannot be withdrawn: whoever paid it may take it back meanwhile.
+    pub withdrawal_hold_days: u32,
 }
 
 /// How Stripe is asked.
@@ -152,7 +155,14 @@ impl Config {
             vault_kdf: read_vault_kdf(&get, mode)?,
             stripe: read_stripe(&get, mode, outbound, &stripe_webhook_secrets)?,
             stripe_webhook_secrets,
+            withdrawal_hold_days: number(bindings::WITHDRAWAL_HOLD_DAYS, if mode == Mode::Live { 7 } else { 0 })?,
         })
+    }
+
+    /// [`Self::withdrawal_hold_days`] in milliseconds.
+    #[must_use]
+    pub fn withdrawal_hold_ms(&self) -> i64 {
+        i64::from(self.withdrawal_hold_days) * 86_400_000
     }
 }
 
@@ -311,6 +321,14 @@ mod tests {
         is_refused(&[("STRIPE_SECRET_KEY", "short"), secrets], "STRIPE_SECRET_KEY");
         is_refused(&[key, secrets, ("STRIPE_API_URL", "nowhere")], "STRIPE_API_URL");
         is_refused(&[key, secrets, ("MODE", "live"), ("STRIPE_API_URL", "http://api.stripe.com")], "STRIPE_API_URL");
+    }
+
+    #[test]
+    fn card_money_is_kept_back_for_a_week_in_live_mode() {
+        let days = |changed: &[(&str, &str)]| Config::read(setting(changed)).unwrap().withdrawal_hold_days;
+        assert_eq!((days(&[]), days(&[("MODE", "live")])), (0, 7));
+        assert_eq!(days(&[("WITHDRAWAL_HOLD_DAYS", "3")]), 3);
+        assert_eq!(days(&[("MODE", "live"), ("WITHDRAWAL_HOLD_DAYS", "0")]), 0);
     }
 
     #[test]

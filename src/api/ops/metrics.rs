@@ -157,10 +157,10 @@ fn write_family(text: &mut String, family: &Family, totals: &[UsageTotal]) {
 /// Latencies of calls that completed, with the documented steps.
 fn write_latencies(text: &mut String, calls: &[CallSum]) {
     let mut series: BTreeMap<String, Histogram> = BTreeMap::new();
-    for sum in calls.iter().filter(|sum| sum.is_error == 0) {
+    for CallSum { mode, model, provider, sums } in calls.iter().filter(|call| call.sums.is_error == 0) {
         let positive = |value: i64| u64::try_from(value).unwrap_or(0);
-        let labels = labels_of(&sum.mode, &sum.model, &sum.provider);
-        series.entry(labels).or_default().add(sum.bucket, positive(sum.requests), positive(sum.latency_ms));
+        let labels = labels_of(mode, model, provider);
+        series.entry(labels).or_default().add(sums.bucket, positive(sums.requests), positive(sums.latency_ms));
     }
     let name = "tokenhub_request_latency_ms";
     _ = writeln!(

@@ -23,9 +23,9 @@ use super::provider::{Endpoint, ProviderKind};
 use super::table::Provider;
 use crate::app::{App, Cx};
 use crate::auth::Caller;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Kind};
 use crate::ports::{PortError, Ports};
-use crate::store::identity::workspaces::find_workspace;
+use crate::store::identity::workspaces::{WorkspaceRow, find_workspace};
 use crate::store::models::local_endpoints::{LocalEndpointRow, list_local_endpoints};
 use crate::store::models::provider_keys::{ProviderKeyRow, list_provider_keys};
 use crate::store::money::usage::Source;
@@ -144,11 +144,20 @@ pub fn forget_own(cx: &Cx, account_id: &str) {
 /// Checks that a workspace that something is to be bound to is the account's.
 ///
 /// # Errors
-/// 404 when it is not.
+/// 404 when it is not, 409 when it is archived.
 pub async fn require_workspace(cx: &Cx, account_id: &str, workspace_id: Option<&str>) -> Result<(), ApiError> {
     let Some(workspace_id) = workspace_id else { return Ok(()) };
     let found = find_workspace(account_id, workspace_id).run(&*cx.ports.db).await?;
-    found.map(drop).ok_or_else(|| ApiError::not_found("Workspace"))
+    require_open(&found.ok_or_else(|| ApiError::not_found("Workspace"))?)
+}
+
+/// Checks that something may be bound to a workspace.
+///
+/// # Errors
+/// 409 when it is archived.
+pub fn require_open(workspace: &WorkspaceRow) -> Result<(), ApiError> {
+    let is_open = workspace.status == "active";
+    if is_open { Ok(()) } else { Err(ApiError::new(Kind::Conflict, "The workspace is archived")) }
 }
 
 /// The caller's own upstreams, if there are any. Where they cannot be read, the call goes to the platform's.
