@@ -11,11 +11,12 @@ use durable_objects::idempotency::protocol::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::dialect::Dialect;
 use super::error::{ApiError, Kind};
 use super::input::{FromRequest, Raw};
 use super::output::{Body, Output};
 use super::request::{Request, WholeBody};
-use super::route::Route;
+use super::route::{Access, Route};
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::ports::{Flow, PortError, Ports, StreamEnd, StreamTap, ask};
@@ -40,6 +41,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
     }
     let guard = Guard { ports: Rc::clone(&cx.ports), name: name(&caller_name(&cx), &key), is_closed: Rc::default() };
     let head = request.head.clone();
+    let dialect = route.dialect.spoken_to(request.credential());
     let params = request.params.clone();
     let body_max_bytes = request.body_max_bytes;
     let Raw(body) = Raw::from_request(request).await?;
@@ -60,7 +62,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
             return Err(error);
         }
         Err(error) => {
-            let rendered = render(route, &error, &request_id);
+            let rendered = render(dialect, route.access, &error, &request_id);
             guard.close(Command::Finish { token, answer: rendered }).await;
             return Err(error);
         }
@@ -72,8 +74,8 @@ const fn may_run_again(status: u16) -> bool {
     status == 429 || status == 402 || status >= 500
 }
 
-fn render(route: &Route, error: &ApiError, request_id: &str) -> Answer {
-    let output = route.dialect.render(route.access, error, request_id);
+fn render(dialect: Dialect, access: Access, error: &ApiError, request_id: &str) -> Answer {
+    let output = dialect.render(access, error, request_id);
     let Body::Whole(body) = output.body else {
         return Answer { status: output.status, headers: Vec::new(), body: StoredBody(Vec::new()) };
     };
