@@ -54,7 +54,7 @@ pub struct Config {
     pub admin_token: String,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
-    /// Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
+    /// Seals callers' own secrets and makes claim links; opens the provider keys that were stored before there was a vault.
     pub seal_key: [u8; 32],
     /// Stands in for the providers of callers' keys, each at a path of its name; the sandbox's alone.
     pub byok_base_url: Option<String>,
