@@ -44,8 +44,8 @@ pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
 pub const METRICS_TOKEN: &str = "METRICS_TOKEN";
 /// Secret: the pepper of stored key hashes.
 pub const KEY_PEPPER: &str = "KEY_PEPPER";
-/// Secret: 32 bytes in hex. Seals callers' own secrets and answers that are kept; opens the provider keys that were
-/// stored before there was a vault.
+/// Secret: 32 bytes in hex. Seals callers' own secrets and answers that are kept, and makes claim links; opens the provider
+/// keys that were stored before there was a vault.
 pub const SEAL_KEY: &str = "SEAL_KEY";
 /// Secret: opens the vault whenever it is needed. Without it, somebody unlocks the vault by hand.
 pub const VAULT_PASSWORD: &str = "VAULT_PASSWORD";

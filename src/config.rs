@@ -60,8 +60,8 @@ pub struct Config {
     pub metrics_token: Option<SecretText>,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
-    /// Seals callers' own secrets and answers that are kept; opens the provider keys that were stored before there was
-    /// a vault.
+    /// Seals callers' own secrets and answers that are kept, and makes claim links; opens the provider keys that were stored
+    /// before there was a vault.
     pub seal_key: [u8; 32],
     /// Stands in for the providers of callers' keys, each at a path of its name; the sandbox's alone.
     pub byok_base_url: Option<String>,

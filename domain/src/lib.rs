@@ -34,6 +34,7 @@ pub mod routing;
 pub mod sandbox;
 pub mod seal;
 pub mod secret;
+pub mod slug;
 pub mod time;
 pub mod vector;
 pub mod workspace;

@@ -224,6 +224,11 @@ fn rows_and_messages_of_a_budget_are_unchanged() {
         r#""counts":[{"id":"account","period":"2026-11","since_ms":0,"amount":3}]}"#
     );
     assert_format(&Capture { id: text("c"), amount: usd(4), record: None, counts }, json);
+    let end = Command::EndBudgets { ids: vec![text("key:k"), text("credits:none")] };
+    assert_format(&end, r#"{"command":"end_budgets","ids":["key:k","credits:none"]}"#);
+    bench.ask(end, 5);
+    let ended = pair("budget:key:k", r#"{"period":"2026-11","since_ms":7,"spent":4,"ended_at_ms":5}"#);
+    assert_eq!(rows(&bench)[0], ended);
     let json = format!(r#"{{"command":"budgets","lines":[{line_json}]}}"#);
     assert_format(&Command::Budgets { lines: vec![line()] }, &json);
     let left = BudgetLeft { line: 0, spent: usd(4), available: usd(80), others_held: usd(3) };
@@ -246,12 +251,15 @@ fn messages_of_a_rate_limiter_are_unchanged() {
     use limiter::{Command, Lease, Leased, Reply};
     let limits = Limits { per_minute: 60, per_hour: 1_000, concurrent: 5, per_second: 0 };
     let (used, want_requests, want_slots) = (1, 2, 3);
-    let lease = Lease { id: text("i"), limits, used, want_requests, want_slots, expires_at_ms: 9 };
+    let lease = Lease { id: text("i"), limits, used, want_requests, want_slots, expires_at_ms: 9, secret_at_ms: None };
     let json = concat!(
         r#"{"command":"lease","id":"i","limits":{"per_minute":60,"per_hour":1000,"concurrent":5},"#,
         r#""used":1,"want_requests":2,"want_slots":3,"expires_at_ms":9}"#
     );
-    assert_format(&Command::Lease(lease), json);
+    assert_format(&Command::Lease(lease.clone()), json);
+    let json = json.replace(r#""expires_at_ms":9"#, r#""expires_at_ms":9,"secret_at_ms":7"#);
+    assert_format(&Command::Lease(Lease { secret_at_ms: Some(7), ..lease }), &json);
+    assert_format(&Command::Rotate { secret_at_ms: 7 }, r#"{"command":"rotate","secret_at_ms":7}"#);
     let json = r#"{"per_minute":60,"per_hour":1000,"concurrent":5,"per_second":2}"#;
     assert_format(&Limits { per_second: 2, ..limits }, json);
     assert_format(&Command::Revoke, r#"{"command":"revoke"}"#);

@@ -37,7 +37,7 @@ impl Limiter {
     /// A lease of ten seconds.
     fn lease(&self, id: &str, used: u32, want_requests: u32, want_slots: u32, now_ms: i64) -> Leased {
         let (id, limits, expires_at_ms) = (id.to_owned(), self.limits, now_ms + 10_000);
-        let lease = Lease { id, limits, used, want_requests, want_slots, expires_at_ms };
+        let lease = Lease { id, limits, used, want_requests, want_slots, expires_at_ms, secret_at_ms: None };
         match self.ask(&Command::Lease(lease), now_ms) {
             Reply::Leased(leased) => leased,
             other => panic!("{other:?}"),
@@ -176,8 +176,15 @@ fn leases_are_bounded_and_lapsed_ones_make_room() {
 fn a_statement_that_was_overtaken_is_counted_and_leaves_the_lease() {
     let limiter = Limiter::new(LIMITS);
     assert_eq!(limiter.lease("a", 0, 10, 2, 1_000).requests, 10);
-    let late =
-        Lease { id: "a".to_owned(), limits: LIMITS, used: 3, want_requests: 40, want_slots: 1, expires_at_ms: 10_999 };
+    let late = Lease {
+        id: "a".to_owned(),
+        limits: LIMITS,
+        used: 3,
+        want_requests: 40,
+        want_slots: 1,
+        expires_at_ms: 10_999,
+        secret_at_ms: None,
+    };
     let Reply::Leased(leased) = limiter.ask(&Command::Lease(late), 1_500) else { panic!("refused") };
     assert_eq!((leased.requests, leased.slots), (10, 2), "what the later statement holds");
     assert_eq!(limiter.status(1_500).minute_count, 13, "and the 3 that it reports");
@@ -199,10 +206,39 @@ fn a_second_has_a_burst_of_two_and_then_one_after_the_other() {
 }
 
 #[test]
+fn an_old_secret_is_refused_until_everybody_knows_the_new_one() {
+    let limiter = Limiter::new(LIMITS);
+    let lease = |secret_at_ms: Option<i64>, now_ms| {
+        let (id, expires_at_ms) = (format!("{secret_at_ms:?}"), now_ms + 10);
+        let lease = Lease { id, limits: LIMITS, used: 0, want_requests: 1, want_slots: 1, expires_at_ms, secret_at_ms };
+        let Reply::Leased(leased) = limiter.ask(&Command::Lease(lease), now_ms) else { panic!("refused") };
+        (leased.requests, leased.slots, leased.revoked, leased.retry_after_ms)
+    };
+    let (granted, refused) = ((1, 1, false, None), (0, 0, true, None));
+    assert_eq!(lease(Some(10), 50), granted);
+    limiter.ask(&Command::Rotate { secret_at_ms: 90 }, 100);
+    for now_ms in [100, 5_099] {
+        assert_eq!(lease(Some(10), now_ms), refused);
+        assert_eq!(lease(Some(90), now_ms), granted);
+        assert_eq!(lease(None, now_ms), granted, "a caller without a secret of the key's");
+    }
+    assert_eq!(lease(Some(10), 5_110), granted, "by then nobody takes it for the key's");
+    assert!(!limiter.status(100).revoked);
+}
+
+#[test]
 fn an_id_is_bounded() {
     let limiter = Limiter::new(LIMITS);
     for id in [String::new(), "x".repeat(129)] {
-        let lease = Lease { id, limits: LIMITS, used: 0, want_requests: 1, want_slots: 0, expires_at_ms: 1 };
+        let lease = Lease {
+            id,
+            limits: LIMITS,
+            used: 0,
+            want_requests: 1,
+            want_slots: 0,
+            expires_at_ms: 1,
+            secret_at_ms: None,
+        };
         assert!(matches!(limiter.ask(&Command::Lease(lease), 0), Reply::Refused { .. }));
     }
 }
@@ -259,7 +295,7 @@ fn check_limits(limits: Limits, limit: u32, turns: Vec<Turn>) {
         let Turn { want_requests, want_slots, .. } = turn;
         // A caller's statements expire one after the other.
         let (id, expires_at_ms) = (turn.caller.to_string(), grant.expires_at_ms.max(now_ms + turn.lasts_ms));
-        let lease = Lease { id, limits, used, want_requests, want_slots, expires_at_ms };
+        let lease = Lease { id, limits, used, want_requests, want_slots, expires_at_ms, secret_at_ms: None };
         let Reply::Leased(leased) = limiter.ask(&Command::Lease(lease), now_ms) else { panic!("refused") };
         assert!(leased.requests <= want_requests && leased.slots <= want_slots);
         assert_eq!(leased.limit, limit, "the tighter window is the one under test");

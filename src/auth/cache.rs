@@ -146,10 +146,12 @@ fn to_caller(row: KeyRow) -> KeyCaller {
         product: row.product,
         workspace_id: row.workspace_id,
         agent_id: row.agent_id,
+        claim_hash: row.claim_hash,
         has_upstreams: row.has_upstreams,
         scopes: Scopes::read(&row.scopes),
         limits,
         expires_at_ms: row.expires_at_ms,
+        secret_at_ms: row.rotated_at_ms,
         usable_until_ms,
     }
 }

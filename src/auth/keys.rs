@@ -1,10 +1,12 @@
 //! Changes of keys that hold at once: the one place where keys are changed, rotated and revoked, whoever asks.
 
 use durable_objects::rate_limiter::protocol::{Command, RateLimiter, name_of_key};
+use durable_objects::wallet::protocol::{self as wallet, Wallet};
 use guildhall_domain::credential::KeyPrefix;
 
 use super::issue::draw_key;
 use crate::app::Cx;
+use crate::meter::payer::Tally;
 use crate::ports::{PortError, ask};
 use crate::store::identity::keys::{self as store, KeyRecord};
 use crate::store::statement::{Changed, Query};
@@ -31,7 +33,7 @@ pub async fn change_key(
     Ok(())
 }
 
-/// Gives a key another secret of its kind; the old one is dead. Gives the new one, and what is shown of it later.
+/// Gives a key another secret of its kind; the old one is dead, and its limiter refuses it everywhere. Gives the new one, and what is shown of it later.
 ///
 /// # Errors
 /// When the database fails.
@@ -40,8 +42,13 @@ pub async fn rotate_key(cx: &Cx, key: &KeyRecord) -> Result<(String, String), Po
     let prefix = prefix.ok_or_else(|| PortError(format!("key {}: no product {:?}", key.id, key.product)))?;
     let (secret, masked) = draw_key(cx, prefix);
     let hash = cx.app.hasher.hash(&secret);
-    store::rotate_key(&key.account_id, &key.id, &hash, &masked, cx.started_ms).run(&*cx.ports.db).await?;
+    // Later than the old one's, whatever the clocks of two isolates say.
+    let secret_at_ms = cx.started_ms.max(key.rotated_at_ms.unwrap_or(key.created_at_ms).saturating_add(1));
+    store::rotate_key(&key.account_id, &key.id, &hash, &masked, secret_at_ms).run(&*cx.ports.db).await?;
     cx.app.credentials.forget_account(&key.account_id);
+    if let Err(error) = set_gate(cx, &key.id, &Command::Rotate { secret_at_ms }).await {
+        cx.ports.background.log(&format!("rotation of {}: {error}", key.id));
+    }
     Ok((secret, masked))
 }
 
@@ -53,7 +60,17 @@ pub async fn revoke_key(cx: &Cx, key: &KeyRecord) -> Result<(), PortError> {
     store::revoke_key(&key.account_id, &key.id).run(&*cx.ports.db).await?;
     cx.app.credentials.forget_account(&key.account_id);
     close_gate(cx, &key.id).await;
+    end_budgets(cx, key).await;
     Ok(())
+}
+
+/// Tells the wallet that the key spends no more: it keeps a bounded number of lines.
+async fn end_budgets(cx: &Cx, key: &KeyRecord) {
+    let ids = [Tally::of_key(&key.id, 0), Tally::of_key_credits(&key.id)].map(|tally| tally.id).into();
+    let command = wallet::Command::EndBudgets { ids };
+    if let Err(error) = ask::<Wallet>(&*cx.ports.objects, &wallet::name(&key.account_id), &command).await {
+        cx.ports.background.log(&format!("budgets of {}: {error}", key.id));
+    }
 }
 
 /// Has the key's limiter refuse it everywhere at once. Where that fails, isolates learn of it from the database.

@@ -4,6 +4,7 @@ pub mod admin_session;
 pub mod admin_token;
 pub mod cache;
 pub mod claim;
+pub mod claim_link;
 pub mod issue;
 pub mod keys;
 pub mod person;
@@ -51,6 +52,8 @@ pub struct KeyCaller {
     pub workspace_id: Option<String>,
     /// The agent whose key it is.
     pub agent_id: Option<String>,
+    /// HMAC of the token of the account's claim link, while nobody has claimed it.
+    pub claim_hash: Option<String>,
     /// Whether the account has keys for providers or endpoints of its own, which its calls go to first.
     pub has_upstreams: bool,
     /// What it may do.
@@ -63,6 +66,8 @@ pub struct KeyCaller {
     pub cache: CacheTerms,
     /// When it expires; milliseconds since 1970.
     pub expires_at_ms: Option<i64>,
+    /// When its secret was made, of which one may have taken an older one's place.
+    pub secret_at_ms: i64,
     /// When it ends by itself: it expires, or its rotation is due.
     pub usable_until_ms: i64,
 }

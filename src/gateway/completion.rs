@@ -22,6 +22,8 @@ use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
 use super::tap::ChatTap;
 use crate::app::Cx;
+use crate::auth::Caller;
+use crate::auth::claim_link::open_claim_url;
 use crate::http::error::{ApiError, Kind};
 use crate::http::output::{Body, Output};
 use crate::meter::money::{Need, Refusal, Reservation, reserve};
@@ -323,10 +325,14 @@ pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
                 balance.to_usd_string(),
                 required.to_usd_string()
             );
-            ApiError::new(Kind::InsufficientFunds, text)
+            let error = ApiError::new(Kind::InsufficientFunds, text)
                 .with("balance_usd", balance.to_usd())
                 .with("required_usd", required.to_usd())
-                .with("payment_url", format!("{}/billing", cx.origin))
+                .with("payment_url", format!("{}/billing", cx.origin));
+            match &cx.caller {
+                Caller::Key(key) => error.with_some("claim_url", open_claim_url(&cx.app, key, &cx.origin)),
+                _ => error,
+            }
         }
         Refusal::Budget { of, budget, spent } => ApiError::budget_exceeded(of, budget, spent),
         Refusal::Failed(cause) => {

@@ -1,6 +1,7 @@
-//! The five error dialects, one renderer.
+//! The error dialects, one renderer.
 
 use guildhall_domain::anthropic::error_type;
+use guildhall_domain::credential::{KeyPrefix, SESSION_PREFIX};
 use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, Kind};
@@ -14,6 +15,8 @@ pub enum Dialect {
     Tokaroo,
     /// `{"error": {code, type, message, resolution_hint}}`.
     ToolRouter,
+    /// Of a path that Tokaroo and `ToolRouter` share: the credential says whose client it is.
+    Shared,
     /// `{"error": "text", "details"?}`.
     Toku,
     /// `{"detail": …}`, wrong input as a 422 list.
@@ -41,6 +44,18 @@ impl Dialect {
         }
     }
 
+    /// The words in which a route answers the holder of a credential. Its form alone decides, so that one which has expired
+    /// is refused in its client's words too; whoever has none gets `ToolRouter`'s object, with Tokaroo's text beside it.
+    #[must_use]
+    pub fn spoken_to(self, credential: &str) -> Self {
+        let is_tokaroos = |prefix: &str| credential.starts_with(prefix);
+        match self {
+            Self::Shared if [KeyPrefix::Tokaroo.as_str(), SESSION_PREFIX].into_iter().any(is_tokaroos) => Self::Tokaroo,
+            Self::Shared => Self::ToolRouter,
+            own => own,
+        }
+    }
+
     /// Says the error of a route that is called with this access.
     #[must_use]
     pub fn render(self, access: Access, error: &ApiError, request_id: &str) -> Output {
@@ -50,7 +65,7 @@ impl Dialect {
         };
         let mut body = match self {
             Self::Tokaroo => tokaroo(error),
-            Self::ToolRouter => toolrouter(error),
+            Self::ToolRouter | Self::Shared => toolrouter(error),
             Self::Toku => json!({ "error": error.message }),
             Self::FastApi => fastapi(error),
             Self::TokenHub => json!({ "error": tokenhub_text(error, access) }),
@@ -161,6 +176,10 @@ fn toolrouter(error: &ApiError) -> Value {
     if let Some(param) = &error.param {
         inner.insert("param".into(), param.as_str().into());
     }
+    // Where ToolRouter's clients look for it.
+    if let Some((name, url)) = error.details.iter().find(|(name, _)| *name == "claim_url") {
+        inner.insert((*name).to_owned(), url.clone());
+    }
     // Tokaroo's clients read a text at the top; ToolRouter's read the object. Shared paths serve both.
     json!({ "error": inner, "message": error.message })
 }
@@ -269,6 +288,17 @@ mod tests {
             let (said, body) = say(Dialect::Tokaroo, Access::Owner, &error);
             assert_eq!((said, &body["error"]), (status, &json!(tokaroo)), "{of:?}");
         }
+    }
+
+    #[test]
+    fn a_claim_link_is_where_each_client_looks_for_it() {
+        let error = ApiError::new(Kind::InsufficientFunds, "no money").with_some("claim_url", Some("https://g/claim"));
+        for dialect in [Dialect::Tokaroo, Dialect::ToolRouter, Dialect::Anthropic, Dialect::OpenAi] {
+            assert_eq!(say(dialect, Access::Owner, &error).1["claim_url"], "https://g/claim", "{dialect:?}");
+        }
+        assert_eq!(say(Dialect::ToolRouter, Access::Owner, &error).1["error"]["claim_url"], "https://g/claim");
+        let claimed = ApiError::new(Kind::InsufficientFunds, "no money").with_some("claim_url", None::<String>);
+        assert!(claimed.details.is_empty());
     }
 
     #[test]

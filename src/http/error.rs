@@ -180,6 +180,15 @@ impl ApiError {
         self
     }
 
+    /// Adds a field to the answer, if there is something in it.
+    #[must_use]
+    pub fn with_some(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
     /// Adds `Retry-After`: seconds after which another try makes sense.
     #[must_use]
     pub fn retry_after_s(self, seconds: u32) -> Self {

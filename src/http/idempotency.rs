@@ -44,6 +44,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
     }
     let guard = Guard::new(&cx, name(&caller_name(&cx), &key));
     let head = request.head.clone();
+    let dialect = route.dialect.spoken_to(request.credential());
     let params = request.params.clone();
     let body_max_bytes = request.body_max_bytes;
     let Raw(body) = Raw::from_request(request).await?;
@@ -64,7 +65,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
             return Err(error);
         }
         Err(error) => {
-            let Output { status, headers, body } = route.dialect.render(route.access, &error, &request_id);
+            let Output { status, headers, body } = dialect.render(route.access, &error, &request_id);
             let body = if let Body::Whole(body) = body { body } else { Vec::new() };
             guard.finish(token, status, to_stored(&headers), &body).await;
             return Err(error);

@@ -116,7 +116,7 @@ impl Route {
         Self { body_max_bytes, ..self }
     }
 
-    /// Says its errors in other words than its list: a path that only one of several APIs has.
+    /// Says its errors in other words than its list: a path that only one of several APIs has, or several share.
     #[must_use]
     pub const fn dialect(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }

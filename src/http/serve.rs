@@ -36,10 +36,11 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
     let (dialect, access, answer) = match find_route(&app, &mut request) {
         Err(error) => (Dialect::of_path(&request.head.path), Access::Public, Err(error)),
         Ok(route) => {
+            let dialect = route.dialect.spoken_to(request.credential());
             let answer =
                 enter(Rc::clone(&app), Rc::clone(&ports), route, request, &request_id, origin, &mut standing).await;
             count_refusal(&app, &ports, route, &answer);
-            (route.dialect, route.access, answer)
+            (dialect, route.access, answer)
         }
     };
     let mut output = answer.unwrap_or_else(|error| {
@@ -224,15 +225,15 @@ async fn admit(
     request_id: &str,
     standing: &mut Option<Standing>,
 ) -> Result<Option<Rc<Admission>>, ApiError> {
-    let (id, limits) = match caller {
-        Caller::Key(key) => (&key.key_id, key.limits),
-        Caller::Session(session) => (&session.session_id, Limits::SESSION),
+    let (id, limits, secret_at_ms) = match caller {
+        Caller::Key(key) => (&key.key_id, key.limits, Some(key.secret_at_ms)),
+        Caller::Session(session) => (&session.session_id, Limits::SESSION, None),
         Caller::Nobody | Caller::Admin => {
             *standing = Some(admit_address(app, address, ports.clock.now_ms())?);
             return Ok(None);
         }
     };
-    let admission = admit_key(app, ports, id, limits, request_id).await?;
+    let admission = admit_key(app, ports, id, limits, secret_at_ms, request_id).await?;
     *standing = Some(admission.standing);
     Ok(Some(Rc::new(admission)))
 }

@@ -1,5 +1,8 @@
 //! Callers without a key: limited per address.
 
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
 use durable_objects::rate_limiter::protocol::{Command, Lease, RateLimiter, Reply, name_of_address};
 
 use super::limit::{ObjectLimits, Standing, limiter_failed, refused, seconds_until, standing_of};
@@ -29,13 +32,26 @@ impl Window {
 pub const ANONYMOUS_PER_MINUTE: u32 = 1_200;
 const ANONYMOUS_ADDRESSES_MAX: usize = 10_000;
 
+/// Whom an address counts for: an IPv4 address for itself, an IPv6 address for its /64, of which one caller has all.
+fn network_of(address: &str) -> Cow<'_, str> {
+    let Ok(ipv6) = address.parse::<Ipv6Addr>() else { return Cow::Borrowed(address) };
+    if let Some(ipv4) = ipv6.to_ipv4_mapped() {
+        return Cow::Owned(ipv4.to_string());
+    }
+    let network = Ipv6Addr::from_bits(ipv6.to_bits() >> 64 << 64);
+    Cow::Owned(format!("{network}/64"))
+}
+
 /// Whether an address has anything left, without counting.
 ///
 /// # Errors
 /// 429 with `Retry-After`.
 pub fn check_address(app: &App, address: &str, now_ms: i64) -> Result<(), ApiError> {
     let windows = app.meter.anonymous.borrow();
-    match windows.get(address).filter(|window| now_ms < window.ends_ms && window.count >= ANONYMOUS_PER_MINUTE) {
+    match windows
+        .get(&*network_of(address))
+        .filter(|window| now_ms < window.ends_ms && window.count >= ANONYMOUS_PER_MINUTE)
+    {
         Some(window) => Err(refused(window.standing(now_ms), Some(window.ends_ms - now_ms))),
         None => Ok(()),
     }
@@ -50,7 +66,7 @@ pub fn admit_address(app: &App, address: &str, now_ms: i64) -> Result<Standing, 
     if windows.len() > ANONYMOUS_ADDRESSES_MAX {
         windows.clear();
     }
-    let window = windows.entry(address.to_owned()).or_insert(Window { ends_ms: 0, count: 0 });
+    let window = windows.entry(network_of(address).into_owned()).or_insert(Window { ends_ms: 0, count: 0 });
     if now_ms >= window.ends_ms {
         *window = Window { ends_ms: now_ms + 60_000, count: 0 };
     }
@@ -81,8 +97,9 @@ pub async fn count_for_address(
         want_requests: 1,
         want_slots: 0,
         expires_at_ms: now_ms + 60_000,
+        secret_at_ms: None,
     };
-    let limiter = name_of_address(what, address);
+    let limiter = name_of_address(what, &network_of(address));
     let counted = Command::Lease(Lease { used: 1, want_requests: 0, ..lease.clone() });
     match ask::<RateLimiter>(&*ports.objects, &limiter, &Command::Lease(lease)).await.map_err(limiter_failed)? {
         Reply::Leased(leased) if leased.requests == 0 => {
@@ -92,5 +109,26 @@ pub async fn count_for_address(
             ask::<RateLimiter>(&*ports.objects, &limiter, &counted).await.map(drop).map_err(limiter_failed)
         }
         other => Err(limiter_failed(format!("{other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_counts_for_its_network() {
+        for (address, network) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("2001:db8:0:1:ffff::9", "2001:db8:0:1::/64"),
+            ("2001:DB8:0:1::1", "2001:db8:0:1::/64"),
+            ("2001:db8:0:2::1", "2001:db8:0:2::/64"),
+            ("::1", "::/64"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("", ""),
+            ("unknown", "unknown"),
+        ] {
+            assert_eq!(network_of(address), network, "{address}");
+        }
     }
 }

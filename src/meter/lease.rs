@@ -12,6 +12,8 @@ use crate::ports::{PortError, Ports};
 /// This isolate's lease of one key's limits.
 pub struct LimitLease {
     limits: Limits,
+    /// When the newest secret was made of which this isolate knows.
+    secret_at_ms: Option<i64>,
     requests_left: u32,
     slots_held: u32,
     slots_used: u32,
@@ -55,6 +57,7 @@ pub async fn admit_leased(
     ports: &Rc<Ports>,
     key_id: &str,
     limits: Limits,
+    secret_at_ms: Option<i64>,
 ) -> Result<Standing, ApiError> {
     let started_ms = ports.clock.now_ms();
     loop {
@@ -64,7 +67,11 @@ pub async fn admit_leased(
         }
         let step = {
             let mut leases = app.meter.limits.borrow_mut();
-            leases.entry(key_id.to_owned()).or_insert_with(|| LimitLease::new(limits)).step(limits, now_ms)
+            leases.entry(key_id.to_owned()).or_insert_with(|| LimitLease::new(limits)).step(
+                limits,
+                secret_at_ms,
+                now_ms,
+            )
         };
         if matches!(step, Step::Admitted(_)) {
             keep_up(app, ports, key_id, now_ms);
@@ -109,6 +116,7 @@ impl LimitLease {
     const fn new(limits: Limits) -> Self {
         Self {
             limits,
+            secret_at_ms: None,
             requests_left: 0,
             slots_held: 0,
             slots_used: 0,
@@ -136,7 +144,16 @@ impl LimitLease {
         }
     }
 
-    fn step(&mut self, limits: Limits, now_ms: i64) -> Step {
+    fn step(&mut self, limits: Limits, secret_at_ms: Option<i64>, now_ms: i64) -> Step {
+        if secret_at_ms < self.secret_at_ms {
+            return Step::Revoked;
+        }
+        if secret_at_ms > self.secret_at_ms {
+            // What was leased, or refused, to who knew another secret says nothing of this one.
+            self.secret_at_ms = secret_at_ms;
+            self.expires_at_ms = 0;
+            self.refused_until_ms = 0;
+        }
         let valid = now_ms < self.expires_at_ms && self.limits == limits;
         if valid && self.revoked {
             return Step::Revoked;
@@ -184,6 +201,7 @@ impl LimitLease {
             want_requests: requests,
             want_slots: slots,
             expires_at_ms: now_ms + LEASE_MS,
+            secret_at_ms: self.secret_at_ms,
         }
     }
 
@@ -195,10 +213,10 @@ impl LimitLease {
         self.calling_since_ms.is_some_and(|since_ms| now_ms - since_ms < CALL_LOST_MS)
     }
 
-    fn accept(&mut self, want_requests: u32, leased: &Leased, now_ms: i64) {
+    fn accept(&mut self, want_requests: u32, secret_at_ms: Option<i64>, leased: &Leased, now_ms: i64) {
         self.calling_since_ms = None;
-        if now_ms >= self.asked_until_ms {
-            // The answer took longer than the lease lives: it says nothing about now.
+        if now_ms >= self.asked_until_ms || secret_at_ms != self.secret_at_ms {
+            // The answer took longer than the lease lives, or than the secret: it says nothing about now.
             self.requests_left = 0;
             self.expires_at_ms = 0;
             return;
@@ -224,7 +242,7 @@ impl LimitLease {
 
 async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Result<(), PortError> {
     wanted.id.clone_from(&app.meter.holder);
-    let (used, want_requests) = (wanted.used, wanted.want_requests);
+    let (used, want_requests, secret_at_ms) = (wanted.used, wanted.want_requests, wanted.secret_at_ms);
     let answer = send(ports, key_id, wanted).await;
     let mut leases = app.meter.limits.borrow_mut();
     let Some(lease) = leases.get_mut(key_id) else {
@@ -232,7 +250,7 @@ async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Res
     };
     match answer {
         Ok(leased) => {
-            lease.accept(want_requests, &leased, ports.clock.now_ms());
+            lease.accept(want_requests, secret_at_ms, &leased, ports.clock.now_ms());
             Ok(())
         }
         Err(error) => {

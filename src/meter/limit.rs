@@ -1,6 +1,6 @@
 //! Rate limits of keys: exact for those with small limits, leased for busy ones.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 pub use durable_objects::rate_limiter::protocol::Limits as ObjectLimits;
@@ -81,8 +81,10 @@ pub struct Admission {
 impl Admission {
     /// Keeps the place up during a long call.
     pub fn keep_up(&self) {
-        if let Place::Leased { key_id } = &self.place {
-            keep_up(&self.app, &self.ports, key_id, self.ports.clock.now_ms());
+        let now_ms = self.ports.clock.now_ms();
+        match &self.place {
+            Place::Leased { key_id } => keep_up(&self.app, &self.ports, key_id, now_ms),
+            Place::Exact(slot) => slot.keep_up(&self.ports, now_ms),
         }
     }
 }
@@ -91,7 +93,16 @@ enum Place {
     /// A slot of this isolate's lease.
     Leased { key_id: String },
     /// A lease of its own, for one request.
-    Exact { key_id: String, lease: Cell<Option<Lease>> },
+    Exact(Rc<ExactSlot>),
+}
+
+/// One request's lease.
+struct ExactSlot {
+    key_id: String,
+    /// The latest statement: what is to be reported, and until when the slot is held.
+    lease: RefCell<Lease>,
+    is_renewing: Cell<bool>,
+    is_over: Cell<bool>,
 }
 
 impl Drop for Admission {
@@ -102,19 +113,47 @@ impl Drop for Admission {
                     lease.release_slot();
                 }
             }
-            Place::Exact { key_id, lease } => {
-                if let Some(lease) = lease.take() {
-                    release_exact(&self.ports, key_id, lease, 1);
-                }
+            Place::Exact(slot) => slot.end(&self.ports),
+        }
+    }
+}
+
+impl ExactSlot {
+    /// Holds the slot for longer, once a part of its time has passed.
+    fn keep_up(self: &Rc<Self>, ports: &Rc<Ports>, now_ms: i64) {
+        let renews_at_ms = self.lease.borrow().expires_at_ms - EXACT_SLOT_MS + EXACT_RENEW_MS;
+        if now_ms < renews_at_ms || self.is_renewing.replace(true) {
+            return;
+        }
+        self.lease.borrow_mut().expires_at_ms = now_ms + EXACT_SLOT_MS;
+        let statement = Lease { want_requests: 0, want_slots: 1, ..self.lease.borrow().clone() };
+        let (slot, ports_then) = (Rc::clone(self), Rc::clone(ports));
+        ports.background.spawn(Box::pin(async move {
+            match send(&ports_then, &slot.key_id, statement).await {
+                // The request is counted.
+                Ok(_) => slot.lease.borrow_mut().used = 0,
+                Err(error) => ports_then.background.log(&format!("rate limit slot: {error}")),
             }
+            slot.is_renewing.set(false);
+            if slot.is_over.get() {
+                slot.end(&ports_then);
+            }
+        }));
+    }
+
+    /// Gives the slot back; after a renewal that is under way, which would take it again.
+    fn end(&self, ports: &Rc<Ports>) {
+        self.is_over.set(true);
+        if !self.is_renewing.get() {
+            release_exact(ports, &self.key_id, self.lease.borrow().clone());
         }
     }
 }
 
 /// Ends an exact lease in the background. Should all tries fail, the slot comes back when the lease expires.
-fn release_exact(ports: &Rc<Ports>, key_id: &str, lease: Lease, used: u32) {
+fn release_exact(ports: &Rc<Ports>, key_id: &str, lease: Lease) {
     let (ports_then, key_id) = (Rc::clone(ports), key_id.to_owned());
-    let done = Lease { used, want_requests: 0, want_slots: 0, ..lease };
+    let done = Lease { want_requests: 0, want_slots: 0, ..lease };
     ports.background.spawn(Box::pin(async move {
         for pause_ms in [100, 1_000, 5_000] {
             match send(&ports_then, &key_id, done.clone()).await {
@@ -127,9 +166,11 @@ fn release_exact(ports: &Rc<Ports>, key_id: &str, lease: Lease, used: u32) {
 }
 
 /// Slots of an exact check come back after this time even if the isolate died.
-const EXACT_SLOT_MS: i64 = 10 * 60 * 1_000;
+const EXACT_SLOT_MS: i64 = 45_000;
+/// A call that runs on renews its slot after this time.
+const EXACT_RENEW_MS: i64 = 15_000;
 
-/// Admits a request of a key, or refuses it.
+/// Admits a request of a key, or refuses it. `secret_at_ms` is when the secret was made that the caller knows.
 ///
 /// # Errors
 /// 429 with `Retry-After`, 401 when the key is revoked, 503 when the limiter does not answer.
@@ -138,12 +179,13 @@ pub async fn admit_key(
     ports: &Rc<Ports>,
     key_id: &str,
     limits: Limits,
+    secret_at_ms: Option<i64>,
     request_id: &str,
 ) -> Result<Admission, ApiError> {
     let (standing, place) = if limits.are_exact() {
-        admit_exact(ports, key_id, limits, request_id).await?
+        admit_exact(ports, key_id, limits, secret_at_ms, request_id).await?
     } else {
-        (admit_leased(app, ports, key_id, limits).await?, Place::Leased { key_id: key_id.to_owned() })
+        (admit_leased(app, ports, key_id, limits, secret_at_ms).await?, Place::Leased { key_id: key_id.to_owned() })
     };
     Ok(Admission { standing, place, app: Rc::clone(app), ports: Rc::clone(ports) })
 }
@@ -152,6 +194,7 @@ async fn admit_exact(
     ports: &Rc<Ports>,
     key_id: &str,
     limits: Limits,
+    secret_at_ms: Option<i64>,
     request_id: &str,
 ) -> Result<(Standing, Place), ApiError> {
     let now_ms = ports.clock.now_ms();
@@ -162,12 +205,13 @@ async fn admit_exact(
         want_requests: 1,
         want_slots: 1,
         expires_at_ms: now_ms + EXACT_SLOT_MS,
+        secret_at_ms,
     };
     let leased = match send(ports, key_id, lease.clone()).await {
         Ok(leased) => leased,
         Err(error) => {
             // The answer may be lost although the place was taken.
-            release_exact(ports, key_id, lease, 0);
+            release_exact(ports, key_id, lease);
             return Err(limiter_failed(error));
         }
     };
@@ -178,12 +222,17 @@ async fn admit_exact(
     if leased.requests == 0 || leased.slots == 0 {
         // What was granted of the two goes back.
         if leased.requests + leased.slots > 0 {
-            release_exact(ports, key_id, lease, 0);
+            release_exact(ports, key_id, lease);
         }
         return Err(refused(standing, leased.retry_after_ms));
     }
-    let place = Place::Exact { key_id: key_id.to_owned(), lease: Cell::new(Some(lease)) };
-    Ok((standing, place))
+    let slot = ExactSlot {
+        key_id: key_id.to_owned(),
+        lease: RefCell::new(Lease { used: 1, ..lease }),
+        is_renewing: Cell::new(false),
+        is_over: Cell::new(false),
+    };
+    Ok((standing, Place::Exact(Rc::new(slot))))
 }
 
 /// Sends a lease to a key's object.

@@ -3,6 +3,7 @@
 mod bodies;
 mod credentials;
 mod crossing;
+mod dialects;
 mod idempotency;
 mod leases;
 mod limits;

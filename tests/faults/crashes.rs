@@ -47,6 +47,38 @@ fn what_it_held_is_free_again_and_another_isolate_can_spend_it() {
 }
 
 #[test]
+fn places_of_dead_calls_are_free_within_a_minute_and_those_of_living_calls_are_not() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.answer_hello();
+        app.upstream.latency_ms.set(120_000);
+        let death = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            app.crash_isolate();
+        };
+        let (lost, ()) = tokio::join!(join_all((0..5).map(|_| app.hello(&key).send())), death);
+        assert!(lost.iter().all(|answer| answer.status == 0));
+        app.upstream.latency_ms.set(0);
+        app.hello(&key).send().await.expect(429);
+        tokio::time::sleep(Duration::from_secs(46)).await;
+        app.hello(&key).send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.upstream.latency_ms.set(200_000);
+        let sixth = async {
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_secs(45)).await;
+                app.hello(&key).send().await.expect(429);
+            }
+        };
+        let (answers, ()) = tokio::join!(join_all((0..5).map(|_| app.hello(&key).send())), sixth);
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let status = app.limiter(&key, &Command::Status);
+        assert_eq!((status.slots, status.hour_count), (0, 5 + 1 + 5), "a call counts once, however long it runs");
+    });
+}
+
+#[test]
 fn a_request_that_is_dropped_gives_its_money_and_its_place_back() {
     for (per_minute, per_hour, concurrent) in [(60, 1_000, 5), (6_000, 100_000, 100)] {
         run(async |app| {

@@ -4,6 +4,7 @@ pub mod profile;
 pub mod statement;
 
 use crate::ids::AgentId;
+use crate::slug::slug;
 
 /// Longest slug without its suffix, in characters.
 const SLUG_MAX_CHARS: usize = 40;
@@ -46,19 +47,8 @@ const RESERVED: [&str; 30] = [
 /// [reserved](is_reserved).
 #[must_use]
 pub fn slug_of(name: &str) -> String {
-    let mut slug = String::new();
-    for c in name.chars() {
-        if slug.len() >= SLUG_MAX_CHARS {
-            break;
-        }
-        if c.is_ascii_alphanumeric() {
-            slug.push(c.to_ascii_lowercase());
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
-    }
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { "agent".to_owned() } else { slug.to_owned() }
+    let slug = slug(name, SLUG_MAX_CHARS);
+    if slug.is_empty() { "agent".to_owned() } else { slug }
 }
 
 /// Whether no agent may have this slug: a path, a name of the platform's own, or what looks like another agent's id.

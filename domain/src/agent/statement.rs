@@ -25,10 +25,8 @@ pub enum Kind {
     Withdrawal,
     /// Another agent or a person paid for a job.
     JobEarning,
-    /// A job was paid for.
+    /// Work was paid for: a job, or calls of models and tools.
     JobPayment,
-    /// Calls of models and tools.
-    Usage,
 }
 
 /// A movement of money in a wallet.
@@ -40,6 +38,8 @@ pub struct Movement {
     pub at_ms: i64,
     /// What it was.
     pub kind: Kind,
+    /// Whether it paid for calls, of which those of a day stand together.
+    pub is_of_calls: bool,
     /// How much; negative when it left the wallet.
     pub amount: MicroUsd,
     /// For people.
@@ -64,6 +64,12 @@ pub fn transaction_id(wallet: &str, entry_id: &str) -> String {
     let mut id = String::from("tx_");
     hex::push_hex(digest.get(..ID_BYTES).unwrap_or_default(), &mut id);
     id
+}
+
+/// How many lines a statement of these movements has; the last one may go on with older ones.
+#[must_use]
+pub fn count_lines(newest_first: &[Movement]) -> usize {
+    newest_first.chunk_by(stand_together).count()
 }
 
 /// Writes the last lines of a statement, newest first, from the newest movements and the balance after them. Calls of one
@@ -94,7 +100,7 @@ pub fn write_statement(balance: MicroUsd, newest_first: Vec<Movement>, lines_max
 
 fn stand_together(line: &Movement, older: &Movement) -> bool {
     let day = |movement: &Movement| movement.at_ms.div_euclid(DAY_MS);
-    line.kind == Kind::Usage && older.kind == Kind::Usage && day(line) == day(older)
+    line.is_of_calls && older.is_of_calls && day(line) == day(older)
 }
 
 #[cfg(test)]
@@ -102,7 +108,12 @@ mod tests {
     use super::*;
 
     fn movement(id: &str, at_ms: i64, kind: Kind, micros: i64) -> Movement {
-        Movement { id: id.into(), at_ms, kind, amount: MicroUsd(micros), description: String::new() }
+        let amount = MicroUsd(micros);
+        Movement { id: id.into(), at_ms, kind, is_of_calls: false, amount, description: String::new() }
+    }
+
+    fn calls(id: &str, at_ms: i64, micros: i64) -> Movement {
+        Movement { is_of_calls: true, ..movement(id, at_ms, Kind::JobPayment, micros) }
     }
 
     fn cents(lines: &[Transaction]) -> Vec<(&str, i64, i64)> {
@@ -113,9 +124,9 @@ mod tests {
     fn amounts_are_the_differences_of_balances_rounded_down() {
         let newest_first = vec![
             movement("withdrawal", 50, Kind::Withdrawal, -1_000_000),
-            movement("later", 40, Kind::Usage, -9_000),
+            calls("later", 40, -9_000),
             movement("deposit", 30, Kind::Deposit, 2_000_000),
-            movement("calls", 20, Kind::Usage, -3_000),
+            calls("calls", 20, -3_000),
             movement("first", 10, Kind::Deposit, 1_000_000),
         ];
         let lines = write_statement(MicroUsd(1_988_000), newest_first, 20);
@@ -131,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_cent_shows_as_soon_as_it_is_begun() {
-        let days = |count: i64| (0..count).rev().map(|day| movement("u", day * DAY_MS, Kind::Usage, -4_000)).collect();
+        let days = |count: i64| (0..count).rev().map(|day| calls("u", day * DAY_MS, -4_000)).collect();
         let lines = write_statement(MicroUsd(1_000_000 - 5 * 4_000), days(5), 20);
         let amounts: Vec<i64> = lines.iter().map(|line| line.amount_cents).collect();
         assert_eq!(amounts, [0, 0, -1, 0, -1], "newest first: two cents for 20,000 micro-dollars");
@@ -140,20 +151,21 @@ mod tests {
     #[test]
     fn calls_of_a_day_are_one_line() {
         let newest_first = vec![
-            movement("d", DAY_MS + 1, Kind::Usage, -10_000),
-            movement("c", DAY_MS - 1, Kind::Usage, -20_000),
-            movement("b", 5, Kind::Usage, -30_000),
+            calls("d", DAY_MS + 1, -10_000),
+            calls("c", DAY_MS - 1, -20_000),
+            calls("b", 5, -30_000),
             movement("between", 4, Kind::Deposit, 100_000),
-            movement("a", 3, Kind::Usage, -40_000),
+            calls("a", 3, -40_000),
         ];
-        let lines = write_statement(MicroUsd(0), newest_first, 20);
+        let lines = write_statement(MicroUsd(0), newest_first.clone(), 20);
         assert_eq!(cents(&lines), [("d", -1, 0), ("b", -5, 1), ("between", 10, 6), ("a", -4, -4)]);
         assert_eq!(lines[1].movement.at_ms, DAY_MS - 1, "the time of the last call");
+        assert_eq!(count_lines(&newest_first), 4);
     }
 
     #[test]
     fn a_statement_has_so_many_lines_and_the_last_one_is_whole() {
-        let calls = [7, 6].map(|at_ms| movement("u", at_ms, Kind::Usage, -10_000));
+        let calls = [7, 6].map(|at_ms| calls("u", at_ms, -10_000));
         let deposits = [5, 4].map(|at_ms| movement("d", at_ms, Kind::Deposit, 10_000));
         let newest_first: Vec<_> = calls.into_iter().chain(deposits).collect();
         let lines = write_statement(MicroUsd(0), newest_first.clone(), 1);

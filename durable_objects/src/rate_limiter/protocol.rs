@@ -55,6 +55,11 @@ pub enum Command {
     Revoke,
     /// Takes a revocation back.
     Restore,
+    /// For the time that it takes until all read the key's new secret, refuses statements that know an older one.
+    Rotate {
+        /// When the new secret was made; milliseconds since 1970.
+        secret_at_ms: i64,
+    },
     /// Reads the counters.
     Status,
 }
@@ -81,6 +86,9 @@ pub struct Lease {
     pub want_slots: u32,
     /// When the slots lapse and nothing may be spent from this lease any more; milliseconds since 1970.
     pub expires_at_ms: i64,
+    /// When the secret was made by which the holder knows its callers; nothing where they have none that rotates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_at_ms: Option<i64>,
 }
 
 /// What a rate limiter answers.
@@ -89,7 +97,7 @@ pub struct Lease {
 pub enum Reply {
     /// To [`Command::Lease`].
     Leased(Leased),
-    /// To [`Command::Revoke`], [`Command::Restore`] and [`Command::Status`].
+    /// To all other commands.
     Status(Status),
     /// The command breaks a bound of the protocol.
     Refused {
@@ -115,7 +123,7 @@ pub struct Leased {
     /// How long to wait, in milliseconds, when requests or slots were wanted and none was granted; never with a
     /// revocation.
     pub retry_after_ms: Option<i64>,
-    /// The key is revoked: nothing is granted, and waiting does not help.
+    /// The key is revoked, or its secret an old one: nothing is granted, and waiting does not help.
     pub revoked: bool,
 }
 

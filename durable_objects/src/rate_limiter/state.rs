@@ -1,6 +1,6 @@
 //! The machine of the rate limiter.
 //!
-//! Only the revocation is stored. Windows and leases live in memory: a write per request would double the cost of a
+//! Only the revocation is stored. Windows, leases and rotations live in memory: a write per request would double the cost of a
 //! check, and an object that the platform moves or evicts (rarely, and never while it is busy) lets at most one more
 //! window's requests through.
 
@@ -16,6 +16,8 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 /// Leases remembered; a new one beyond is refused.
 const LEASES_MAX: usize = 1_000;
 const ID_MAX_BYTES: usize = 128;
+/// For so long an old secret is refused: longer than anybody believes what was read of a key.
+const ROTATION_MS: i64 = 5_000;
 /// When to come back for a slot, in milliseconds: whenever a request ends, which nobody knows.
 const SLOT_RETRY_MS: i64 = 1_000;
 /// The row that exists while the key is revoked.
@@ -25,10 +27,18 @@ const REVOKED_KEY: &str = "revoked";
 #[derive(Debug, PartialEq, Eq)]
 pub struct RateLimiterMachine {
     revoked: bool,
+    rotation: Option<Rotation>,
     second: Bucket,
     minute: Window,
     hour: Window,
     leases: BTreeMap<String, Holding>,
+}
+
+/// A secret took another one's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rotation {
+    secret_at_ms: i64,
+    until_ms: i64,
 }
 
 /// What a lease holds.
@@ -49,6 +59,7 @@ impl Machine for RateLimiterMachine {
     fn load(_name: &str, rows: Vec<Row>) -> Result<Self, MachineError> {
         Ok(Self {
             revoked: rows.iter().any(|row| row.key == REVOKED_KEY),
+            rotation: None,
             second: Bucket::default(),
             minute: Window::new(MINUTE_MS),
             hour: Window::new(HOUR_MS),
@@ -62,6 +73,10 @@ impl Machine for RateLimiterMachine {
             Command::Lease(lease) => Ok(Outcome::of(self.lease(&lease, now_ms))),
             Command::Revoke => self.set_revoked(true),
             Command::Restore => self.set_revoked(false),
+            Command::Rotate { secret_at_ms } => {
+                self.rotation = Some(Rotation { secret_at_ms, until_ms: now_ms.saturating_add(ROTATION_MS) });
+                Ok(Outcome::of(Reply::Status(self.status())))
+            }
             Command::Status => Ok(Outcome::of(Reply::Status(self.status()))),
         }
     }
@@ -84,6 +99,13 @@ impl RateLimiterMachine {
             slots: self.slots(),
             leases: u32::try_from(self.leases.len()).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Whether nothing is granted, now or later.
+    fn refuses(&self, lease: &Lease, now_ms: i64) -> bool {
+        let rotation = self.rotation.filter(|rotation| now_ms < rotation.until_ms);
+        let is_old = |rotation: Rotation| lease.secret_at_ms.is_some_and(|at_ms| at_ms < rotation.secret_at_ms);
+        self.revoked || rotation.is_some_and(is_old)
     }
 
     fn slots(&self) -> u32 {
@@ -156,7 +178,7 @@ impl RateLimiterMachine {
     /// What to grant: requests and slots. A request needs a slot where slots are wanted, and a slot beyond those in use
     /// already is of no use without a request, so neither is granted alone: a refused caller holds nothing to give back.
     fn grant(&mut self, lease: &Lease, previous_slots: u32, now_ms: i64) -> (u32, u32) {
-        if self.revoked || lease.expires_at_ms <= now_ms || !self.has_room() {
+        if self.refuses(lease, now_ms) || lease.expires_at_ms <= now_ms || !self.has_room() {
             return (0, 0);
         }
         let Limits { per_minute, per_hour, concurrent, per_second } = lease.limits;
@@ -201,8 +223,9 @@ impl RateLimiterMachine {
         let exhausted = [minute, hour, second].into_iter().filter(|gauge| gauge.remaining == 0);
         let blocked = exhausted.map(|gauge| gauge.next_at_ms).max();
         let wait_ms = blocked.filter(|_| lacks_requests).map_or(SLOT_RETRY_MS, |next| next.saturating_sub(now_ms));
-        let retry_after_ms = (!self.revoked && (lacks_slots || lacks_requests)).then_some(wait_ms);
-        Leased { requests, slots, limit, remaining, reset_at_ms, retry_after_ms, revoked: self.revoked }
+        let revoked = self.refuses(lease, now_ms);
+        let retry_after_ms = (!revoked && (lacks_slots || lacks_requests)).then_some(wait_ms);
+        Leased { requests, slots, limit, remaining, reset_at_ms, retry_after_ms, revoked }
     }
 }
 

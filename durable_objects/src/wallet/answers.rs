@@ -52,7 +52,8 @@ pub enum Reply {
     Balance(Balance),
     /// To [`super::protocol::Command::Audit`].
     Audit(Audit),
-    /// To [`super::protocol::Command::AckRecords`] and [`super::protocol::Command::Inherit`].
+    /// To [`super::protocol::Command::AckRecords`], [`super::protocol::Command::Inherit`] and
+    /// [`super::protocol::Command::EndBudgets`].
     Acknowledged,
     /// To [`super::protocol::Command::Merge`].
     Merged {

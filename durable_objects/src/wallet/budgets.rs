@@ -16,10 +16,12 @@ use super::protocol::RefusalCode;
 use super::refusal::{Stop, refuse};
 use crate::machine::{MachineError, Row};
 
-/// Lines that a wallet keeps; the ones of past periods make way for new ones.
+/// Lines that a wallet keeps; the ones of past periods, and those that have ended, make way for new ones.
 const LINES_MAX: usize = 10_000;
 /// Of them, lines up to which one is begun that nothing limits yet.
 const COUNTED_MAX: usize = LINES_MAX / 2;
+/// For so long a line that has ended is kept: its last calls may run that long, and must find what it has spent.
+const ENDED_MS: i64 = 24 * 60 * 60 * 1_000;
 const ROW_PREFIX: &str = "budget:";
 
 /// A budget that a hold counts against. All but the id may differ from one command to the next; what the latest says
@@ -96,10 +98,18 @@ struct Spending {
     /// What of it, and of what is held, the wallet that this one was merged into counts.
     #[serde(default, skip_serializing_if = "is_nothing")]
     told: MicroUsd,
+    /// When it was said that nothing more is spent; milliseconds since 1970, 0 while something may be.
+    #[serde(default, skip_serializing_if = "is_open")]
+    ended_at_ms: i64,
 }
 
 fn is_nothing(amount: &MicroUsd) -> bool {
     *amount == MicroUsd::ZERO
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_open(ended_at_ms: &i64) -> bool {
+    *ended_at_ms == 0
 }
 
 impl Spending {
@@ -130,26 +140,47 @@ impl Budgets {
         Ok(())
     }
 
+    /// The newest period, of all lines and this one.
+    fn newest<'p>(&'p self, period: &'p str) -> &'p str {
+        self.lines.values().map(|line| line.spending.period.as_str()).fold(period, std::cmp::max)
+    }
+
+    /// Says that nothing more is spent under these lines.
+    pub fn end(&mut self, ids: &[String], draft: &mut Draft) -> Result<(), MachineError> {
+        for id in ids {
+            if let Some(line) = self.lines.get_mut(id).filter(|line| line.spending.ended_at_ms == 0) {
+                line.spending.ended_at_ms = draft.now_ms;
+                draft.put(row_key(id), &line.spending)?;
+            }
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, id: &str, period: &str, since_ms: i64, draft: &mut Draft) -> Result<(), MachineError> {
         if self.lines.get(id).is_some_and(|known| !known.spending.ends_before(period, since_ms)) {
             return Ok(());
         }
+        // A line that made way must not begin again in a period that is over.
+        let is_new = !period.is_empty() && !self.lines.contains_key(id);
+        let period = if is_new { self.newest(period).to_owned() } else { period.to_owned() };
         let spending = &mut self.lines.entry(id.to_owned()).or_default().spending;
-        if spending.period.as_str() < period {
-            period.clone_into(&mut spending.period);
-        }
+        spending.period = period.max(std::mem::take(&mut spending.period));
         spending.since_ms = spending.since_ms.max(since_ms);
         (spending.spent, spending.told) = (MicroUsd::ZERO, MicroUsd::ZERO);
         draft.put(row_key(id), spending)
     }
 
-    /// Whether a line is known or may be begun; lines of past periods are forgotten when there is no place for one more.
+    /// Whether a line is known or may be begun; lines of past periods, and those that have ended, are forgotten when there is
+    /// no place for one more.
     fn has_place(&mut self, id: &str, most: usize, period: &str, draft: &mut Draft) -> bool {
         if self.lines.contains_key(id) || self.lines.len() < most {
             return true;
         }
+        let newest = self.newest(period).to_owned();
         self.lines.retain(|id, known| {
-            let is_past = !known.spending.period.is_empty() && known.spending.period.as_str() < period;
+            let Spending { period, ended_at_ms, .. } = &known.spending;
+            let has_ended = *ended_at_ms > 0 && ended_at_ms.saturating_add(ENDED_MS) <= draft.now_ms;
+            let is_past = has_ended || (!period.is_empty() && *period < newest);
             let is_idle = known.leases == MicroUsd::ZERO && known.calls == MicroUsd::ZERO;
             if is_past && is_idle {
                 draft.delete(row_key(id));

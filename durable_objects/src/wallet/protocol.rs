@@ -183,6 +183,12 @@ pub enum Command {
         /// At most [`BATCH_MAX`].
         lines: Vec<BudgetLine>,
     },
+    /// Says that nothing is to be spent under these lines any more; a day later they make way for new ones. Answer:
+    /// [`Reply::Acknowledged`].
+    EndBudgets {
+        /// As [`BudgetLine::id`], at most [`BATCH_MAX`].
+        ids: Vec<String>,
+    },
     /// Recomputes everything from the journal; reads all of it. Answer: [`Reply::Audit`].
     Audit,
     /// Says that usage records arrived, so that they are sent no more. Answer: [`Reply::Acknowledged`].

@@ -93,6 +93,7 @@ impl Machine for WalletMachine {
             | Command::Inherit { .. }
             | Command::Balance
             | Command::Budgets { .. }
+            | Command::EndBudgets { .. }
             | Command::AckRecords { .. } => Needs::default(),
         }
     }
@@ -210,6 +211,11 @@ impl WalletMachine {
                 check_batch(lines.len())?;
                 lines.iter().try_for_each(check_line)?;
                 Ok(Reply::Budgets { lines: self.holds.budgets.read(&lines) })
+            }
+            Command::EndBudgets { ids } => {
+                check_batch(ids.len())?;
+                self.holds.budgets.end(&ids, draft)?;
+                Ok(Reply::Acknowledged)
             }
             Command::Audit => Ok(Reply::Audit(self.sums.audit(&facts.totals, self.held()?)?)),
             Command::AckRecords { ids } => {

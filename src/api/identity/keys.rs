@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::fields::{read_metadata, read_name, read_positive_usd};
 use super::key_fields::{KeyFields, KeyPatch};
 use super::key_view::{OwnKey, OwnKeyWithSecret, ToolRouterKey, show_keys};
-use super::workspace_names::{begin_workspace, workspace_not_found};
+use super::workspace_names::{begin_workspace, id_of_workspace_called, workspace_not_found};
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::auth::issue::{IssuedKey, NewKey, issue_key};
@@ -31,7 +31,7 @@ use crate::store::money::billing::note_first_key;
 use crate::store::statement::{Statement, run_all};
 
 routes! {
-    tag "Keys", dialect ToolRouter;
+    tag "Keys", dialect Shared;
     /// Create an API key.
     ///
     /// A person's session creates `tok_` keys, a `ToolRouter` key creates `tr_live_` keys; any key works on every surface.
@@ -75,9 +75,9 @@ pub struct NewOwnKey {
     /// US dollars that it may spend in all, more than 0; left out, it may spend what the account has.
     #[schemars(with = "Option<f64>")]
     credits: Option<Value>,
-    /// The workspace that it belongs to.
+    /// The workspace that it belongs to; an unknown one is refused unless `workspace_name` is there.
     workspace_id: Option<String>,
-    /// Creates the workspace under this name if it does not exist.
+    /// What people call the workspace, which is created if it does not exist. Alone it stands for the one that is called so.
     #[schemars(with = "Option<String>")]
     workspace_name: Option<Value>,
 }
@@ -148,9 +148,14 @@ async fn create_own_key(cx: Cx, Json(new): Json<NewOwnKey>) -> Result<Reply<OwnK
     let credits = new.credits.as_ref().map(|credits| read_positive_usd("credits", credits)).transpose()?;
     let standard = rights.standard();
     patch.new_expiry(standard.expires_at_ms);
+    let workspace_name = new.workspace_name.as_ref().map(read_name).transpose()?;
+    let workspace_id = match (new.workspace_id.clone().or(standard.workspace_id), &workspace_name) {
+        (None, Some(name)) => Some(id_of_workspace_called(&cx, &account_id, name).await?),
+        (said, _) => said,
+    };
     let grant = Grant {
         scopes: Scopes::read(patch.new_scopes(&standard.scopes.write())),
-        workspace_id: new.workspace_id.clone().or(standard.workspace_id),
+        workspace_id,
         expires_at_ms: patch.expires_at_ms().filter(|at_ms| *at_ms > 0),
     };
     rights.check(&grant)?;
@@ -160,7 +165,8 @@ async fn create_own_key(cx: Cx, Json(new): Json<NewOwnKey>) -> Result<Reply<OwnK
     if is_persons {
         activation::require(&cx, &account_id).await?;
     }
-    let workspace = choose_workspace(&cx, &account_id, &new, grant.workspace_id.as_deref()).await?;
+    let workspace =
+        choose_workspace(&cx, &account_id, grant.workspace_id.as_deref(), workspace_name.as_deref()).await?;
     let name = if patch.name().is_empty() { NEW_NAME } else { patch.name() };
     let new = NewKey {
         workspace_id: grant.workspace_id.as_deref(),
@@ -290,18 +296,14 @@ async fn check_room(cx: &Cx, account_id: &str) -> Result<(), ApiError> {
 async fn choose_workspace(
     cx: &Cx,
     account_id: &str,
-    new: &NewOwnKey,
     workspace_id: Option<&str>,
+    workspace_name: Option<&str>,
 ) -> Result<Option<Statement>, ApiError> {
-    let Some(workspace_id) = workspace_id else {
-        let is_named = new.workspace_name.is_some();
-        let no_id = || ApiError::invalid("workspace_id", "workspace_name needs a workspace_id beside it");
-        return if is_named { Err(no_id()) } else { Ok(None) };
-    };
-    match (find_workspace(account_id, workspace_id).run(&*cx.ports.db).await?, &new.workspace_name) {
+    let Some(workspace_id) = workspace_id else { return Ok(None) };
+    match (find_workspace(account_id, workspace_id).run(&*cx.ports.db).await?, workspace_name) {
         (Some(workspace), _) => require_open(&workspace).map(|()| None),
         (None, None) => Err(workspace_not_found()),
-        (None, Some(name)) => begin_workspace(cx, account_id, workspace_id, &read_name(name)?).await.map(Some),
+        (None, Some(name)) => begin_workspace(cx, account_id, workspace_id, name).await.map(Some),
     }
 }
 

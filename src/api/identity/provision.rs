@@ -1,13 +1,14 @@
 //! A key for anybody, at once.
 
 use durable_objects::wallet::protocol::{Command, Reply as WalletReply, Wallet, name};
-use guildhall_domain::credential::{KeyPrefix, issue_token};
+use guildhall_domain::credential::KeyPrefix;
 use guildhall_domain::ids::AccountId;
 use guildhall_domain::money::MicroUsd;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
+use crate::auth::claim_link::{claim_token, claim_url};
 use crate::auth::issue::{NewKey, issue_key};
 use crate::http::error::ApiError;
 use crate::http::output::Reply;
@@ -22,7 +23,8 @@ routes! {
     /// Provision a free API key.
     ///
     /// No signup is needed. The key works at once, on every surface; the account behind it starts with a small free
-    /// balance. Limited per address. Visit `claim_url` later to attach the account to a person.
+    /// balance. Limited per address. Visit `claim_url` later to attach the account to a person;
+    /// a call that the balance does not cover tells it again.
     Post "/v1/auth/provision" Access::Public, body_max_bytes = 1 << 16 => provision_key;
 }
 
@@ -45,7 +47,7 @@ async fn provision_key(cx: Cx, (): ()) -> Result<Reply<ProvisionedKey>, ApiError
     let per_hour = cx.app.config.provisions_per_hour;
     count_for_address(&cx.ports, "provision", &cx.address, per_hour, &cx.request_id).await?;
     let account = AccountId::from_random(cx.draw());
-    let claim = issue_token(cx.draw());
+    let claim = claim_token(&cx.app, account.as_str());
     let issued = issue_key(&cx, &NewKey::new(account.as_str(), KeyPrefix::ToolRouter, "first key"));
     let open = insert_account(account.as_str(), cx.started_ms, &cx.app.hasher.hash(&claim));
     cx.ports.db.run(vec![open.statement, issued.write]).await?;
@@ -53,7 +55,7 @@ async fn provision_key(cx: Cx, (): ()) -> Result<Reply<ProvisionedKey>, ApiError
     Ok(Reply(ProvisionedKey {
         key_prefix: issued.masked,
         api_key: issued.key,
-        claim_url: format!("{}/claim?token={claim}", cx.origin),
+        claim_url: claim_url(&cx.origin, &claim),
         account_id: account.as_str().to_owned(),
         message: "Your API key is ready. To attach it to a person and add credits, have your user visit the claim URL.",
     }))

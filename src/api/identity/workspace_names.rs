@@ -1,11 +1,11 @@
 //! What keys and workspaces share: how a workspace is named, and how one begins.
 
 use guildhall_domain::ids::WorkspaceId;
-use guildhall_domain::workspace::{WORKSPACE_ID_MAX_CHARS, is_workspace_id};
+use guildhall_domain::workspace::{WORKSPACE_ID_MAX_CHARS, is_workspace_id, workspace_id_of};
 
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
-use crate::store::identity::workspaces::{count_workspaces, ensure_workspace};
+use crate::store::identity::workspaces::{count_workspaces, ensure_workspace, find_workspace_called};
 use crate::store::statement::Statement;
 
 /// Workspaces of one account.
@@ -26,6 +26,15 @@ pub async fn begin_workspace(cx: &Cx, account_id: &str, workspace_id: &str, name
     }
     let id = WorkspaceId::from_random(cx.draw());
     Ok(ensure_workspace(account_id, workspace_id, id.as_str(), name, cx.started_ms).statement)
+}
+
+/// The id of the workspace that people call so: one that the account has, else the one that it would begin with.
+///
+/// # Errors
+/// When the database fails.
+pub async fn id_of_workspace_called(cx: &Cx, account_id: &str, name: &str) -> Result<String, ApiError> {
+    let known = find_workspace_called(account_id, name).run(&*cx.ports.db).await?;
+    Ok(known.map_or_else(|| workspace_id_of(name), |workspace| workspace.workspace_id))
 }
 
 /// A workspace that is none of the account's.

@@ -1,7 +1,9 @@
 //! Agents' wallets: cents at the edge, micro-dollars inside.
 
-use durable_objects::wallet::protocol::{Command, JournalLine, RefusalCode, Reply as WalletReply, Wallet, name};
-use guildhall_domain::agent::statement::{Kind as Entry, Movement, transaction_id, write_statement};
+use durable_objects::wallet::protocol::{
+    Balance, Command, JournalLine, PAGE_MAX, RefusalCode, Reply as WalletReply, Wallet, name,
+};
+use guildhall_domain::agent::statement::{Kind as Entry, Movement, count_lines, transaction_id, write_statement};
 use guildhall_domain::billing::fee::Product;
 use guildhall_domain::ids::PaymentId;
 use guildhall_domain::money::MicroUsd;
@@ -31,7 +33,7 @@ routes! {
     /// Get your wallet.
     ///
     /// Balances are rounded down to whole cents; the amounts of the last 20 transactions add up to them. What calls of
-    /// models cost in a day stands in one line, as `USAGE`. Every call that ended before this request is in it.
+    /// models cost in a day stands in one line, as a `JOB_PAYMENT` without a job. Every call that ended before this request is in it.
     Get "/api/agents/wallet" Access::Agent => get_wallet;
     /// Deposit into an agent's wallet.
     ///
@@ -132,20 +134,15 @@ pub struct Deposit {
 }
 
 const TRANSACTIONS: usize = 20;
-/// Entries of the journal that may stand behind them: calls come in many small ones.
-const ENTRIES_MAX: u32 = 1_000;
+/// Pages of the journal that are read for them: calls come in many small entries.
+const PAGES_MAX: usize = 20;
 /// The largest deposit: $10,000.
 const DEPOSIT_MAX_CENTS: i64 = 1_000_000;
 
 async fn get_wallet(cx: Cx, (): ()) -> Result<Reply<AgentWallet>, ApiError> {
     let agent = require_agent(&cx).await?;
     flush(&cx.app, &cx.ports, &agent.account_id).await?;
-    let recent = Command::Recent { limit: ENTRIES_MAX };
-    let (entries, balance) = match ask::<Wallet>(&*cx.ports.objects, &name(&agent.account_id), &recent).await? {
-        WalletReply::Recent { entries, balance } => (entries, balance),
-        other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
-    };
-    let movements = entries.into_iter().filter_map(|line| to_movement(&agent.account_id, line)).collect();
+    let (movements, balance) = read_movements(&cx, &agent.account_id).await?;
     let statement = write_statement(balance.balance, movements, TRANSACTIONS);
     let transactions = statement.into_iter().map(|line| WalletTransaction {
         id: line.movement.id,
@@ -166,6 +163,36 @@ async fn get_wallet(cx: Cx, (): ()) -> Result<Reply<AgentWallet>, ApiError> {
         agent_name: agent.name,
         transactions: transactions.collect(),
     }))
+}
+
+/// The newest movements, as many as a statement wants and a page holds, and what there is after them.
+async fn read_movements(cx: &Cx, account_id: &str) -> Result<(Vec<Movement>, Balance), ApiError> {
+    let wallet = name(account_id);
+    let to_movements = |entries: Vec<JournalLine>| entries.into_iter().filter_map(|line| to_movement(account_id, line));
+    let recent = Command::Recent { limit: PAGE_MAX };
+    let (entries, balance) = match ask::<Wallet>(&*cx.ports.objects, &wallet, &recent).await? {
+        WalletReply::Recent { entries, balance } => (entries, balance),
+        other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
+    };
+    let mut oldest = entries.last().map_or(0, |line| line.seq);
+    let mut movements: Vec<_> = to_movements(entries).collect();
+    for _ in 1..PAGES_MAX {
+        // One line more: the last one that is shown is whole once the next has begun.
+        if oldest <= 1 || count_lines(&movements) > TRANSACTIONS {
+            break;
+        }
+        let after = (oldest - 1 - i64::from(PAGE_MAX)).max(0);
+        let page = Command::Journal { after, limit: PAGE_MAX };
+        let mut entries = match ask::<Wallet>(&*cx.ports.objects, &wallet, &page).await? {
+            WalletReply::Journal { entries, .. } => entries,
+            other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
+        };
+        entries.retain(|line| line.seq < oldest);
+        entries.reverse();
+        oldest = after + 1;
+        movements.extend(to_movements(entries));
+    }
+    Ok((movements, balance))
 }
 
 async fn deposit(cx: Cx, Json(new): Json<NewDeposit>) -> Result<Reply<Deposited>, ApiError> {
@@ -251,6 +278,7 @@ fn read_cents(cents: i64) -> Result<MicroUsd, ApiError> {
 
 /// An entry of the journal as it changes the balance; `None` when it does not.
 fn to_movement(wallet: &str, line: JournalLine) -> Option<Movement> {
+    let is_of_calls = line.debit == "balance" && line.credit == "revenue";
     let (kind, is_in, standard) = match (line.debit.as_str(), line.credit.as_str()) {
         ("external", "balance") => (Entry::Deposit, true, "Deposit"),
         ("in_flight", "balance") => (Entry::Deposit, true, "Returned"),
@@ -258,7 +286,7 @@ fn to_movement(wallet: &str, line: JournalLine) -> Option<Movement> {
         ("balance", "external") => (Entry::Withdrawal, false, "Withdrawal"),
         ("balance", "in_flight") => (Entry::JobPayment, false, "Paid"),
         ("balance", "debt") => (Entry::Withdrawal, false, "A deposit was taken back"),
-        ("balance", _) => (Entry::Usage, false, "Calls of models"),
+        ("balance", _) => (Entry::JobPayment, false, "Calls of models"),
         _ => return None,
     };
     if line.amount == MicroUsd::ZERO {
@@ -266,5 +294,5 @@ fn to_movement(wallet: &str, line: JournalLine) -> Option<Movement> {
     }
     let amount = if is_in { line.amount } else { line.amount.checked_neg()? };
     let description = line.note.reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| standard.to_owned());
-    Some(Movement { id: transaction_id(wallet, &line.id), at_ms: line.at_ms, kind, amount, description })
+    Some(Movement { id: transaction_id(wallet, &line.id), at_ms: line.at_ms, kind, is_of_calls, amount, description })
 }

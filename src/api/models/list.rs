@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
+use crate::auth::Caller;
 use crate::auth::scope::Scope;
 use crate::gateway::own::find_own;
 use crate::gateway::table::read_snapshot;
@@ -17,13 +18,13 @@ routes! {
     tag "Models", dialect Tokaroo;
     /// List models.
     ///
-    /// The routing modes `auto`, `fast` and `max`, then the registered models, which a `tok_` key does not see, then those of the
-    /// caller's own endpoints (`owned_by` is `local`) and of the providers that the caller has keys for.
-    Get "/v1/models" Access::Key(Scope::Own) => list_models;
+    /// The routing modes `auto`, `fast` and `max`, then the registered models, which a `tok_` key or a session does not see, then
+    /// those of the caller's own endpoints (`owned_by` is `local`) and of the providers that the caller has keys for.
+    Get "/v1/models" Access::Account(Scope::Own) => list_models;
     /// Retrieve a model.
     ///
     /// One of those that the list has; the id may contain slashes.
-    Get "/v1/models/{*model}" Access::Key(Scope::Own) => retrieve_model;
+    Get "/v1/models/{*model}" Access::Account(Scope::Own) => retrieve_model;
 }
 
 /// The list, in `OpenAI`'s form.
@@ -69,7 +70,11 @@ async fn retrieve_model(cx: Cx, Path(asked): Path) -> Result<Reply<ListedModel>,
 /// What the caller may ask for.
 async fn read_models(cx: &Cx) -> Result<Vec<ListedModel>, ApiError> {
     let mut models: Vec<_> = ["auto", "fast", "max"].map(|mode| ListedModel::new(mode, "tokaroo", 0)).into();
-    if cx.caller.key()?.product != "tokaroo" {
+    let is_tokaroos = match &cx.caller {
+        Caller::Key(key) => key.product == "tokaroo",
+        _ => true,
+    };
+    if !is_tokaroos {
         let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
         let offers = snapshot.offers.iter().filter(|offer| offer.enabled);
         models.extend(offers.map(|offer| {

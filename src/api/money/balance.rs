@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::http::dialect::Dialect;
 use crate::http::error::ApiError;
 use crate::http::output::Reply;
 use crate::http::route::Access;
@@ -14,13 +15,13 @@ use crate::ports::ask;
 use crate::routes;
 
 routes! {
-    tag "Billing", dialect ToolRouter;
+    tag "Billing", dialect Tokaroo;
     /// Get the balance.
     ///
     /// Tokaroo's and `ToolRouter`'s fields together. Every call that ended before this request is settled in it.
     Get "/v1/balance" Access::Account(Scope::Own) => get_balance;
     /// Get the balance (`ToolRouter`'s path).
-    Get "/v1/billing/balance" Access::Account(Scope::Own) => get_balance;
+    Get "/v1/billing/balance" Access::Account(Scope::Own), dialect = Dialect::Shared => get_balance;
 }
 
 /// A balance.

@@ -18,7 +18,7 @@ use crate::routes;
 use crate::store::money::reports::{Dimension, UsageSum};
 
 routes! {
-    tag "Usage", dialect ToolRouter;
+    tag "Usage", dialect Shared;
     /// Get usage.
     ///
     /// Tokaroo's rows and `ToolRouter`'s summary together: of the account for its owner, of its own calls for any other key.
@@ -67,6 +67,7 @@ pub struct ToolUsage {
     tool: String,
     calls: i64,
     cost: f64,
+    /// The dearest 1,000 of all tools together.
     skills: Vec<SkillUsage>,
 }
 
@@ -98,20 +99,22 @@ async fn get_usage(cx: Cx, Query(query): Query<UsageQuery>) -> Result<Reply<Usag
         request_type: query.request_type.as_deref(),
     };
     let filter = read_filter(&cx, &wanted).await?;
-    let (by, then_by) = (Dimension::RequestType, Dimension::Model);
-    let reads = (filter.list(before_ms, i64::from(limit)), filter.sum(since_ms, by, then_by));
-    let ((rows, sums), fresh) = read_usage(&cx.app, &cx.ports, &filter, reads).await?;
-    let in_period = fresh.iter().filter(|row| row.created_at_ms >= since_ms);
-    let sums = add_fresh(sums, in_period, by, then_by);
+    let (tool, skill, all) = (Dimension::RequestType, Dimension::Model, Dimension::Nothing);
+    // Models are as many as clients have names for, and listed up to a bound: what a tool cost in all is a sum of its own.
+    let sums = (filter.sum(since_ms, tool, all), filter.sum(since_ms, tool, skill));
+    let reads = (filter.list(before_ms, i64::from(limit)), sums.0, sums.1);
+    let ((rows, tools, skills), fresh) = read_usage(&cx.app, &cx.ports, &filter, reads).await?;
+    let in_period = || fresh.iter().filter(|row| row.created_at_ms >= since_ms);
+    let (tools, skills) = (add_fresh(tools, in_period(), tool, all), add_fresh(skills, in_period(), tool, skill));
     let (rows, has_more) = cut_page(rows, fresh, before_ms, limit as usize);
     Ok(Reply(UsagePage {
         object: "list",
         data: show_rows(&cx, &filter.account_id, rows).await?,
         has_more,
         period,
-        total_calls: sums.iter().map(|sum| sum.requests).sum(),
-        total_cost: MicroUsd(sums.iter().map(|sum| sum.charged_micros).sum()).to_usd(),
-        by_tool: by_tool(sums),
+        total_calls: tools.iter().map(|sum| sum.requests).sum(),
+        total_cost: MicroUsd(tools.iter().map(|sum| sum.charged_micros).sum()).to_usd(),
+        by_tool: by_tool(tools, &skills),
     }))
 }
 
@@ -140,25 +143,15 @@ fn read_period(period: Option<&str>, now_ms: i64) -> Result<(String, i64), ApiEr
     Ok((period.to_owned(), now_ms - days * DAY_MS))
 }
 
-/// Sums by kind and model, which come in that order, as `ToolRouter` nests them.
-fn by_tool(sums: Vec<UsageSum>) -> Vec<ToolUsage> {
-    let mut tools: Vec<(UsageSum, Vec<SkillUsage>)> = Vec::new();
-    for sum in sums {
-        let skill =
-            SkillUsage { skill: sum.part.clone(), calls: sum.requests, cost: MicroUsd(sum.charged_micros).to_usd() };
-        match tools.last_mut().filter(|(tool, _)| tool.name == sum.name) {
-            Some((tool, skills)) => {
-                tool.add(&sum);
-                skills.push(skill);
-            }
-            None => tools.push((sum, vec![skill])),
-        }
-    }
-    let to_tool = |(sum, skills): (UsageSum, Vec<SkillUsage>)| ToolUsage {
-        tool: sum.name,
-        calls: sum.requests,
-        cost: MicroUsd(sum.charged_micros).to_usd(),
-        skills,
+/// Sums by kind with those by kind and model under them, as `ToolRouter` nests them.
+fn by_tool(tools: Vec<UsageSum>, skills: &[UsageSum]) -> Vec<ToolUsage> {
+    let usd = |sum: &UsageSum| MicroUsd(sum.charged_micros).to_usd();
+    let to_skill = |sum: &UsageSum| SkillUsage { skill: sum.part.clone(), calls: sum.requests, cost: usd(sum) };
+    let to_tool = |tool: UsageSum| ToolUsage {
+        calls: tool.requests,
+        cost: usd(&tool),
+        skills: skills.iter().filter(|skill| skill.name == tool.name).map(to_skill).collect(),
+        tool: tool.name,
     };
     tools.into_iter().map(to_tool).collect()
 }

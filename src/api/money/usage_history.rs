@@ -15,7 +15,7 @@ use crate::observe::usage::{cut_page, read_usage};
 use crate::routes;
 
 routes! {
-    tag "Usage", dialect ToolRouter;
+    tag "Usage", dialect Shared;
     /// Get recent calls with their costs.
     ///
     /// `ToolRouter`'s `calls`, and the same calls as Tokaroo's rows in `data`; pages and filters as those of `/v1/usage`.

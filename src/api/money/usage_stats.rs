@@ -20,7 +20,7 @@ use crate::routes;
 use crate::store::money::reports::{Dimension, UsageSum};
 
 routes! {
-    tag "Usage", dialect ToolRouter;
+    tag "Usage", dialect Tokaroo;
     /// Get usage in groups.
     ///
     /// By key, workspace, kind of request, model, tier or day; the dearest group first, days in their order.

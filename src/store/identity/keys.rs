@@ -61,6 +61,8 @@ pub struct KeyRow {
     pub credits_micros: Option<i64>,
     /// The agent whose key it is.
     pub agent_id: Option<String>,
+    /// HMAC of the token of the account's claim link, while nobody has claimed it.
+    pub claim_hash: Option<String>,
     /// What the account wants of the response cache; `store::models::cache` reads it.
     pub cache_settings: String,
     /// How often the account has forgotten what was cached.
@@ -158,7 +160,7 @@ queries! {
            k.monthly_budget_micros, k.budget_reset_at_ms, k.expires_at_ms, k.rotation_days,
            COALESCE(k.rotated_at_ms, k.created_at_ms) AS rotated_at_ms, k.last_used_at_ms, k.workspace_id, k.credits_micros, k.agent_id,
            w.status AS workspace_status, w.monthly_budget_micros AS workspace_budget_micros, a.monthly_budget_micros AS account_budget_micros,
-           a.cache_settings, a.cache_generation, a.auto_pay_below_micros,
+           a.cache_settings, a.cache_generation, a.auto_pay_below_micros, a.claim_hash,
            EXISTS (SELECT 1 FROM local_endpoints o WHERE o.account_id = k.account_id)
              OR EXISTS (SELECT 1 FROM provider_keys o WHERE o.account_id = k.account_id) AS has_upstreams
          FROM api_keys k JOIN accounts a ON a.id = k.account_id

@@ -43,6 +43,10 @@ queries! {
     tenant("account_id") fn find_workspace(account_id: &str, workspace_id: &str) -> Option<WorkspaceRow> =
         "SELECT id, workspace_id, name, status, metadata, monthly_budget_micros, created_at_ms, updated_at_ms
          FROM workspaces WHERE account_id = ?1 AND workspace_id = ?2";
+    /// Finds the first of an account's workspaces that people call so.
+    tenant("account_id") fn find_workspace_called(account_id: &str, name: &str) -> Option<WorkspaceRow> =
+        "SELECT id, workspace_id, name, status, metadata, monthly_budget_micros, created_at_ms, updated_at_ms
+         FROM workspaces WHERE account_id = ?1 AND name = ?2 ORDER BY created_at_ms, workspace_id LIMIT 1";
     /// An account's workspaces, by name.
     tenant("account_id") fn list_workspaces(account_id: &str, limit: i64, offset: i64) -> Vec<WorkspaceRow> =
         "SELECT id, workspace_id, name, status, metadata, monthly_budget_micros, created_at_ms, updated_at_ms

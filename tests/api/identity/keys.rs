@@ -167,7 +167,9 @@ fn somebody_elses_keys_are_missing() {
                 act(&app, token, id, "credits", json!({ "amount": 1 })).await,
             ] {
                 let refused = refused.expect(404).json();
-                assert_eq!(refused["error"]["code"], "KEY_NOT_FOUND");
+                let is_session = token.starts_with("sess_");
+                assert_eq!(refused["error"]["code"] == "KEY_NOT_FOUND", !is_session, "{refused}");
+                assert_eq!(refused["error"] == "API key not found", is_session, "{refused}");
                 assert_eq!(refused["message"], "API key not found");
             }
         }
@@ -200,13 +202,14 @@ fn what_is_wrong_with_a_key_is_named() {
             (json!({ "requests_per_hour": 100_001 }), "requests_per_hour"),
             (json!({ "concurrent": 101 }), "concurrent"),
             (json!({ "enabled": "yes" }), "enabled"),
-            (json!({ "workspace_name": "A" }), "workspace_id"),
+            (json!({ "workspace_name": "" }), "name"),
+            (json!({ "workspace_name": 5 }), "name"),
             (json!({ "workspace_id": "a b", "workspace_name": "A" }), "workspace_id"),
             (json!({ "workspace_id": "a", "workspace_name": "" }), "name"),
             (json!({ "workspace_id": 5 }), "workspace_id"),
         ] {
             let refused = app.post("/v1/keys").bearer(&ada.token).json(&body).send().await.expect(400).json();
-            assert_eq!(refused["error"]["param"], param, "{body}: {refused}");
+            assert_eq!(refused["param"], param, "{body}: {refused}");
         }
         assert_eq!(app.database.number("SELECT COUNT(*) FROM api_keys"), 0);
         assert_eq!(app.database.number("SELECT COUNT(*) FROM workspaces"), 0);
@@ -216,6 +219,35 @@ fn what_is_wrong_with_a_key_is_named() {
             patch(&app, &ada.token, id, body).await.expect(400);
         }
         assert_eq!(read(&app, &ada.token, id).await.expect(200).json()["name"], "a");
+    });
+}
+
+#[test]
+fn a_workspace_may_be_said_by_its_id_its_name_or_both() {
+    run(async |app| {
+        let ada = app.sign_in_activated("ada@example.com").await;
+        app.open_workspace(&ada.account_id, "old");
+        let place = async |body: Value| {
+            let (_, answer) = create(&app, &ada.token, body).await;
+            let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+            (text("workspace_id"), text("workspace_name"))
+        };
+        let named = |id: &str, name: &str| (id.to_owned(), name.to_owned());
+        assert_eq!(place(json!({ "workspace_id": "old" })).await, named("old", "The old"));
+        assert_eq!(
+            place(json!({ "workspace_name": "The old" })).await,
+            named("old", "The old"),
+            "the one that has the name"
+        );
+        assert_eq!(place(json!({ "workspace_name": " Acme " })).await, named("Acme", "Acme"), "created");
+        let (id, name) = place(json!({ "workspace_name": "Acme Corp" })).await;
+        assert!(id.starts_with("acme-corp-") && name == "Acme Corp", "{id}");
+        assert_eq!(place(json!({ "workspace_name": "Acme Corp" })).await, (id, name), "the same again");
+        assert_eq!(place(json!({ "workspace_id": "a", "workspace_name": "Acme" })).await, named("a", "Acme"));
+        assert_eq!(app.database.number("SELECT COUNT(*) FROM workspaces"), 4);
+        let other = app.sign_in_activated("eve@example.com").await;
+        let (_, answer) = create(&app, &other.token, json!({ "workspace_name": "The old" })).await;
+        assert_ne!(answer["workspace_id"], "old", "another account's is no name here");
     });
 }
 

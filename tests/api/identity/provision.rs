@@ -2,9 +2,10 @@
 
 use durable_objects::wallet::protocol::Wallet;
 use durable_objects::wallet::protocol::{Command, Reply as WalletReply};
-use serde_json::Value;
+use guildhall_domain::credential::KeyPrefix;
+use serde_json::{Value, json};
 
-use crate::support::{Answer, Reply, TestApp, run, run_with};
+use crate::support::{Answer, Key, Reply, TestApp, run, run_with};
 
 async fn provision_from(app: &TestApp, address: &str) -> Answer {
     app.post("/v1/auth/provision").head(|head| head.address = address.into()).send().await
@@ -103,8 +104,11 @@ fn the_limit_holds_across_isolates_and_opens_again_after_an_hour() {
 #[test]
 fn one_addresss_limit_is_not_anothers() {
     run_with(&[("PROVISIONS_PER_HOUR", "1")], async |app| {
-        for address in ["203.0.113.7", "203.0.113.8", "2001:db8::1"] {
+        for address in ["203.0.113.7", "203.0.113.8", "2001:db8::1", "2001:db8:0:1::1"] {
             provision_from(&app, address).await.expect(200);
+            provision_from(&app, address).await.expect(429);
+        }
+        for address in ["2001:db8::2", "2001:db8:0:0:ffff::", "2001:db8:0:1:2:3:4:5"] {
             provision_from(&app, address).await.expect(429);
         }
     });
@@ -157,6 +161,45 @@ fn neither_the_key_nor_the_claim_token_is_stored_in_clear() {
         assert!(!stored.contains(key.strip_prefix("tr_live_").unwrap()));
         assert!(!stored.contains(text(&body, "claim_url").split_once('=').unwrap().1));
         assert!(app.log.borrow().iter().all(|line| !line.contains(key)), "nor is it logged");
+    });
+}
+
+#[test]
+fn a_call_without_money_tells_the_claim_link_until_somebody_has_claimed() {
+    run(async |app| {
+        app.with_model().await;
+        let body = app.post("/v1/auth/provision").send().await.expect(200).json();
+        let key = Key { key: text(&body, "api_key").to_owned(), account_id: text(&body, "account_id").to_owned() };
+        let refused = app.hello(&key).send().await.expect(402).json();
+        let required = refused["required_usd"].as_f64().unwrap();
+        let expected = json!({
+            "error": "billing_required",
+            "message": format!("The balance of $0 does not cover this request, which needs at least ${required}"),
+            "balance_usd": 0.0,
+            "required_usd": required,
+            "payment_url": "http://guildhall.test/billing",
+            "claim_url": body["claim_url"],
+        });
+        assert_eq!(refused, expected);
+        let elsewhere = app.hello(&key).to(&app.new_isolate()).send().await.expect(402).json();
+        assert_eq!(elsewhere["claim_url"], body["claim_url"]);
+        app.open_workspace(&key.account_id, "acme");
+        for (id, prefix, workspace) in [
+            ("key_toku", KeyPrefix::Toku, None),
+            ("key_tokaroo", KeyPrefix::Tokaroo, None),
+            ("key_bound", KeyPrefix::ToolRouter, Some("acme")),
+        ] {
+            let other = app.issue(&key.account_id, prefix, id, workspace);
+            let refused = app.hello(&other).send().await.expect(402).json();
+            assert_eq!(refused["claim_url"], Value::Null, "{id} may not give the account away");
+        }
+        let other = app.provision("0").await;
+        assert_ne!(app.hello(&other).send().await.expect(402).json()["claim_url"], body["claim_url"]);
+        let ada = app.sign_in("ada@example.com").await;
+        let token = text(&body, "claim_url").rsplit_once('=').unwrap().1;
+        let claim = app.post("/v1/auth/claim").bearer(&ada.token).json(&json!({ "token": token }));
+        claim.send().await.expect(200);
+        assert_eq!(app.hello(&key).send().await.expect(402).json()["claim_url"], Value::Null);
     });
 }
 

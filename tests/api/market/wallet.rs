@@ -1,6 +1,6 @@
 //! `/api/agents/wallet` and deposits without a payment.
 
-use durable_objects::wallet::protocol::{Command, Wallet};
+use durable_objects::wallet::protocol::{Capture, Command, Wallet};
 use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
 
@@ -191,13 +191,13 @@ fn calls_show_as_usage_and_fractions_add_up() {
         assert_eq!(wallet["balanceCents"], micros / 10_000, "rounded down: what is shown can be spent");
         assert_eq!(wallet["transactions"].as_array().unwrap().len(), 2, "calls of a day are one line");
         let usage = &wallet["transactions"][0];
-        assert_eq!((&usage["type"], &usage["description"]), (&json!("USAGE"), &json!("Calls of models")));
+        assert_eq!((&usage["type"], &usage["description"]), (&json!("JOB_PAYMENT"), &json!("Calls of models")));
         assert_adds_up(&wallet);
         app.deposit(&agent, 7).await.expect(200);
         app.hello(&agent.key).send().await.expect(200);
         let wallet = app.wallet(&agent).await;
         let kinds: Vec<_> = lines(&wallet).into_iter().map(|(kind, ..)| kind).collect();
-        assert_eq!(kinds, ["USAGE", "DEPOSIT", "USAGE", "DEPOSIT"]);
+        assert_eq!(kinds, ["JOB_PAYMENT", "DEPOSIT", "JOB_PAYMENT", "DEPOSIT"]);
         assert_eq!((lines(&wallet)[1].1, lines(&wallet)[3].1), (7, 100), "whole cents are exact");
         assert_adds_up(&wallet);
     });
@@ -218,11 +218,30 @@ fn the_last_twenty_are_shown_however_many_calls_there_were() {
         }
         let wallet = app.wallet(&agent).await;
         let lines = lines(&wallet);
-        assert_eq!((lines.len(), lines[0].0), (20, "USAGE"));
+        assert_eq!((lines.len(), lines[0].0), (20, "JOB_PAYMENT"));
         assert_eq!((lines[1].1, lines[19].1), (25, 7));
         let ids: std::collections::BTreeSet<_> =
             wallet["transactions"].as_array().unwrap().iter().map(|line| line["id"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), 20);
+    });
+}
+
+#[test]
+fn the_last_twenty_are_shown_behind_thousands_of_charges() {
+    run(async |app| {
+        let agent = app.agent("Busier").await;
+        for at in 1..=25 {
+            app.deposit(&agent, at).await.expect(200);
+        }
+        for at in 0..2_500 {
+            let charge = Capture { id: format!("c{at}"), amount: MicroUsd(1_000), record: None, counts: vec![] };
+            let command = Command::Capture { hold_id: "h".into(), capture: charge, close: false, budgets: vec![] };
+            app.ask::<Wallet>(&agent.key.account_id, &command);
+        }
+        let wallet = app.wallet(&agent).await;
+        let lines = lines(&wallet);
+        assert_eq!((lines.len(), lines[0]), (20, ("JOB_PAYMENT", -250, 75)));
+        assert_eq!((lines[1].1, lines[19].1), (25, 7));
     });
 }
 

@@ -33,6 +33,21 @@ fn the_modes_come_first_then_the_registered_models_by_name() {
 }
 
 #[test]
+fn a_person_sees_the_modes() {
+    run(async |app| {
+        app.add_provider("p1").await;
+        app.add_model("m1", "p1", 5).await;
+        let ada = app.sign_in("ada@example.com").await;
+        let list = app.get("/v1/models").bearer(&ada.token).send().await.expect(200).json();
+        let mode = |id: &str| json!({ "id": id, "object": "model", "created": 0, "owned_by": "tokaroo" });
+        assert_eq!(list, json!({ "object": "list", "data": [mode("auto"), mode("fast"), mode("max")] }));
+        let one = app.get("/v1/models/fast").bearer(&ada.token).send().await.expect(200).json();
+        assert_eq!(one, mode("fast"));
+        app.get("/v1/models/m1").bearer(&ada.token).send().await.expect(404);
+    });
+}
+
+#[test]
 fn what_takes_no_traffic_is_not_listed() {
     run(async |app| {
         app.add_provider("p1").await;

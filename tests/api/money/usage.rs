@@ -229,3 +229,25 @@ fn a_parameter_that_is_none_is_refused_by_name() {
         page(&app, &key, "?limit=1000&period=all&nobody_knows=this").await;
     });
 }
+
+#[test]
+fn a_summary_is_of_all_calls_however_many_models_they_named() {
+    run(async |app| {
+        let key = app.provision("1").await;
+        let fill = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+             INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
+               status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt)
+             SELECT 'req_' || i, '{}', '{}', {}, 'chat', 'auto', 'model-' || i, 'm', 'p', 200, 'completed', 1, 1, 10, 10, 1, '{{}}' FROM n",
+            key.account_id,
+            app.key_id(&key),
+            app.now_ms() - 1_000,
+        );
+        app.database.execute(&fill);
+        let page = page(&app, &key, "?limit=1").await;
+        assert_eq!((&page["total_calls"], &page["total_cost"]), (&json!(1_200), &json!(0.012)));
+        let tool = &page["by_tool"][0];
+        assert_eq!((&tool["tool"], &tool["calls"], &tool["cost"]), (&json!("chat"), &json!(1_200), &json!(0.012)));
+        assert_eq!(tool["skills"].as_array().unwrap().len(), 1_000);
+    });
+}

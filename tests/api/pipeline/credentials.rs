@@ -23,10 +23,10 @@ fn tokaroos_routes_have_tokaroos_two_texts() {
 #[test]
 fn shared_routes_have_both_forms() {
     run(async |app| {
-        let missing = app.get("/v1/balance").send().await.expect(401).json();
+        let missing = app.get("/v1/usage").send().await.expect(401).json();
         assert_eq!((&missing["error"]["code"], &missing["error"]["type"]), (&json!("AUTH_REQUIRED"), &json!("auth")));
         assert_eq!(missing["message"], "Missing Authorization header");
-        let wrong = app.get("/v1/balance").bearer(UNKNOWN).send().await.expect(401).json();
+        let wrong = app.get("/v1/usage").bearer(UNKNOWN).send().await.expect(401).json();
         assert_eq!((&wrong["error"]["code"], &wrong["error"]["type"]), (&json!("AUTH_FAILED"), &json!("auth")));
         assert_eq!(wrong["message"], "Invalid or expired credential");
     });

@@ -10,6 +10,7 @@ use serde_json::Number;
 
 use crate::app::Cx;
 use crate::auth::Caller;
+use crate::http::dialect::Dialect;
 use crate::http::error::ApiError;
 use crate::http::input::Json;
 use crate::http::output::{NoStore, Reply};
@@ -25,7 +26,7 @@ routes! {
     ///
     /// Through a session there is no fee and $5 is the least; through a `ToolRouter` key the fee is 5.5 %, at least $0.80, and
     /// $1 is the least. The wallet is credited when Stripe tells of the payment. The card is saved unless `save_card` is false.
-    Post "/v1/billing/checkout" Access::Owner, body_max_bytes = 1 << 16 => create_checkout;
+    Post "/v1/billing/checkout" Access::Owner, dialect = Dialect::Shared, body_max_bytes = 1 << 16 => create_checkout;
     /// Open the page of cards and receipts.
     Post "/v1/billing/portal" Access::Owner, body_max_bytes = 1 << 16 => create_portal;
 }

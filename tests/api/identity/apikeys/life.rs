@@ -68,6 +68,44 @@ fn what_ends_a_key_ends_it_here_at_once_and_elsewhere_within_two_seconds() {
     }
 }
 
+/// A second later where a lease is out; what is read of a key is believed for two.
+#[test]
+fn a_rotation_ends_the_old_secret_everywhere_and_never_the_new_one() {
+    for (rate, lease_ms) in [(100, 0), (-1, 1_001)] {
+        run(async |app| {
+            let (here, there) = (app.isolate(), app.new_isolate());
+            let (old, answer) = issue(&app, json!({ "rate_limit_rps": rate })).await;
+            let id = answer["id"].as_str().unwrap();
+            for isolate in [&here, &there] {
+                assert_eq!(status(&app, &old, isolate).await, 200);
+            }
+            let rotated = rotate(&app, id).await;
+            let new = Key { key: rotated["key"].as_str().unwrap().to_owned(), account_id: old.account_id.clone() };
+            tokio::time::sleep(Duration::from_millis(lease_ms)).await;
+            assert_eq!(status(&app, &old, &there).await, 401, "rate {rate}");
+            for isolate in [&there, &here, &there] {
+                assert_eq!(status(&app, &new, isolate).await, 200, "rate {rate}");
+                assert_eq!(status(&app, &old, isolate).await, 401, "rate {rate}");
+                tokio::time::sleep(Duration::from_millis(600)).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn two_rotations_in_one_moment_leave_the_last_secret_alive() {
+    run(async |app| {
+        let (_, answer) = issue(&app, json!({ "rate_limit_rps": 100 })).await;
+        let id = answer["id"].as_str().unwrap();
+        let first = rotate(&app, id).await;
+        let last = rotate(&app, id).await;
+        for (rotated, expected) in [(first, 401), (last, 200)] {
+            let key = Key { key: rotated["key"].as_str().unwrap().to_owned(), account_id: String::new() };
+            assert_eq!(status(&app, &key, &app.new_isolate()).await, expected);
+        }
+    });
+}
+
 #[test]
 fn a_key_expires_by_the_clock_though_it_was_just_used() {
     run(async |app| {

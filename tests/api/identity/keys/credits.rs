@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{act, create, read};
+use super::{act, create, delete, read};
 use crate::support::{HELLO_MICROS, run};
 
 #[test]
@@ -95,5 +95,20 @@ fn what_is_no_amount_adds_nothing() {
             let call = app.post(&path).bearer(&owner.key).idempotency_key("once").body(r#"{"amount":5}"#);
             assert_eq!(call.send().await.expect(200).json()["credits"], 6.0);
         }
+    });
+}
+
+#[test]
+fn a_revoked_key_leaves_its_place_in_the_wallet() {
+    run(async |app| {
+        let owner = app.with_busy_key().await;
+        let (key, answer) = create(&app, &owner.key, json!({ "credits": 1 })).await;
+        app.hello(&key).send().await.expect(200);
+        app.hello(&owner).send().await.expect(200);
+        app.pass_ms(200).await;
+        let ended = || app.objects.dump().matches("ended_at_ms").count();
+        assert_eq!(ended(), 0);
+        delete(&app, &owner.key, answer["id"].as_str().unwrap()).await.expect(200);
+        assert_eq!(ended(), 2, "what it spent in the month, and of its credits");
     });
 }

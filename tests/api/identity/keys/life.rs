@@ -98,7 +98,7 @@ fn a_keys_own_limits_come_before_the_accounts() {
         }
         let refused = call(&app, &key).await.expect(429);
         assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
-        assert_eq!(refused.json()["error"]["code"], "RATE_LIMIT_EXCEEDED");
+        assert_eq!(refused.json()["error"], "Rate limit exceeded");
         assert_eq!(limit(&call(&app, &other).await.expect(200)), "60", "another key has its own");
         patch(&app, &ada.token, id, json!({ "requests_per_minute": 6_000, "requests_per_hour": 90_000 }))
             .await
