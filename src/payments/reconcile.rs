@@ -1,7 +1,7 @@
 //! What nobody told: payments whose answer or event was lost are asked after, every hour.
 
 use super::Desk;
-use super::charge::note_outcome;
+use super::charge::{look_up, take_over};
 use super::events::note_checkout;
 use super::settle::settle;
 use crate::http::error::ApiError;
@@ -14,8 +14,6 @@ const BATCH: i64 = 100;
 const YOUNG_MS: i64 = 120_000;
 /// A page that is this old is over: Stripe closes them after 24 hours.
 const PAGE_MS: i64 = 26 * 3_600_000;
-/// A charge that Stripe does not know after this time never reached it.
-const CHARGE_MS: i64 = 30 * 60_000;
 /// Stripe sends an event again for three days.
 const EVENT_MS: i64 = 90 * 86_400_000;
 
@@ -38,8 +36,13 @@ pub async fn reconcile(desk: &Desk) -> Result<(), PortError> {
 async fn look_after(desk: &Desk, row: &PaymentRow, now_ms: i64) -> Result<(), ApiError> {
     if row.status == "pending" {
         match row.kind.as_str() {
-            "charge" | "auto" if row.leased_until_ms > now_ms => return Ok(()),
-            "charge" | "auto" => ask_after_charge(desk, row, now_ms).await?,
+            "charge" | "auto" => {
+                // Looked for and never made: its owner may have paid otherwise by now.
+                if let Some(taken) = take_over(desk, row).await? {
+                    look_up(desk, &taken).await?;
+                }
+                return Ok(());
+            }
             _ => ask_after_page(desk, row, now_ms).await?,
         }
     }
@@ -58,23 +61,4 @@ async fn ask_after_page(desk: &Desk, row: &PaymentRow, now_ms: i64) -> Result<()
         mark_unpaid(&row.account_id, &row.id, "expired", "", None).run(desk.db()).await?;
     }
     Ok(())
-}
-
-/// Looks for a charge without making it: its owner may have paid otherwise by now.
-async fn ask_after_charge(desk: &Desk, row: &PaymentRow, now_ms: i64) -> Result<(), ApiError> {
-    let stripe = desk.stripe()?;
-    if let Some(intent_id) = &row.intent_id {
-        return note_outcome(desk, row, &stripe.read_intent(intent_id).await?).await;
-    }
-    let intents = stripe.list_intents(row.customer_id.as_deref().unwrap_or_default()).await?;
-    let is_ours = |of: Option<&String>| of.is_some_and(|id| *id == row.id);
-    match intents.iter().find(|intent| is_ours(intent.metadata.get("payment_id"))) {
-        Some(intent) => note_outcome(desk, row, intent).await,
-        None if now_ms - row.created_at_ms > CHARGE_MS => {
-            let failure = "The payment never reached the payment provider; nothing was charged.";
-            mark_unpaid(&row.account_id, &row.id, "failed", failure, None).run(desk.db()).await?;
-            Ok(())
-        }
-        None => Ok(()),
-    }
 }

@@ -85,8 +85,11 @@ queries! {
     tenant("account_id") fn set_auto_pay(account_id: &str, enabled: Option<i64>, amount_micros: Option<i64>, threshold_micros: Option<i64>) -> Changed =
         "UPDATE billing SET auto_enabled = COALESCE(?2, auto_enabled), auto_amount_micros = COALESCE(?3, auto_amount_micros),
            auto_threshold_micros = COALESCE(?4, auto_threshold_micros), auto_declines = 0, auto_rests_until_ms = 0 WHERE account_id = ?1";
+    /// Has auto pay rest.
+    tenant("account_id") fn rest_auto_pay(account_id: &str, rests_until_ms: i64) -> Changed =
+        "UPDATE billing SET auto_rests_until_ms = ?2 WHERE account_id = ?1";
     /// Counts a decline, and has auto pay rest.
-    tenant("account_id") fn note_decline(account_id: &str, rests_until_ms: i64) -> Changed =
+    tenant("account_id") fn count_decline(account_id: &str, rests_until_ms: i64) -> Changed =
         "UPDATE billing SET auto_declines = auto_declines + 1, auto_rests_until_ms = ?2 WHERE account_id = ?1";
     /// The card paid.
     tenant("account_id") fn forget_declines(account_id: &str) -> Changed =

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::queries;
+use crate::store::Total;
 use crate::store::statement::{Changed, read_flag};
 
 /// A payment.
@@ -89,6 +90,9 @@ queries! {
     /// Takes a charge over that nobody is making; the lease as it was found proves it.
     tenant("account_id") fn lease_payment(account_id: &str, id: &str, found_ms: i64, until_ms: i64) -> Changed =
         "UPDATE payments SET leased_until_ms = ?4 WHERE account_id = ?1 AND id = ?2 AND leased_until_ms = ?3 AND status = 'pending'";
+    /// How often auto pay has charged since, or is charging.
+    tenant("account_id") fn count_auto_charges(account_id: &str, since_ms: i64) -> Option<Total> =
+        "SELECT COUNT(*) AS total FROM payments WHERE account_id = ?1 AND created_at_ms > ?2 AND kind = 'auto' AND status IN ('pending', 'paid')";
     /// Drops a charge that was never sent.
     tenant("account_id") fn drop_payment(account_id: &str, id: &str) -> Changed =
         "DELETE FROM payments WHERE account_id = ?1 AND id = ?2 AND kind = 'auto' AND status = 'pending' AND intent_id IS NULL";
