@@ -118,7 +118,7 @@ pub async fn take_over(desk: &Desk, row: &PaymentRow) -> Result<Option<Taken>, A
     let lease = lease_payment(&row.account_id, &row.id, left_ms, now_ms + LEASE_MS);
     let Changed(taken) = lease.run(desk.db()).await?;
     let row = PaymentRow { leased_until_ms: now_ms + LEASE_MS, ..row.clone() };
-    Ok((taken > 0).then(|| Taken { row, left_ms }))
+    Ok((taken > 0).then_some(Taken { row, left_ms }))
 }
 
 /// Looks at Stripe for a charge that was taken over, without making it; gives the row as it then is. One that Stripe does

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use guildhall::ports::{FetchError, Inbound, InboundBody, Outbound};
 use guildhall_domain::billing::form::read_form;
-use guildhall_domain::billing::sandbox::{Call, PaidBy, Shelf, TestCard, Turn, answer, pay_checkout};
+use guildhall_domain::billing::sandbox::{Call, PaidBy, Shelf, TestCard, Turn, answer, keep_event, pay_checkout};
 use guildhall_domain::billing::signature::sign;
 use serde_json::{Value, json};
 
@@ -98,6 +98,12 @@ impl StripeDouble {
         let PaidBy::Paid { writes, event } = paid else { panic!("{paid:?}") };
         self.shelf.borrow_mut().extend(writes);
         *event
+    }
+
+    /// An event happens that nobody brings us.
+    pub fn happen(&self, event: &Value) {
+        let kept = keep_event(&self.shelf.borrow(), event);
+        self.shelf.borrow_mut().extend(kept);
     }
 
     pub async fn answer(&self, request: Outbound, now_ms: i64) -> Result<Inbound, FetchError> {

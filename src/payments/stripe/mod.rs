@@ -36,8 +36,8 @@ const WAIT_MS: u32 = 25_000;
 const PAUSE_MS: u32 = 500;
 /// Tries in all.
 const TRIES: u32 = 2;
-/// The largest answer.
-const ANSWER_MAX_BYTES: u32 = 1 << 20;
+/// The largest answer: a hundred events.
+const ANSWER_MAX_BYTES: u32 = 4 << 20;
 
 /// Why a call gave nothing.
 #[derive(Debug)]
