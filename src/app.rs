@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use guildhall_domain::anthropic::ClientHeaders;
 use guildhall_domain::cache::CacheControl;
 use guildhall_domain::credential::KeyHasher;
 
@@ -92,6 +93,8 @@ pub struct Cx {
     pub idempotency_key: Option<Rc<str>>,
     /// What the caller says of the response cache.
     pub cache_control: CacheControl,
+    /// What a client of Anthropic's asks of the API beside its request.
+    pub anthropic: Option<Rc<ClientHeaders>>,
     /// When the request came in.
     pub started_ms: i64,
     /// The address it was sent to, such as `https://api.example.com`; empty when unknown.

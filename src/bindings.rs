@@ -32,13 +32,20 @@ pub const MAIL_API_KEY: &str = "MAIL_API_KEY";
 pub const FIRST_BYTE_MS: &str = "FIRST_BYTE_MS";
 /// Variable: longest silence within an upstream's stream, in milliseconds.
 pub const STALL_MS: &str = "STALL_MS";
+/// Variable: after how many milliseconds without an answer the next model is asked beside the first; 0 for never.
+pub const HEDGE_AFTER_MS: &str = "HEDGE_AFTER_MS";
+/// Variable: models that one call asks at one time, at most.
+pub const MAX_HEDGED_PROVIDERS: &str = "MAX_HEDGED_PROVIDERS";
 /// Variable: stands in for the providers of callers' keys, each at a path of its name; ignored in live mode.
 pub const BYOK_BASE_URL: &str = "BYOK_BASE_URL";
 /// Secret: the admin token.
 pub const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
+/// Secret: what readers of `/metrics` must show. Without it, everybody may read.
+pub const METRICS_TOKEN: &str = "METRICS_TOKEN";
 /// Secret: the pepper of stored key hashes.
 pub const KEY_PEPPER: &str = "KEY_PEPPER";
-/// Secret: 32 bytes in hex. Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
+/// Secret: 32 bytes in hex. Seals callers' own secrets and answers that are kept; opens the provider keys that were
+/// stored before there was a vault.
 pub const SEAL_KEY: &str = "SEAL_KEY";
 /// Secret: opens the vault whenever it is needed. Without it, somebody unlocks the vault by hand.
 pub const VAULT_PASSWORD: &str = "VAULT_PASSWORD";
@@ -49,6 +56,8 @@ pub const VAULT_KDF: &str = "VAULT_KDF";
 pub const STRIPE_SECRET_KEY: &str = "STRIPE_SECRET_KEY";
 /// Secret: what Stripe signs its events with; several, separated by commas, while one is rolled.
 pub const STRIPE_WEBHOOK_SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
+/// Variable: for how many days money that was paid by card cannot be withdrawn.
+pub const WITHDRAWAL_HOLD_DAYS: &str = "WITHDRAWAL_HOLD_DAYS";
 /// Variable: where Stripe's API is.
 pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
 
@@ -65,9 +74,12 @@ pub const SETTINGS: &[&str] = &[
     MAIL_API_KEY,
     FIRST_BYTE_MS,
     STALL_MS,
+    HEDGE_AFTER_MS,
+    MAX_HEDGED_PROVIDERS,
     BYOK_BASE_URL,
     VECTORS,
     ADMIN_TOKEN,
+    METRICS_TOKEN,
     KEY_PEPPER,
     SEAL_KEY,
     VAULT_PASSWORD,
@@ -75,4 +87,5 @@ pub const SETTINGS: &[&str] = &[
     STRIPE_SECRET_KEY,
     STRIPE_WEBHOOK_SECRETS,
     STRIPE_API_URL,
+    WITHDRAWAL_HOLD_DAYS,
 ];

@@ -48,13 +48,20 @@ pub struct Config {
     pub first_byte_ms: u32,
     /// Longest silence within an upstream's stream.
     pub stall_ms: u32,
+    /// After how long without an answer the next model is asked beside the first; 0 for never.
+    pub hedge_after_ms: u32,
+    /// Models that one call asks at one time, at most.
+    pub hedged_providers_max: u32,
     /// Where vectors are kept.
     pub vector_store: VectorStore,
     /// The deployment's admin token; one that was set by API stands in its place (`auth/admin_token.rs`).
     pub admin_token: String,
+    /// What readers of `/metrics` must show; `None` where everybody may read.
+    pub metrics_token: Option<SecretText>,
     /// The pepper of stored key hashes.
     pub key_pepper: Vec<u8>,
-    /// Seals callers' own secrets; opens the provider keys that were stored before there was a vault.
+    /// Seals callers' own secrets and answers that are kept; opens the provider keys that were stored before there was
+    /// a vault.
     pub seal_key: [u8; 32],
     /// Stands in for the providers of callers' keys, each at a path of its name; the sandbox's alone.
     pub byok_base_url: Option<String>,
@@ -66,6 +73,8 @@ pub struct Config {
     pub stripe: Option<StripeSettings>,
     /// `STRIPE_WEBHOOK_SECRETS`: any of them signs Stripe's events.
     pub stripe_webhook_secrets: Vec<SecretText>,
+    /// For how many days money that was paid by card cannot be withdrawn: whoever paid it may take it back meanwhile.
+    pub withdrawal_hold_days: u32,
 }
 
 /// How Stripe is asked.
@@ -124,6 +133,8 @@ impl Config {
             mail: read_mail_api(&get, outbound)?,
             first_byte_ms: number(bindings::FIRST_BYTE_MS, 30_000)?,
             stall_ms: number(bindings::STALL_MS, 60_000)?,
+            hedge_after_ms: number(bindings::HEDGE_AFTER_MS, 0)?,
+            hedged_providers_max: number(bindings::MAX_HEDGED_PROVIDERS, 3)?,
             vector_store: match get(bindings::VECTORS).as_deref() {
                 None | Some("embedded") => VectorStore::Embedded,
                 Some("vectorize") => VectorStore::Vectorize,
@@ -132,6 +143,10 @@ impl Config {
                 }
             },
             admin_token: read_secret(&get, bindings::ADMIN_TOKEN)?,
+            metrics_token: match get(bindings::METRICS_TOKEN).filter(|token| !token.is_empty()) {
+                Some(_) => Some(read_secret(&get, bindings::METRICS_TOKEN)?.into()),
+                None => None,
+            },
             key_pepper: read_secret(&get, bindings::KEY_PEPPER)?.into_bytes(),
             seal_key: read_hex_key(&read_secret(&get, bindings::SEAL_KEY)?)
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
@@ -140,7 +155,14 @@ impl Config {
             vault_kdf: read_vault_kdf(&get, mode)?,
             stripe: read_stripe(&get, mode, outbound, &stripe_webhook_secrets)?,
             stripe_webhook_secrets,
+            withdrawal_hold_days: number(bindings::WITHDRAWAL_HOLD_DAYS, if mode == Mode::Live { 7 } else { 0 })?,
         })
+    }
+
+    /// [`Self::withdrawal_hold_days`] in milliseconds.
+    #[must_use]
+    pub fn withdrawal_hold_ms(&self) -> i64 {
+        i64::from(self.withdrawal_hold_days) * 86_400_000
     }
 }
 
@@ -302,6 +324,14 @@ mod tests {
     }
 
     #[test]
+    fn card_money_is_kept_back_for_a_week_in_live_mode() {
+        let days = |changed: &[(&str, &str)]| Config::read(setting(changed)).unwrap().withdrawal_hold_days;
+        assert_eq!((days(&[]), days(&[("MODE", "live")])), (0, 7));
+        assert_eq!(days(&[("WITHDRAWAL_HOLD_DAYS", "3")]), 3);
+        assert_eq!(days(&[("MODE", "live"), ("WITHDRAWAL_HOLD_DAYS", "0")]), 0);
+    }
+
+    #[test]
     fn mail_has_all_of_its_settings_or_none() {
         assert!(Config::read(setting(&[])).unwrap().mail.is_none());
         let all = [
@@ -329,8 +359,11 @@ mod tests {
             ("MODE", "prod"),
             ("ADMIN_TOKEN", ""),
             ("KEY_PEPPER", "short"),
+            ("METRICS_TOKEN", "short"),
             ("SEAL_KEY", "zz"),
             ("STALL_MS", "soon"),
+            ("HEDGE_AFTER_MS", "-1"),
+            ("MAX_HEDGED_PROVIDERS", "all"),
             ("VECTORS", "nowhere"),
             ("FREE_BALANCE_USD", "1.1234567"),
             ("VAULT_PASSWORD", "seven b"),

@@ -144,6 +144,8 @@ pub struct Outbound {
     pub read: ReadMode,
     /// Longest wait for the head and, when streaming, for the first chunk.
     pub first_byte_ms: u32,
+    /// Whether others are asked the same: then it is aborted, too, when its future is dropped.
+    pub is_raced: bool,
 }
 
 /// How an answer's body is wanted.

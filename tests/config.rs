@@ -113,6 +113,7 @@ fn no_secret_is_committed() {
     let config = wrangler();
     for secret in [
         bindings::ADMIN_TOKEN,
+        bindings::METRICS_TOKEN,
         bindings::KEY_PEPPER,
         bindings::SEAL_KEY,
         bindings::VAULT_PASSWORD,

@@ -7,6 +7,7 @@ mod decimal;
 pub mod hex;
 
 pub mod agent;
+pub mod answer;
 pub mod anthropic;
 pub mod billing;
 pub mod cache;

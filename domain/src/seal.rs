@@ -41,6 +41,35 @@ impl fmt::Display for SealError {
 
 impl std::error::Error for SealError {}
 
+/// Seals bytes of any length: nonce, ciphertext and tag. Otherwise as [`seal`].
+///
+/// # Errors
+/// [`SealError::TooLong`] beyond what the cipher takes.
+pub fn seal_bytes(
+    key: &[u8; 32],
+    nonce: [u8; NONCE_BYTES],
+    context: &str,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    let payload = Payload { msg: plaintext, aad: context.as_bytes() };
+    let ciphertext = Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key))
+        .encrypt(Nonce::from_slice(&nonce), payload)
+        .map_err(|_| SealError::TooLong)?;
+    Ok([&nonce, ciphertext.as_slice()].concat())
+}
+
+/// Opens sealed bytes.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_bytes(key: &[u8; 32], context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or(SealError::Malformed)?;
+    Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key))
+        .decrypt(Nonce::from_slice(nonce), Payload { msg: ciphertext, aad: context.as_bytes() })
+        .map(Zeroizing::new)
+        .map_err(|_| SealError::Refused)
+}
+
 /// Seals a secret. `context` says what it belongs to (`provider:openai`) and is needed to open it.
 ///
 /// The nonce must be fresh random bytes for every call: one used twice under a key gives both
@@ -52,12 +81,9 @@ pub fn seal(key: &[u8; 32], nonce: [u8; NONCE_BYTES], context: &str, plaintext: 
     if plaintext.len() > MAX_PLAINTEXT_BYTES {
         return Err(SealError::TooLong);
     }
-    let payload = Payload { msg: plaintext, aad: context.as_bytes() };
-    let ciphertext = Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key))
-        .encrypt(Nonce::from_slice(&nonce), payload)
-        .map_err(|_| SealError::TooLong)?;
+    let bytes = seal_bytes(key, nonce, context, plaintext)?;
     let mut sealed = String::from(VERSION);
-    URL_SAFE_NO_PAD.encode_string([&nonce, ciphertext.as_slice()].concat(), &mut sealed);
+    URL_SAFE_NO_PAD.encode_string(bytes, &mut sealed);
     Ok(sealed)
 }
 
@@ -68,11 +94,7 @@ pub fn seal(key: &[u8; 32], nonce: [u8; NONCE_BYTES], context: &str, plaintext: 
 pub fn open(key: &[u8; 32], context: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let text = sealed.strip_prefix(VERSION).ok_or(SealError::Malformed)?;
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealError::Malformed)?;
-    let (nonce, ciphertext) = bytes.split_at_checked(NONCE_BYTES).ok_or(SealError::Malformed)?;
-    Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key))
-        .decrypt(Nonce::from_slice(nonce), Payload { msg: ciphertext, aad: context.as_bytes() })
-        .map(Zeroizing::new)
-        .map_err(|_| SealError::Refused)
+    open_bytes(key, context, &bytes)
 }
 
 /// Opens a sealed text.
@@ -108,6 +130,15 @@ mod tests {
         }
         let too_long = "k".repeat(MAX_PLAINTEXT_BYTES + 1);
         assert_eq!(seal(&KEY, [1; 12], CONTEXT, too_long.as_bytes()), Err(SealError::TooLong));
+    }
+
+    #[test]
+    fn bytes_of_any_length_open_with_their_key_and_context_alone() {
+        let body = vec![7; 2 * MAX_PLAINTEXT_BYTES];
+        let sealed = seal_bytes(&KEY, [9; 12], CONTEXT, &body).unwrap();
+        assert_eq!(open_bytes(&KEY, CONTEXT, &sealed).unwrap().as_slice(), body);
+        assert_eq!(open_bytes(&KEY, "other", &sealed), Err(SealError::Refused));
+        assert_eq!(open_bytes(&KEY, CONTEXT, &sealed[..11]), Err(SealError::Malformed));
     }
 
     #[test]

@@ -48,10 +48,10 @@ pub struct Turn {
 /// Something to do outside the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Send this message to the queue: the JSON array of some items.
+    /// Send these items to the queue, as [`messages_of`] packs them.
     Send {
-        /// JSON text.
-        message: String,
+        /// JSON texts.
+        items: Vec<String>,
     },
     /// Send a command to another object; if it answers with a reply, call [`Host::delivered`].
     Deliver {
@@ -233,24 +233,36 @@ fn enlisted_in(writes: Vec<Write>) -> Vec<Enlisted> {
     writes.into_iter().filter_map(keep).collect()
 }
 
-/// Effects as jobs, queue items packed into as few messages as fit.
+/// Effects as jobs; what goes to the queue is one job, the last.
 fn jobs_of(enlisted: Vec<Enlisted>) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    let mut message = String::new();
+    let (mut jobs, mut items) = (Vec::new(), Vec::new());
     for Enlisted { id, effect, .. } in enlisted {
         match effect {
             Effect::Deliver { binding, name, command } => jobs.push(Job::Deliver { id, binding, name, command }),
-            Effect::Enqueue { item } => {
-                if !message.is_empty() && message.len() + item.len() > MESSAGE_MAX_BYTES {
-                    jobs.push(Job::Send { message: std::mem::take(&mut message) + "]" });
-                }
-                message.push(if message.is_empty() { '[' } else { ',' });
-                message.push_str(&item);
-            }
+            Effect::Enqueue { item } => items.push(item),
         }
     }
-    if !message.is_empty() {
-        jobs.push(Job::Send { message: message + "]" });
+    if !items.is_empty() {
+        jobs.push(Job::Send { items });
     }
     jobs
+}
+
+/// Items of the queue as messages: JSON arrays, as few as fit.
+#[must_use]
+pub fn messages_of(items: Vec<String>) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for item in items {
+        match messages.last_mut().filter(|message| message.len() + item.len() <= MESSAGE_MAX_BYTES) {
+            Some(message) => message.push(','),
+            None => messages.push("[".to_owned()),
+        }
+        if let Some(message) = messages.last_mut() {
+            message.push_str(&item);
+        }
+    }
+    for message in &mut messages {
+        message.push(']');
+    }
+    messages
 }

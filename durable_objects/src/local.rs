@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::events::protocol::Events;
 use crate::events::state::EventsMachine;
-use crate::host::{Host, HostError, Job, Turn};
+use crate::host::{Host, HostError, Job, Turn, messages_of};
 use crate::idempotency::protocol::Idempotency;
 use crate::idempotency::state::IdempotencyMachine;
 use crate::job::protocol::Job as JobProtocol;
@@ -218,7 +218,7 @@ impl LocalObjects {
                 continue;
             }
             match job {
-                Job::Send { message } => inner.queue.push(message),
+                Job::Send { items } => inner.queue.extend(messages_of(items)),
                 Job::Deliver { id, binding, name, command } => {
                     let to = Address { binding, name };
                     let Ok(there) = inner.run(&to, Event::Call(command.as_bytes()), now_ms) else {

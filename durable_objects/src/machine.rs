@@ -21,6 +21,8 @@ pub trait Machine: Sized {
     type Protocol: Protocol;
     /// Whether it keeps a journal and an outbox. Without, the object has one table, made when it first writes.
     const HAS_LEDGER: bool;
+    /// How long items for the queue wait for others, in milliseconds; shorter than their retry.
+    const GATHER_MS: u64 = 0;
 
     /// Builds the machine of the object `name` from the rows that its writes left.
     ///

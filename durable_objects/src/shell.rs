@@ -7,15 +7,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use wasm_bindgen::JsValue;
 use worker::{
-    Date, Env, Error, Method, QueueContentType, RawMessageBuilder, Request, RequestInit, Response, ResponseBody,
+    Date, Delay, Env, Error, Method, QueueContentType, RawMessageBuilder, Request, RequestInit, Response, ResponseBody,
     Result, ScheduledTime, State, console_error,
 };
 
 use crate::connection::ObjectConnection;
-use crate::host::{Host, HostError, Job, Turn};
+use crate::host::{Host, HostError, Job, Turn, messages_of};
 use crate::machine::Machine;
 use crate::protocol::{Protocol, QUEUE_BINDING};
 use crate::sql::SqlStore;
@@ -32,6 +33,8 @@ struct Core<M> {
     host: RefCell<Host<M, SqlStore<ObjectConnection>>>,
     /// The alarm that is surely set; an earlier one may be.
     armed_at_ms: Cell<Option<i64>>,
+    /// For the queue, while the first of them waits for more.
+    gathered: RefCell<Vec<String>>,
 }
 
 impl<M: Machine + 'static> Shell<M> {
@@ -41,7 +44,8 @@ impl<M: Machine + 'static> Shell<M> {
         let name = state.id().name().unwrap_or_default();
         let store = SqlStore::new(ObjectConnection::new(state.storage()), M::HAS_LEDGER);
         let host = RefCell::new(Host::new(name, store));
-        Self { core: Rc::new(Core { state, env, host, armed_at_ms: Cell::new(None) }) }
+        let (armed_at_ms, gathered) = (Cell::new(None), RefCell::default());
+        Self { core: Rc::new(Core { state, env, host, armed_at_ms, gathered }) }
     }
 
     /// Obeys the command in the body of a request.
@@ -116,10 +120,20 @@ impl<M: Machine> Core<M> {
 
     async fn perform_one(&self, job: Job) -> Result<Vec<Job>> {
         match job {
-            Job::Send { message } => {
-                let message = RawMessageBuilder::new(JsValue::from_str(&message));
-                let message = message.build_with_content_type(QueueContentType::Text);
-                self.env.queue(QUEUE_BINDING)?.send_raw(message).await?;
+            Job::Send { items } => {
+                let is_first = self.gathered.borrow().is_empty();
+                self.gathered.borrow_mut().extend(items);
+                // Whoever comes while the first one waits goes with it.
+                if is_first {
+                    if M::GATHER_MS > 0 {
+                        Delay::from(Duration::from_millis(M::GATHER_MS)).await;
+                    }
+                    let queue = self.env.queue(QUEUE_BINDING)?;
+                    for message in messages_of(self.gathered.take()) {
+                        let message = RawMessageBuilder::new(JsValue::from_str(&message));
+                        queue.send_raw(message.build_with_content_type(QueueContentType::Text)).await?;
+                    }
+                }
                 Ok(Vec::new())
             }
             Job::Deliver { id, binding, name, command } => {

@@ -143,7 +143,8 @@ fn rows_of_a_guard_are_unchanged() {
     bench.ask(idempotency::Command::Begin { fingerprint: text("f"), token: text("t") }, 0);
     let running = r#"{"fingerprint":"f","token":"t","expires_at_ms":45000,"progress":"in_flight"}"#;
     assert_eq!(rows(&bench), [pair("entry", running)]);
-    let answer = Answer { status: 200, headers: vec![(text("a"), text("b"))], body: Body(b"ok".to_vec()) };
+    let answer =
+        Answer { status: 200, headers: vec![(text("a"), text("b"))], body: Body(b"ok".to_vec()), is_sealed: false };
     bench.ask(idempotency::Command::Finish { token: text("t"), answer }, 0);
     let stored = concat!(
         r#"{"fingerprint":"f","token":"t","expires_at_ms":86400000,"#,
@@ -176,7 +177,8 @@ fn messages_of_a_wallet_are_unchanged() {
     };
     assert_format(&Command::Find { entry_id: text("debit:w") }, r#"{"command":"find","entry_id":"debit:w"}"#);
     assert_format(&Reply::Found { amount: Some(usd(2)) }, r#"{"reply":"found","amount":2}"#);
-    let there = wallet::Balance { balance, available, held_calls: usd(1), held_leases: usd(0), owed: usd(0) };
+    let there =
+        wallet::Balance { balance, available, held_calls: usd(1), held_leases: usd(0), owed: usd(0), immature: vec![] };
     let json = concat!(
         r#"{"reply":"recent","entries":[{"seq":7,"id":"credit:d","at_ms":1,"debit":"external","credit":"balance","amount":2,"#,
         r#""note":{"reason":"r"}}],"balance":{"balance":2,"available":1,"held_calls":1,"held_leases":0}}"#
@@ -269,7 +271,7 @@ fn messages_of_a_guard_are_unchanged() {
     assert_format(&Command::Begin { fingerprint: text("f"), token: text("t") }, json);
     assert_format(&Reply::Started, r#"{"reply":"started"}"#);
     assert_format(&Reply::InFlight { expires_at_ms: 1 }, r#"{"reply":"in_flight","expires_at_ms":1}"#);
-    let answer = Answer { status: 200, headers: vec![], body: Body(vec![0xff]) };
+    let answer = Answer { status: 200, headers: vec![], body: Body(vec![0xff]), is_sealed: false };
     let json = r#"{"reply":"stored","answer":{"status":200,"headers":[],"body":"/w=="}}"#;
     assert_format(&Reply::Stored { answer }, json);
 }

@@ -26,7 +26,7 @@ fn begin(fingerprint: &str, token: &str) -> Command {
 
 fn answer(body: &[u8]) -> Answer {
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    Answer { status: 201, headers, body: Body(body.to_vec()) }
+    Answer { status: 201, headers, body: Body(body.to_vec()), is_sealed: false }
 }
 
 fn finish(token: &str, answer: Answer) -> Command {

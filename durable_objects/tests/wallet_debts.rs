@@ -29,7 +29,7 @@ fn put(wallet: &mut Wallet, id: &str, amount: i64) -> (bool, i64) {
 }
 
 fn reclaim(id: &str, amount: i64) -> Command {
-    Command::Reclaim { id: id.into(), amount: usd(amount), reason: String::new() }
+    Command::Reclaim { id: id.into(), amount: usd(amount), reason: String::new(), of: None }
 }
 
 fn hold(id: &str, amount: i64, expires_at_ms: i64) -> Command {

@@ -73,8 +73,16 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => ("[a-z]", amount.clone()).prop_map(|(id, amount)| {
             Command::Debit { id: format!("{id}{amount}"), amount: usd(amount), reason: String::new() }
         }),
+        1 => ("[a-z]", amount.clone(), 0..9_000_i64).prop_map(|(id, amount, matures_at_ms)| {
+            Command::Deposit { id: format!("d{id}{amount}"), amount: usd(amount), reason: String::new(), matures_at_ms }
+        }),
         1 => ("[a-z]", amount.clone()).prop_map(|(id, amount)| {
-            Command::Reclaim { id: format!("{id}{amount}"), amount: usd(amount), reason: String::new() }
+            Command::Withdraw { id: format!("w{id}{amount}"), amount: usd(amount), reason: String::new() }
+        }),
+        // Each goes up in the next one.
+        1 => Just(Command::Merge { into: String::new() }),
+        1 => ("[a-z]", amount.clone()).prop_map(|(id, amount)| {
+            Command::Reclaim { id: format!("{id}{amount}"), amount: usd(amount), reason: String::new(), of: None }
         }),
         6 => any_lease(),
         2 => ("[a-c]", amount.clone(), 0..9_000_i64).prop_map(|(id, amount, expires_at_ms)| {
@@ -118,10 +126,10 @@ struct Model {
 impl Model {
     fn note(&mut self, wallet: usize, command: &Command, reply: &Reply) {
         match (command, reply) {
-            (Command::Credit { id, amount, .. }, Reply::Moved { .. }) => {
+            (Command::Credit { id, amount, .. } | Command::Deposit { id, amount, .. }, Reply::Moved { .. }) => {
                 self.deposited.insert((wallet, id.clone()), amount.0);
             }
-            (Command::Debit { id, amount, .. }, Reply::Moved { .. }) => {
+            (Command::Debit { id, amount, .. } | Command::Withdraw { id, amount, .. }, Reply::Moved { .. }) => {
                 self.withdrawn.insert((wallet, id.clone()), amount.0);
             }
             (Command::Reclaim { id, amount, .. }, Reply::Moved { .. }) => {
@@ -138,7 +146,8 @@ impl Model {
             }
             (Command::Capture { capture, .. }, Reply::Captured { .. }) => self.note_capture(wallet, capture),
             (_, Reply::Refused { code, message, .. }) => {
-                let may_be = [RefusalCode::Insufficient, RefusalCode::Invalid, RefusalCode::OwnWallet];
+                let may_be =
+                    [RefusalCode::Insufficient, RefusalCode::Immature, RefusalCode::Invalid, RefusalCode::OwnWallet];
                 assert!(may_be.contains(code), "{message}");
             }
             _ => {}
@@ -158,10 +167,12 @@ impl Model {
         let on_the_way = sum(|audit| audit.in_flight.0) - sum(|audit| audit.transferred_net.0);
         assert!(on_the_way >= 0, "more arrived than was sent: {audits:?}");
         let deposited = self.deposited.values().sum::<i64>() - self.withdrawn.values().sum::<i64>();
-        assert_eq!(sum(|audit| audit.deposited_net.0), deposited);
+        // A debt that a merged wallet hands on is nobody's until it arrives.
+        let handed_on = sum(|audit| audit.deposited_net.0) - deposited;
+        assert!(handed_on >= 0, "more is owed than was taken back: {audits:?}");
         assert_eq!(sum(|audit| audit.charged.0), self.captured.values().sum::<i64>());
         let paid = sum(|audit| audit.charged.0) - sum(|audit| audit.written_off.0);
-        assert_eq!(sum(|audit| audit.balance.0) + on_the_way, deposited - paid + sum(|audit| audit.owed.0));
+        assert_eq!(sum(|audit| audit.balance.0) + on_the_way, deposited + handed_on - paid + sum(|audit| audit.owed.0));
     }
 }
 
@@ -184,6 +195,12 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event.action {
+            Action::Command(Command::Merge { .. }) => {
+                if let Some(into) = NAMES.get(event.wallet + 1) {
+                    let reply = self.ask(NAMES[event.wallet], &Command::Merge { into: (*into).to_owned() });
+                    assert!(matches!(reply, Reply::Merged { .. }), "{reply:?}");
+                }
+            }
             Action::Command(command) => {
                 let reply = self.ask(NAMES[event.wallet], &command);
                 self.model.note(event.wallet, &command, &reply);
@@ -253,6 +270,8 @@ proptest! {
         prop_assert!(audits.iter().all(|audit| audit.held == usd(0)), "everything expires: {audits:?}");
         prop_assert!(audits.iter().all(|audit| audit.owed.min(audit.balance) == usd(0)), "debts are paid: {audits:?}");
         prop_assert!(audits.iter().all(|audit| audit.in_flight == usd(0)), "everything arrives: {audits:?}");
+        let deposited = world.model.deposited.values().sum::<i64>() - world.model.withdrawn.values().sum::<i64>();
+        prop_assert_eq!(audits.iter().map(|audit| audit.deposited_net.0).sum::<i64>(), deposited, "debts arrive, too");
         prop_assert_eq!(&world.model.filed, &world.model.records, "every record is filed");
         prop_assert_eq!(world.objects.next_alarm_ms(), None, "nothing is left to do");
     }

@@ -109,8 +109,14 @@ fn a_lease_follows_what_is_wanted() {
     let after = lease(&mut wallet, "b", vec![], 500, 50, 0);
     assert_eq!((after.held, after.others_held, after.available), (usd(90), usd(10), usd(100)));
     assert_eq!(lease(&mut wallet, "a", vec![], 0, 0, 0).held, usd(0));
-    let seen =
-        Balance { balance: usd(100), available: usd(100), held_calls: usd(0), held_leases: usd(90), owed: usd(0) };
+    let seen = Balance {
+        balance: usd(100),
+        available: usd(100),
+        held_calls: usd(0),
+        held_leases: usd(90),
+        owed: usd(0),
+        immature: vec![],
+    };
     assert_eq!(balance(&mut wallet, 0), seen);
 }
 
@@ -202,8 +208,14 @@ fn holds_lapse_by_alarm_or_without() {
         if alarm_runs {
             wallet.alarm(2_000);
         }
-        let seen =
-            Balance { balance: usd(100), available: usd(40), held_calls: usd(60), held_leases: usd(0), owed: usd(0) };
+        let seen = Balance {
+            balance: usd(100),
+            available: usd(40),
+            held_calls: usd(60),
+            held_leases: usd(0),
+            owed: usd(0),
+            immature: vec![],
+        };
         assert_eq!(balance(&mut wallet, 2_000), seen);
         assert_eq!(balance(&mut wallet, 3_000).available, usd(100));
         let late = lease(&mut wallet, "a", vec![charge("late", 5)], 0, 0, 3_000);

@@ -1,8 +1,9 @@
 //! Claims: an account that was opened for a key alone comes to a person.
 //!
 //! Whoever has no account of their own becomes its owner. For whoever has one, the keys move there and the money follows:
-//! what is free at once, what running calls hold as they let go of it. The old account stays theirs to read, with its usage
-//! and its journal untouched; nothing comes in by it any more.
+//! what is free at once, what running calls hold as they let go of it. Before the keys move, the wallet there counts what
+//! they have spent of their budgets; what the old one owes is owed there. The old account stays theirs to read, with its
+//! usage and its journal untouched; nothing comes in by it any more.
 //!
 //! An agent's account is different: whoever claims it owns it beside their own, and its wallet stays the agent's.
 
@@ -18,8 +19,8 @@ use crate::http::error::{ApiError, Kind};
 use crate::meter::money::{flush, notice_credit};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::identity::claims::{
-    MaskedKeyRow, adopt_account, adopt_agent, find_claim as find_claim_row, list_drains, list_masked_keys,
-    merge_account, move_keys, move_workspaces, set_drain,
+    MaskedKeyRow, adopt_account, adopt_agent, end_merge, find_claim as find_claim_row, list_drains, list_masked_keys,
+    merge_account, move_keys, move_workspaces, note_late_money, set_drain,
 };
 use crate::store::identity::people::find_home;
 use crate::store::statement::{Changed, run_all};
@@ -64,6 +65,8 @@ pub enum ClaimStatus {
 pub const KEYS_SHOWN: i64 = 10;
 /// A lease that nobody renews has ended by then, and its money is free.
 const LEASES_END_MS: u32 = 16_000;
+/// Waits for one wallet to tell another what it must: a hop each way.
+const TOLD_PAUSES_MS: [u32; 4] = [5, 20, 100, 500];
 /// Accounts that an hour's job looks at.
 const DRAINS_MAX: i64 = 200;
 /// For so long money may turn up in a merged account: a video that was given up, a payment that was begun before.
@@ -116,11 +119,8 @@ pub async fn attach_claim(cx: &Cx, claim: &Claim, person_id: &str, preferred: &s
             continue;
         };
         let merge = merge_account(person_id, &home.id, &claim.hash, cx.ports.clock.now_ms());
-        let moves = (merge, move_keys(&claim.account_id, &home.id), move_workspaces(&claim.account_id, &home.id));
-        let (merged, ..) = run_all(db, moves).await?;
-        if merged == Changed(1) {
-            cx.app.credentials.forget_account(&claim.account_id);
-            bring_money(cx, &claim.account_id, &home.id).await;
+        if merge.run(db).await? == Changed(1) {
+            bring_over(cx, &claim.account_id, &home.id).await;
             return Ok(told(ClaimStatus::Merged, &home.id));
         }
     }
@@ -135,23 +135,25 @@ fn told(status: ClaimStatus, account_id: &str) -> ClaimOutcome {
     ClaimOutcome { status, account_id: Some(account_id.to_owned()) }
 }
 
-/// Brings the money that is free now, and in the background what leases let go of. What fails is done by the hour's job.
-async fn bring_money(cx: &Cx, from: &str, into: &str) {
+/// Brings the keys and the money that is free now, and in the background what leases let go of. What fails is done by the
+/// hour's job; until then the keys pay from where they did.
+async fn bring_over(cx: &Cx, from: &str, into: &str) {
     let report = |ports: &Ports, result: Result<Drained, PortError>| {
         if let Err(error) = result {
-            ports.background.log(&format!("money of a merged account: {error}"));
+            ports.background.log(&format!("a merged account: {error}"));
         }
     };
     if let Err(error) = flush(&cx.app, &cx.ports, from).await {
         cx.ports.background.log(&format!("records of a merged account: {error}"));
     }
-    report(&cx.ports, drain(&cx.ports, from, into).await);
+    report(&cx.ports, bring(&cx.ports, from, into).await);
+    cx.app.credentials.forget_account(from);
     notice_credit(&cx.app, into);
     let (app, ports) = (Rc::clone(&cx.app), Rc::clone(&cx.ports));
     let (from, into) = (from.to_owned(), into.to_owned());
     cx.ports.background.spawn(Box::pin(async move {
         ports.clock.sleep_ms(LEASES_END_MS).await;
-        report(&ports, drain(&ports, &from, &into).await);
+        report(&ports, bring(&ports, &from, &into).await);
         notice_credit(&app, &into);
     }));
 }
@@ -165,13 +167,13 @@ enum Drained {
     Stirring,
 }
 
-/// Moves what is free. A repetition moves what is free then: all of it belongs there, so none can be too much.
-async fn drain(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortError> {
-    let Balance { balance, available, held_leases, .. } =
-        match ask::<Wallet>(&*ports.objects, &name(from), &Command::Balance).await? {
-            WalletReply::Balance(balance) => balance,
-            other => return Err(PortError(format!("balance of {from}: {other:?}"))),
-        };
+/// Brings the keys once the other wallet knows what they have spent, and then what money is free. A repetition moves what
+/// is free then: all of it belongs there, so none can be too much.
+async fn bring(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortError> {
+    let Some(Balance { balance, available, held_leases, .. }) = merge_wallet(ports, from, into).await? else {
+        return Ok(Drained::Stirring);
+    };
+    run_all(&*ports.db, (move_keys(from, into), move_workspaces(from, into), end_merge(from, into))).await?;
     if balance == MicroUsd::ZERO {
         return Ok(Drained::Quiet);
     }
@@ -182,12 +184,26 @@ async fn drain(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortErr
     let id = format!("merge:{from}:{}", ports.clock.now_ms());
     let transfer = Command::Transfer { id, to: name(into), amount, reason: format!("merged into {into}") };
     match ask::<Wallet>(&*ports.objects, &name(from), &transfer).await? {
-        // Refused: a call took some of it in between.
-        WalletReply::Moved { .. } | WalletReply::Refused { code: RefusalCode::Insufficient, .. } => {
+        WalletReply::Moved { .. } => {
+            note_late_money(into, ports.clock.now_ms()).run(&*ports.db).await?;
             Ok(Drained::Stirring)
         }
+        // A call took some of it in between.
+        WalletReply::Refused { code: RefusalCode::Insufficient, .. } => Ok(Drained::Stirring),
         other => Err(PortError(format!("money of {from}: {other:?}"))),
     }
+}
+
+/// Tells a wallet where it goes up; gives what is in it, or `None` when the other one does not know its budgets yet.
+async fn merge_wallet(ports: &Ports, from: &str, into: &str) -> Result<Option<Balance>, PortError> {
+    for pause_ms in TOLD_PAUSES_MS {
+        match ask::<Wallet>(&*ports.objects, &name(from), &Command::Merge { into: name(into) }).await? {
+            WalletReply::Merged { is_told: true, balance } => return Ok(Some(balance)),
+            WalletReply::Merged { is_told: false, .. } => ports.clock.sleep_ms(pause_ms).await,
+            other => return Err(PortError(format!("wallet of {from}: {other:?}"))),
+        }
+    }
+    Ok(None)
 }
 
 /// Looks at the wallets of merged accounts that are due: each ever more rarely, and after thirty days without money no more.
@@ -198,7 +214,7 @@ pub async fn drain_due(ports: &Ports) -> Result<(), PortError> {
     let now_ms = ports.clock.now_ms();
     for account in list_drains(now_ms, DRAINS_MAX).run(&*ports.db).await? {
         let age_ms = now_ms - account.merged_at_ms;
-        let due_ms = match drain(ports, &account.id, &account.merged_into).await {
+        let due_ms = match bring(ports, &account.id, &account.merged_into).await {
             Ok(Drained::Quiet) if age_ms > DRAIN_MS => None,
             Ok(Drained::Quiet) => Some(now_ms + age_ms),
             Ok(Drained::Stirring) => Some(now_ms),

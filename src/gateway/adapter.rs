@@ -7,6 +7,8 @@ use std::rc::Rc;
 use guildhall_domain::anthropic::{
     MessagesToChatStream, TranslateError, drop_extensions, to_chat_completion, to_messages_request,
 };
+use guildhall_domain::chat::choices::Edit as _;
+use guildhall_domain::chat::quirks::{QuirkEdit, QuirkStream};
 use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
 use guildhall_domain::chat::stream::StreamFault;
 use guildhall_domain::media::ModelKind;
@@ -31,7 +33,12 @@ pub fn write_chat(
     let kind = offer.provider.kind;
     let edit =
         UpstreamEdit { model: &offer.upstream_model, max_output_tokens, max_output_field: kind.max_output_field() };
-    let body = request.rewrite(&edit);
+    let mut body = request.rewrite(&edit);
+    if let Some(quirks) = &offer.quirks
+        && let Cow::Owned(edited) = quirks.edit_request(&body)
+    {
+        body = edited;
+    }
     let body = match kind {
         ProviderKind::Anthropic => to_messages_request(&body, &offer.upstream_model, offer.output_tokens_cap()),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox if is_extended => drop_extensions(&body),
@@ -50,65 +57,66 @@ pub fn write_chat(
 /// # Errors
 /// When the provider made no sense.
 pub fn read_whole<'b>(call: &RunningCall, body: &'b [u8]) -> Result<Cow<'b, [u8]>, TranslateError> {
-    match call.provider_kind() {
+    let body = match call.provider_kind() {
         Some(ProviderKind::Anthropic) => {
-            to_chat_completion(body, call.model_to_echo(), call.cx.started_ms / 1_000).map(Cow::Owned)
+            Cow::Owned(to_chat_completion(body, call.model_to_echo(), call.cx.started_ms / 1_000)?)
         }
-        _ => Ok(Cow::Borrowed(body)),
-    }
+        _ => Cow::Borrowed(body),
+    };
+    let Some(quirks) = call.quirks() else { return Ok(body) };
+    let edited = QuirkEdit::new(quirks, &call.cx.request_id).edit(&body).into_owned();
+    Ok(Cow::Owned(edited))
 }
 
 /// A stream as chunks of a chat completion.
-pub enum Decoder {
-    /// It is one already.
-    Chat,
-    /// Anthropic's events.
-    Messages(Box<MessagesToChatStream>),
+pub struct Decoder {
+    /// Where they are Anthropic's events.
+    messages: Option<Box<MessagesToChatStream>>,
+    /// Where the model has quirks.
+    quirks: Option<Box<QuirkStream>>,
 }
 
 impl Decoder {
     /// Of the provider that answers the call.
     #[must_use]
     pub fn new(call: &RunningCall) -> Self {
-        match call.provider_kind() {
-            Some(ProviderKind::Anthropic) => {
-                let created_s = call.cx.started_ms / 1_000;
-                Self::Messages(Box::new(MessagesToChatStream::new(call.model_to_echo(), created_s, true)))
-            }
-            _ => Self::Chat,
-        }
+        let messages = || MessagesToChatStream::new(call.model_to_echo(), call.cx.started_ms / 1_000, true);
+        let is_messages = call.provider_kind() == Some(ProviderKind::Anthropic);
+        let put_right = |quirks| Box::new(QuirkStream::new(QuirkEdit::new(quirks, &call.cx.request_id)));
+        Self { messages: is_messages.then(|| Box::new(messages())), quirks: call.quirks().map(put_right) }
     }
 
     /// Takes a chunk as it came; gives it as a chat stream's, and what was wrong with it after that.
     pub fn push<'c>(&mut self, chunk: &'c [u8]) -> (Cow<'c, [u8]>, Result<(), StreamFault>) {
-        match self {
-            Self::Chat => (Cow::Borrowed(chunk), Ok(())),
-            Self::Messages(events) => {
+        let (chunks, translated) = match &mut self.messages {
+            None => (Cow::Borrowed(chunk), Ok(())),
+            Some(events) => {
                 let mut chunks = Vec::new();
                 let result = events.push(chunk, &mut chunks);
                 (Cow::Owned(chunks), result)
             }
-        }
+        };
+        let Some(quirks) = &mut self.quirks else { return (chunks, translated) };
+        let mut edited = Vec::new();
+        let result = quirks.push(&chunks, &mut edited);
+        (Cow::Owned(edited), translated.and(result))
     }
 
     /// The stream was closed in good order: the chunks that it still owes.
     pub fn finish(&mut self) -> (Vec<u8>, Result<(), StreamFault>) {
-        match self {
-            Self::Chat => (Vec::new(), Ok(())),
-            Self::Messages(events) => {
-                let mut chunks = Vec::new();
-                let result = events.finish(&mut chunks);
-                (chunks, result)
-            }
+        let mut chunks = Vec::new();
+        let mut result = self.messages.as_mut().map_or(Ok(()), |events| events.finish(&mut chunks));
+        if let Some(quirks) = &mut self.quirks {
+            let owed = std::mem::take(&mut chunks);
+            result = result.and(quirks.push(&owed, &mut chunks));
+            quirks.finish(&mut chunks);
         }
+        (chunks, result)
     }
 
     /// What is known of the usage before the stream tells it.
     #[must_use]
     pub fn usage(&self) -> Option<TokenUsage> {
-        match self {
-            Self::Chat => None,
-            Self::Messages(events) => events.usage(),
-        }
+        self.messages.as_ref().and_then(|events| events.usage())
     }
 }

@@ -11,11 +11,12 @@ use guildhall_domain::routing::ErrorClass;
 
 use super::adapter::{read_whole, write_chat};
 use super::affinity::note_prefixes;
-use super::cache::{Lookup, Question, answer_chat, look_up, reserve_nothing};
+use super::cache::{Kept, Question, answer_chat, find_kept};
 use super::choice::{Choice, Policy, choose, draw_uniform};
-use super::dispatch::{Attempt, Failure, send};
+use super::dispatch::{Attempt, Failure, Wire};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
-use super::ladder::Ladder;
+use super::hedge::Race;
+use super::ladder::{Ladder, Step};
 use super::own::find_own;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
@@ -56,23 +57,19 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let own = find_own(&cx).await;
     let choice = choose(&cx, &snapshot, own.as_deref(), &request, policy)?;
-    let keep = match Question::of_chat(&cx, &request, request.model(), policy, &choice) {
-        None => None,
-        Some(question) => match Box::pin(look_up(&cx, &question)).await {
-            Lookup::Apart => None,
-            Lookup::Missed(keep) => Some(keep),
-            Lookup::Found(found) => {
-                let reservation = reserve_nothing(&cx).await?;
-                let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
-                return Ok(Answer {
-                    output: answer_chat(call, &request, &found)?,
-                    negotiated_model: found.entry.model,
-                    alias_from: choice.alias_from,
-                    reason: format!("cache-{}", found.tier.name()),
-                    cost: MicroUsd::ZERO,
-                });
-            }
-        },
+    let question = Question::of_chat(&cx, &request, request.model(), policy, &choice);
+    let keep = match find_kept(&cx, question, &choice.answers_as, &choice).await? {
+        Kept::Missed(keep) => keep,
+        Kept::Found(kept) => {
+            let (call, found) = *kept;
+            return Ok(Answer {
+                output: answer_chat(call, &request, &found)?,
+                negotiated_model: found.entry.model,
+                alias_from: choice.alias_from,
+                reason: format!("cache-{}", found.tier.name()),
+                cost: MicroUsd::ZERO,
+            });
+        }
     };
     let mut offers = choice.best_offers();
     let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
@@ -124,26 +121,30 @@ async fn climb(
     let mut failures = Failures::default();
     // What some upstreams cannot be told: no failure of theirs.
     let mut untold = None;
-    while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
-        step.wait(&call.cx).await;
-        if call.is_too_late() {
-            break;
+    let amount = call.reservation.amount;
+    let write = |step: &Step| bounds.write(amount, step);
+    let mut race = Race::new(&call, choice, &write);
+    loop {
+        let mut next = None;
+        if let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
+            step.wait(&call.cx).await;
+            if call.is_too_late() {
+                break;
+            }
+            match write(&step) {
+                Ok(wire) => next = Some((step, wire)),
+                Err(error) => {
+                    untold.get_or_insert(error);
+                    continue;
+                }
+            }
+        }
+        let Some((step, outcome)) = race.run(&mut call, &mut ladder, &mut failures, next).await else { break };
+        call.reason.clone_from(&step.reason);
+        if let Some(keep) = &mut call.keep {
+            keep.may_be_cut = bounds.cap(amount, &step).is_none() && bounds.request.max_output_tokens().is_some();
         }
         let offer = step.offer;
-        call.reason.clone_from(&step.reason);
-        let cap = bounds.affordable_output(call.reservation.amount, &offer).into_iter().chain(step.max_output_tokens);
-        let cap = cap.min();
-        if let Some(keep) = &mut call.keep {
-            keep.may_be_cut = cap.is_none() && bounds.request.max_output_tokens().is_some();
-        }
-        let wire = match write_chat(&offer, bounds.request, bounds.is_extended, cap) {
-            Ok(wire) => wire,
-            Err(error) => {
-                untold.get_or_insert(error);
-                continue;
-            }
-        };
-        let outcome = send(&mut call, &offer, wire).await;
         match outcome {
             Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request) {
                 Ok(delivered) => {
@@ -282,6 +283,16 @@ impl Bounds<'_> {
         let asked = request.max_output_tokens().map(|asked| offer.bound_output(asked));
         let output = asked.unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
         offer.provider.origin().charge(offer.price.cost_at_most(request.input_tokens_upper(), output))
+    }
+
+    /// A request in the words of a step's provider.
+    fn write(&self, amount: MicroUsd, step: &Step) -> Result<Wire, ApiError> {
+        write_chat(&step.offer, self.request, self.is_extended, self.cap(amount, step))
+    }
+
+    /// The limit that is put on a step's output, beside the client's own.
+    fn cap(&self, amount: MicroUsd, step: &Step) -> Option<u64> {
+        self.affordable_output(amount, &step.offer).into_iter().chain(step.max_output_tokens).min()
     }
 
     /// Only where an amount does not cover the model's maximum: how many output tokens per choice it covers beside the

@@ -13,6 +13,7 @@ use super::health::note_begin;
 use super::provider::ProviderKind;
 use super::settlement::RunningCall;
 use super::table::{Offer, Provider};
+use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
 
@@ -94,42 +95,54 @@ pub struct Wire {
 /// Sends a call to one upstream.
 pub async fn send(call: &mut RunningCall, offer: &Rc<Offer>, wire: Wire) -> Attempt {
     call.begin_attempt(offer);
+    attempt(&call.cx, call.deadline_ms, offer, wire, false).await
+}
+
+/// One attempt apart from its call. One that `is_raced` is given up when its future is dropped.
+pub async fn attempt(cx: &Cx, deadline_ms: Option<i64>, offer: &Rc<Offer>, wire: Wire, is_raced: bool) -> Attempt {
     let provider = &offer.provider;
-    let started_ms = call.cx.ports.clock.now_ms();
-    note_begin(&call.cx, provider);
+    let started_ms = cx.ports.clock.now_ms();
+    note_begin(cx, provider);
     let result = match provider.kind {
         ProviderKind::Sandbox => Ok(answer_in_sandbox(&wire, started_ms)),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Anthropic => {
-            let cx = call.cx.clone();
-            let tick = Rc::new(move || cx.keep_up());
-            let outbound = outbound(call, provider, wire, started_ms);
+            let kept = cx.clone();
+            let tick = Rc::new(move || kept.keep_up());
+            let left_ms = deadline_ms.map(|due_ms| due_ms - started_ms);
+            let outbound = Outbound { is_raced, ..outbound(cx, provider, wire, left_ms) };
             // An address that a caller gave is looked at each time: what is allowed may have changed since.
-            match provider.own.as_ref().map(|_| check_url(&outbound.url, call.cx.app.config.outbound)) {
+            match provider.own.as_ref().map(|_| check_url(&outbound.url, cx.app.config.outbound)) {
                 Some(Err(refusal)) => return Attempt::Failed(Failure::new(format!("the address {refusal}"))),
-                Some(Ok(_)) | None => call.cx.ports.fetch.send(outbound, tick).await,
+                Some(Ok(_)) | None => cx.ports.fetch.send(outbound, tick).await,
             }
         }
     };
-    let now_ms = call.cx.ports.clock.now_ms();
+    let now_ms = cx.ports.clock.now_ms();
     judge(provider, result, now_ms, now_ms - started_ms)
 }
 
-fn outbound(call: &RunningCall, provider: &Provider, wire: Wire, now_ms: i64) -> Outbound {
-    let config = &call.cx.app.config;
+fn outbound(cx: &Cx, provider: &Provider, wire: Wire, left_ms: Option<i64>) -> Outbound {
+    let config = &cx.app.config;
     let path = if wire.kind == ModelKind::Chat { provider.kind.chat_path() } else { wire.kind.path() };
     let url = provider.endpoint.url(path);
     let mut headers = vec![("content-type", wire.content_type)];
     headers.extend(provider.endpoint.headers.iter().cloned());
+    if let Some(asked) = cx.anthropic.as_ref().filter(|_| provider.kind == ProviderKind::Anthropic) {
+        headers.retain(|(name, _)| *name != "anthropic-version");
+        headers.push(("anthropic-version", asked.version.clone()));
+        if !asked.beta.is_empty() {
+            headers.push(("anthropic-beta", asked.beta.clone()));
+        }
+    }
     let (read, first_byte_ms) = if wire.stream {
         (ReadMode::Stream { max_bytes: ANSWER_MAX_BYTES, stall_ms: config.stall_ms }, config.first_byte_ms)
     } else {
         let wait_ms = config.first_byte_ms.saturating_mul(WHOLE_ANSWER_FACTOR);
         (ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES }, wait_ms)
     };
-    let left_ms =
-        call.deadline_ms.map_or(u32::MAX, |due_ms| u32::try_from((due_ms - now_ms).max(1)).unwrap_or(u32::MAX));
+    let left_ms = left_ms.map_or(u32::MAX, |left_ms| u32::try_from(left_ms.max(1)).unwrap_or(u32::MAX));
     let first_byte_ms = first_byte_ms.min(left_ms);
-    Outbound { method: "POST", url, headers, body: Some(wire.body), read, first_byte_ms }
+    Outbound { method: "POST", url, headers, body: Some(wire.body), read, first_byte_ms, is_raced: false }
 }
 
 fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {

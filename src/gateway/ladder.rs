@@ -115,22 +115,30 @@ impl Ladder {
         if self.tries >= self.tries_max {
             return None;
         }
-        self.tries += 1;
         if let Some(step) = self.next.take() {
+            self.tries += 1;
             return Some(step);
         }
-        if let Some(offer) = self.offers.get(self.climbed).map(Rc::clone) {
-            self.climbed += 1;
-            let reason = name_reason(&offer, if self.climbed == 1 { self.lead } else { Lead::Weight });
-            return Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason });
+        if let Some(step) = self.climb_fresh() {
+            return Some(step);
         }
         if self.passing.is_empty() {
             return None;
         }
+        self.tries += 1;
         let (offer, asked_ms) = self.passing.remove(0);
         let pause_ms = pause_ms(self.repeats, asked_ms, draw());
         self.repeats += 1;
         Some(Step { offer, max_output_tokens: None, pause_ms, reason: "retried-transient".to_owned() })
+    }
+
+    /// The next model that was not asked yet.
+    pub fn climb_fresh(&mut self) -> Option<Step> {
+        let offer = Rc::clone(self.offers.get(self.climbed).filter(|_| self.tries < self.tries_max)?);
+        self.tries += 1;
+        self.climbed += 1;
+        let reason = name_reason(&offer, if self.climbed == 1 { self.lead } else { Lead::Weight });
+        Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason })
     }
 
     /// An attempt failed.

@@ -7,7 +7,7 @@ use guildhall_domain::media::{MediaAnswer, MediaRequest, ModelKind, Quantity, Ta
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::pricing::TokenUsage;
 
-use super::cache::{Lookup, Question, answer_media, look_up, reserve_nothing};
+use super::cache::{Kept, Question, answer_media, find_kept};
 use super::choice::{Ask, Choice, Policy, choose_for, draw_uniform};
 use super::completion::{Failures, reject, reserve_for};
 use super::dispatch::{Attempt, Failure, Wire, send};
@@ -39,18 +39,14 @@ pub struct Answer {
 pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8]) -> Result<Answer, ApiError> {
     let request = MediaRequest::parse(kind, content_type, body)?;
     let choice = choose_for_media(&cx, kind, &request).await?;
-    let keep = match Question::of_media(&cx, kind, &request, body) {
-        None => None,
-        Some(question) => match Box::pin(look_up(&cx, &question)).await {
-            Lookup::Apart => None,
-            Lookup::Missed(keep) => Some(keep),
-            Lookup::Found(found) => {
-                let reservation = reserve_nothing(&cx).await?;
-                let call = RunningCall::begin(cx, kind, request.model(), &choice, reservation)?;
-                let output = answer_media(call, &found)?;
-                return Ok(Answer { output, negotiated_model: found.entry.model, alias_from: choice.alias_from });
-            }
-        },
+    let question = Question::of_media(&cx, kind, &request, body);
+    let keep = match find_kept(&cx, question, request.model(), &choice).await? {
+        Kept::Missed(keep) => keep,
+        Kept::Found(kept) => {
+            let (call, found) = *kept;
+            let output = answer_media(call, &found)?;
+            return Ok(Answer { output, negotiated_model: found.entry.model, alias_from: choice.alias_from });
+        }
     };
     let mut offers = choice.best_offers();
     let reservation = reserve_for(&cx, &mut offers, |offers| need(offers, &request)).await?;

@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod dispatch;
 pub mod face;
 pub mod health;
+pub mod hedge;
 pub mod keys;
 pub mod ladder;
 pub mod media;

@@ -1,5 +1,6 @@
 //! What differs between kinds of providers.
 
+use guildhall_domain::anthropic::VERSION;
 use guildhall_domain::chat::request::MaxOutputField;
 use guildhall_domain::secret::SecretText;
 
@@ -53,9 +54,6 @@ impl ProviderKind {
     }
 }
 
-/// The version of Anthropic's API that is spoken.
-const ANTHROPIC_VERSION: &str = "2023-06-01";
-
 /// Where a provider answers, and what it is shown.
 pub struct Endpoint {
     base_url: String,
@@ -71,7 +69,7 @@ impl Endpoint {
     pub fn new(kind: ProviderKind, base_url: &str, key: Option<&SecretText>) -> Self {
         let mut headers = Vec::new();
         if kind == ProviderKind::Anthropic {
-            headers.push(("anthropic-version", ANTHROPIC_VERSION.to_owned()));
+            headers.push(("anthropic-version", VERSION.to_owned()));
         }
         if let Some(key) = key {
             headers.push(match kind {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::chat::quirks::Quirks;
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::own::{OWN_PERCENT, Origin};
@@ -157,7 +158,16 @@ impl RunningCall {
         self.tried.push(Tried { offer: Rc::clone(offer), started_ms, failed: None });
     }
 
-    /// The attempt that runs has failed.
+    /// Of the attempts that run, the one at this model counts from now on.
+    pub fn bring_last(&mut self, offer: &Rc<Offer>) {
+        let is_it = |tried: &Tried| tried.failed.is_none() && Rc::ptr_eq(&tried.offer, offer);
+        if let Some(at) = self.tried.iter().rposition(is_it) {
+            let tried = self.tried.remove(at);
+            self.tried.push(tried);
+        }
+    }
+
+    /// The attempt that counts has failed.
     pub fn note_failed_attempt(&mut self, class: ErrorClass) {
         let now_ms = self.cx.ports.clock.now_ms();
         if let Some(tried) = self.tried.last_mut() {
@@ -206,6 +216,12 @@ impl RunningCall {
     #[must_use]
     pub fn provider_kind(&self) -> Option<ProviderKind> {
         self.offer().map(|offer| offer.provider.kind)
+    }
+
+    /// What is peculiar to the model that answers.
+    #[must_use]
+    pub fn quirks(&self) -> Option<&Rc<Quirks>> {
+        self.offer().and_then(|offer| offer.quirks.as_ref())
     }
 
     fn offer(&self) -> Option<&Rc<Offer>> {
@@ -337,8 +353,15 @@ impl RunningCall {
             workspace_id,
             source: self.offer().map_or(Source::Managed, |offer| name_origin(offer.provider.origin())),
             baseline_micros: None,
-            attempts: self.tried.iter().filter_map(|tried| self.record_attempt(tried, outcome, cost)).collect(),
+            attempts: self.record_attempts(outcome, cost),
         }
+    }
+
+    /// What the attempts tell. One that neither failed nor counts was given up, or did not fit, and tells nothing.
+    fn record_attempts(&self, outcome: Outcome, cost: MicroUsd) -> Vec<AttemptRecord> {
+        let Some((last, others)) = self.tried.split_last() else { return Vec::new() };
+        let failed = others.iter().filter(|tried| tried.failed.is_some());
+        failed.chain([last]).filter_map(|tried| self.record_attempt(tried, outcome, cost)).collect()
     }
 
     /// What an attempt tells of its model; nothing when it ended by the client's doing, or at an upstream of the client's own.

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use guildhall_domain::catalogue::entries;
+use guildhall_domain::chat::quirks::Quirks;
+use guildhall_domain::chat::tool_names::ToolNames;
 use guildhall_domain::ids::{ModelId, ProviderId};
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::{MicroUsd, Rate};
@@ -94,6 +96,8 @@ pub struct Offer {
     pub priced_as: Option<ModelId>,
     /// The providers that take callers' keys and have this model, and what they call it.
     pub natives: Vec<(KeyProvider, &'static str)>,
+    /// What is peculiar to its way of talking; most have nothing of this.
+    pub quirks: Option<Rc<Quirks>>,
 }
 
 impl Offer {
@@ -359,6 +363,7 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>, vendors: &[(KeyProvider, &'st
             cache_write: optional(row.cache_write_rate)?,
         },
         kind: row.kind,
+        quirks: read_quirks(&row)?,
         natives: find_natives(&row.upstream_model, vendors),
         priced_as: None,
         unit_price,
@@ -372,4 +377,15 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>, vendors: &[(KeyProvider, &'st
         max_context_tokens: u64::try_from(row.max_context_tokens).unwrap_or(0),
         max_output_tokens: u64::try_from(row.max_output_tokens).unwrap_or(0),
     }))
+}
+
+/// `None` for a row that cannot be read: to take such a model for an ordinary one would break its clients' calls.
+#[expect(clippy::option_option, reason = "no quirks, and quirks that cannot be read")]
+fn read_quirks(row: &ModelRow) -> Option<Option<Rc<Quirks>>> {
+    let tool_names = match &row.tool_name_map {
+        Some(map) => Some(ToolNames::new(&serde_json::from_str(map).ok()?).ok()?),
+        None => None,
+    };
+    let quirks = Quirks { tool_names, is_gemma4: row.gemma4_output };
+    Some(Some(quirks).filter(|quirks| *quirks != Quirks::default()).map(Rc::new))
 }

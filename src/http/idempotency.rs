@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: a request that is sent again gets the first one's answer, and nothing runs or costs twice.
 //!
 //! The truth is one `Idempotency` object per caller and key. An answer is kept when the request had an effect: every
-//! answer but a 402, a 429 and a 5xx. A stream is kept as it went out, and replayed whole.
+//! answer but a 402, a 429 and a 5xx. A stream is kept as it went out, and replayed whole. Bodies are kept sealed: some of
+//! them hold a key that stands nowhere else in clear.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +10,10 @@ use std::rc::Rc;
 use durable_objects::idempotency::protocol::{
     Answer, BODY_MAX_BYTES, Body as StoredBody, Command, Idempotency, Reply, name,
 };
+use guildhall_domain::seal::{NONCE_BYTES, open_bytes, seal_bytes};
+use guildhall_domain::secret::Seed;
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use super::error::{ApiError, Kind};
 use super::input::{FromRequest, Raw};
@@ -38,7 +42,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
             format!("Idempotency-Key is longer than {KEY_MAX_CHARS} characters"),
         ));
     }
-    let guard = Guard { ports: Rc::clone(&cx.ports), name: name(&caller_name(&cx), &key), is_closed: Rc::default() };
+    let guard = Guard::new(&cx, name(&caller_name(&cx), &key));
     let head = request.head.clone();
     let params = request.params.clone();
     let body_max_bytes = request.body_max_bytes;
@@ -47,7 +51,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
     // Under the pepper: a body may hold a password, and a plain digest would let anybody who reads it try guesses.
     let fingerprint = cx.app.hasher.hash(&fingerprint(route, &head.path, &head.query, &body));
     if let Some(answer) = guard.begin(&token, &fingerprint).await? {
-        return Ok(replay(answer));
+        return guard.replay(answer);
     }
     guard.keep_up(Command::Begin { fingerprint, token: token.clone() });
     let request = Request { head, body: Some(Box::new(WholeBody(body))), params, body_max_bytes };
@@ -60,8 +64,9 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
             return Err(error);
         }
         Err(error) => {
-            let rendered = render(route, &error, &request_id);
-            guard.close(Command::Finish { token, answer: rendered }).await;
+            let Output { status, headers, body } = route.dialect.render(route.access, &error, &request_id);
+            let body = if let Body::Whole(body) = body { body } else { Vec::new() };
+            guard.finish(token, status, to_stored(&headers), &body).await;
             return Err(error);
         }
     };
@@ -70,14 +75,6 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
 
 const fn may_run_again(status: u16) -> bool {
     status == 429 || status == 402 || status >= 500
-}
-
-fn render(route: &Route, error: &ApiError, request_id: &str) -> Answer {
-    let output = route.dialect.render(route.access, error, request_id);
-    let Body::Whole(body) = output.body else {
-        return Answer { status: output.status, headers: Vec::new(), body: StoredBody(Vec::new()) };
-    };
-    Answer { status: output.status, headers: to_stored(&output.headers), body: StoredBody(body) }
 }
 
 async fn keep(guard: Guard, token: String, output: Output) -> Output {
@@ -90,8 +87,7 @@ async fn keep(guard: Guard, token: String, output: Output) -> Output {
             Output { status, headers, body: Body::Relay { first, rest: Some((source, Box::new(tap))) } }
         }
         Body::Whole(bytes) | Body::Relay { first: bytes, rest: None } => {
-            let answer = Answer { status, headers: stored, body: StoredBody(bytes.clone()) };
-            guard.close(Command::Finish { token, answer }).await;
+            guard.finish(token, status, stored, &bytes).await;
             Output { status, headers, body: Body::Whole(bytes) }
         }
         // A live feed has no end that could be kept.
@@ -100,8 +96,7 @@ async fn keep(guard: Guard, token: String, output: Output) -> Output {
             Output { status, headers, body }
         }
         Body::Empty => {
-            let answer = Answer { status, headers: stored, body: StoredBody(Vec::new()) };
-            guard.close(Command::Finish { token, answer }).await;
+            guard.finish(token, status, stored, &[]).await;
             Output { status, headers, body: Body::Empty }
         }
     }
@@ -113,15 +108,6 @@ fn to_stored(headers: &[(&'static str, String)]) -> Vec<(String, String)> {
 
 /// The headers that an answer can have before the pipeline adds its own; only these are replayed.
 const REPLAYED_HEADERS: [&str; 5] = ["content-type", "x-tokaroo-cost", "x-tokaroo-cache", "cache-control", "location"];
-
-fn replay(answer: Answer) -> Output {
-    let body = if answer.body.0.is_empty() { Body::Empty } else { Body::Whole(answer.body.0) };
-    let headers = REPLAYED_HEADERS
-        .into_iter()
-        .filter_map(|name| answer.headers.iter().find(|(n, _)| n == name).map(|(_, value)| (name, value.clone())))
-        .collect();
-    Output { status: answer.status, headers, body }.header("idempotency-replay", "true")
-}
 
 fn caller_name(cx: &Cx) -> String {
     match &cx.caller {
@@ -145,11 +131,47 @@ fn fingerprint(route: &Route, path: &str, query: &str, body: &[u8]) -> String {
 struct Guard {
     ports: Rc<Ports>,
     name: String,
+    /// Seals what is kept under this name.
+    key: Rc<Zeroizing<[u8; 32]>>,
     /// Set when the run has ended.
     is_closed: Rc<Cell<bool>>,
 }
 
 impl Guard {
+    fn new(cx: &Cx, name: String) -> Self {
+        let key = Seed::new(Zeroizing::new(cx.app.config.seal_key)).draw(&format!("idempotency:{name}"));
+        Self { ports: Rc::clone(&cx.ports), name, key: Rc::new(key), is_closed: Rc::default() }
+    }
+
+    /// Keeps an answer.
+    async fn finish(&self, token: String, status: u16, headers: Vec<(String, String)>, body: &[u8]) {
+        let mut nonce = [0; NONCE_BYTES];
+        self.ports.random.fill(&mut nonce);
+        match seal_bytes(&self.key, nonce, &self.name, body) {
+            Ok(sealed) => {
+                let answer = Answer { status, headers, body: StoredBody(sealed), is_sealed: true };
+                self.close(Command::Finish { token, answer }).await;
+            }
+            Err(error) => self.ports.background.log(&format!("idempotency: {error}")),
+        }
+    }
+
+    fn replay(&self, answer: Answer) -> Result<Output, ApiError> {
+        let Answer { status, headers, body: StoredBody(kept), is_sealed } = answer;
+        let unreadable = |_| {
+            let text = format!("The same request has run with status {status}; its answer cannot be read any more");
+            ApiError::new(Kind::Conflict, text)
+        };
+        let bytes =
+            if is_sealed { open_bytes(&self.key, &self.name, &kept).map_err(unreadable)?.to_vec() } else { kept };
+        let body = if bytes.is_empty() { Body::Empty } else { Body::Whole(bytes) };
+        let headers = REPLAYED_HEADERS
+            .into_iter()
+            .filter_map(|name| headers.iter().find(|(n, _)| n == name).map(|(_, value)| (name, value.clone())))
+            .collect();
+        Ok(Output { status, headers, body }.header("idempotency-replay", "true"))
+    }
+
     /// `None` when the request is to run; the stored answer when it has run.
     async fn begin(&self, token: &str, fingerprint: &str) -> Result<Option<Answer>, ApiError> {
         let started_ms = self.ports.clock.now_ms();
@@ -254,10 +276,9 @@ impl KeepingTap {
 
     fn file(&mut self) {
         let body = self.kept.take().unwrap_or_else(|| vec![0; BODY_MAX_BYTES + 1]);
-        let answer = Answer { status: self.status, headers: std::mem::take(&mut self.headers), body: StoredBody(body) };
-        let command = Command::Finish { token: std::mem::take(&mut self.token), answer };
-        let guard = self.guard.clone();
-        self.guard.ports.background.spawn(Box::pin(async move { guard.close(command).await }));
+        let (guard, status) = (self.guard.clone(), self.status);
+        let (token, headers) = (std::mem::take(&mut self.token), std::mem::take(&mut self.headers));
+        self.guard.ports.background.spawn(Box::pin(async move { guard.finish(token, status, headers, &body).await }));
     }
 }
 

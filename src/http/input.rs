@@ -203,3 +203,13 @@ pub fn too_large(max_bytes: u32) -> ApiError {
     ApiError::new(Kind::BodyTooLarge, format!("The request body is larger than {max_bytes} bytes"))
         .with("max_bytes", max_bytes)
 }
+
+/// Tells a member's null from its absence.
+///
+/// # Errors
+/// Where the value is not of the type.
+pub fn read_nullable<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}

@@ -43,6 +43,10 @@ pub struct Head {
     pub cache_control: String,
     /// `x-tokaroo-cache-control`: for clients that cannot set the other one.
     pub own_cache_control: String,
+    /// `anthropic-version`.
+    pub anthropic_version: String,
+    /// `anthropic-beta`.
+    pub anthropic_beta: String,
 }
 
 /// Why a body could not be read.

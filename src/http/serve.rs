@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use guildhall_domain::anthropic::ClientHeaders;
 use guildhall_domain::cache::CacheControl;
 use percent_encoding::percent_decode_str;
 
@@ -123,6 +124,7 @@ async fn enter(
         request_id: Rc::clone(request_id),
         idempotency_key: Some(request.head.idempotency_key.as_str()).filter(|key| !key.is_empty()).map(Rc::from),
         cache_control: read_cache_control(&request),
+        anthropic: read_client_headers(route, &request)?,
         started_ms: now_ms,
         origin: origin.into(),
         address,
@@ -168,6 +170,15 @@ fn read_cache_control(request: &Request) -> CacheControl {
         return CacheControl::default();
     }
     CacheControl::parse(&head.cache_control).with(CacheControl::parse(&head.own_cache_control))
+}
+
+/// Only Anthropic's own surface has them.
+fn read_client_headers(route: &Route, request: &Request) -> Result<Option<Rc<ClientHeaders>>, ApiError> {
+    if route.dialect != Dialect::Anthropic {
+        return Ok(None);
+    }
+    let headers = ClientHeaders::read(&request.head.anthropic_version, &request.head.anthropic_beta);
+    headers.map(|headers| headers.map(Rc::new)).map_err(|(name, text)| ApiError::invalid(name, text))
 }
 
 fn check_body_length(request: &Request) -> Result<(), ApiError> {

@@ -1,10 +1,12 @@
 //! The money of closed accounts.
 
-use durable_objects::wallet::protocol::{Command, RefusalCode, Reply, Wallet, name};
+use durable_objects::wallet::protocol::{Balance, Command, RefusalCode, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 
 use crate::ports::{PortError, Ports, ask};
+use crate::store::identity::claims::note_late_money;
 use crate::store::identity::erasure::{list_unforfeited, note_forfeited};
+use crate::store::ops::audit::insert_audit;
 
 /// Closed accounts of one run.
 const ACCOUNTS_MAX: i64 = 100;
@@ -15,26 +17,40 @@ const ACCOUNTS_MAX: i64 = 100;
 /// # Errors
 /// When the wallet or the database does not answer.
 pub async fn forfeit(ports: &Ports, account_id: &str) -> Result<bool, PortError> {
-    let wallet = name(account_id);
-    let Reply::Balance(left) = ask::<Wallet>(&*ports.objects, &wallet, &Command::Balance).await? else {
-        return Err(PortError("forfeit: no balance".into()));
-    };
+    let left = read_balance(ports, account_id).await?;
     if left.held_calls > MicroUsd::ZERO || left.held_leases > MicroUsd::ZERO {
         return Ok(false);
     }
     let now_ms = ports.clock.now_ms();
+    let mut writes = vec![note_forfeited(account_id, now_ms).statement];
     if left.balance > MicroUsd::ZERO {
-        let reason = "forfeited when the account was closed".to_owned();
-        let debit = Command::Debit { id: format!("forfeit_{now_ms}"), amount: left.balance, reason };
-        match ask::<Wallet>(&*ports.objects, &wallet, &debit).await? {
+        let (id, reason) = (format!("forfeit_{now_ms}"), "forfeited when the account was closed".to_owned());
+        let detail = format!("{} USD", left.balance.to_usd_string());
+        writes.push(
+            insert_audit(now_ms, "account.forfeit", account_id, &detail, &format!("{account_id}:{id}")).statement,
+        );
+        let debit = Command::Debit { id, amount: left.balance, reason };
+        match ask::<Wallet>(&*ports.objects, &name(account_id), &debit).await? {
             Reply::Moved { .. } => {}
             // Something has taken of it meanwhile.
             Reply::Refused { code: RefusalCode::Insufficient | RefusalCode::IdReused, .. } => return Ok(false),
             other => return Err(PortError(format!("forfeit: {other:?}"))),
         }
     }
-    note_forfeited(account_id, now_ms).run(&*ports.db).await?;
-    Ok(true)
+    ports.db.run(writes).await?;
+    // Whoever brings money later says so after it is there; what came before this was noted is found here.
+    let is_done = read_balance(ports, account_id).await?.balance == MicroUsd::ZERO;
+    if !is_done {
+        note_late_money(account_id, now_ms).run(&*ports.db).await?;
+    }
+    Ok(is_done)
+}
+
+async fn read_balance(ports: &Ports, account_id: &str) -> Result<Balance, PortError> {
+    match ask::<Wallet>(&*ports.objects, &name(account_id), &Command::Balance).await? {
+        Reply::Balance(balance) => Ok(balance),
+        other => Err(PortError(format!("balance of {account_id}: {other:?}"))),
+    }
 }
 
 /// [`forfeit`] for closed accounts that are not done.

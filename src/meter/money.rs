@@ -12,7 +12,7 @@ use guildhall_domain::money::MicroUsd;
 
 use super::payer::{BudgetOf, Payer, Tally};
 pub use super::purse::Need;
-use super::purse::{Purse, Step, Wish};
+use super::purse::{KEEP_MS, Purse, Step, Wish};
 use crate::app::App;
 use crate::ports::{PortError, Ports, ask};
 use crate::store::money::usage::UsageRow;
@@ -199,13 +199,43 @@ async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>) {
         {
             ports.background.log(&format!("wallet lease: {error}"));
         }
-        let mut purses = app.meter.purses.borrow_mut();
-        let Some(slot) = purses.get_mut(payer.purse()) else { return };
-        if slot.purse.is_idle() && slot.purse.is_empty() {
-            purses.remove(payer.purse());
-            return;
+        match forget_empty(app, payer) {
+            None => return,
+            Some(true) => return rest(app, ports, payer).await,
+            Some(false) => {}
         }
     }
+}
+
+/// Forgets a lease of which nothing is left; of one that is left, whether it is at rest.
+fn forget_empty(app: &App, payer: &Rc<Payer>) -> Option<bool> {
+    let mut purses = app.meter.purses.borrow_mut();
+    let purse = &mut purses.get_mut(payer.purse())?.purse;
+    if purse.is_idle() && purse.is_empty() {
+        purses.remove(payer.purse());
+        return None;
+    }
+    let is_at_rest = purse.is_at_rest();
+    if is_at_rest {
+        // The next call has it looked after again.
+        purse.maintained_until_ms = 0;
+    }
+    Some(is_at_rest)
+}
+
+/// Gives a lease back, unless somebody calls meanwhile: that call's own task does it then.
+async fn rest(app: &App, ports: &Ports, payer: &Rc<Payer>) {
+    ports.clock.sleep_ms(KEEP_MS).await;
+    let now_ms = ports.clock.now_ms();
+    let plan = match app.meter.purses.borrow_mut().get_mut(payer.purse()) {
+        Some(slot) if !slot.purse.is_calling(now_ms) => slot.purse.plan_end(now_ms),
+        _ => None,
+    };
+    let Some(wish) = plan else { return };
+    if let Err(error) = call(app, ports, payer, wish).await {
+        ports.background.log(&format!("wallet lease: {error}"));
+    }
+    forget_empty(app, payer);
 }
 
 /// The settled money of the payer's owner, as the wallet last told this isolate.

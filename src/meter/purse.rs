@@ -76,6 +76,10 @@ const LEASE_MS: i64 = 15_000;
 const RENEW_BEFORE_MS: i64 = 8_000;
 /// A call that has not answered for so long is taken for lost; it is repeated, and the wallet knows what it has seen.
 const CALL_LOST_MS: i64 = 5_000;
+/// A lease is small when it is at most one in so many of what its wallet, or its tightest budget, has.
+const SMALL_PART: i64 = 16;
+/// How long a small lease is kept when no call is left.
+pub const KEEP_MS: u32 = 2_000;
 /// A refusal is believed for so long without asking the wallet again.
 const BELIEVED_MS: i64 = 20;
 const ZERO: MicroUsd = MicroUsd::ZERO;
@@ -180,6 +184,26 @@ impl Purse {
         self.batches.is_empty() && [self.reserved, self.demand, self.waiting, self.pace].iter().all(|sum| *sum == ZERO)
     }
 
+    /// Whether nothing runs, waits or is to be told, and what it holds is too little to matter to others: the next call
+    /// may have it without a hop.
+    pub fn is_at_rest(&self) -> bool {
+        let is_quiet = self.batches.is_empty() && self.reserved == ZERO && self.waiting == ZERO;
+        is_quiet && !self.is_empty() && self.is_small()
+    }
+
+    fn is_small(&self) -> bool {
+        self.answer.is_some_and(|(answer, _)| self.held.0 <= answer.available.0 / SMALL_PART)
+    }
+
+    /// What to tell the wallet when nobody has called for [`KEEP_MS`]; `None` when somebody has.
+    pub fn plan_end(&mut self, now_ms: i64) -> Option<Wish> {
+        let is_over = self.is_at_rest() && now_ms - self.ended_ms >= i64::from(KEEP_MS);
+        is_over.then(|| {
+            (self.demand, self.pace) = (ZERO, ZERO);
+            Wish { want: ZERO, least: ZERO }
+        })
+    }
+
     /// Whether the wallet holds nothing for it.
     pub fn is_empty(&self) -> bool {
         self.held <= ZERO
@@ -190,7 +214,7 @@ impl Purse {
         self.pace = std::mem::take(&mut self.demand).max(MicroUsd(self.pace.0 / 2));
         let spare = plus(self.pace, self.pace);
         let is_due = self.expires_at_ms - now_ms < RENEW_BEFORE_MS && self.held > ZERO;
-        let is_too_much = self.free() > plus(plus(spare, spare), plus(spare, spare));
+        let is_too_much = !self.is_small() && self.free() > plus(plus(spare, spare), plus(spare, spare));
         let wish = Wish { want: plus(self.reserved, spare), least: ZERO };
         (is_due || is_too_much || !self.batches.is_empty()).then_some(wish)
     }
@@ -354,6 +378,28 @@ mod tests {
         assert_eq!(purse.batches.len(), 2, "the answer of a call given up is ignored");
         purse.end_call(second, 2, answer(0, 960, 0), 5);
         assert!(purse.batches.is_empty() && purse.unreported == ZERO);
+    }
+
+    #[test]
+    fn a_small_lease_is_kept_for_the_next_call_and_a_large_one_is_not() {
+        for (available, is_kept) in [(16 * 200, true), (16 * 200 - 1, false)] {
+            let mut purse = Purse::default();
+            called(&mut purse, wish(100), answer(100, available, 0), 0);
+            assert_eq!(purse.step(need(100, 1), 0), Step::Taken(MicroUsd(100)));
+            assert!(!purse.is_at_rest(), "a call runs");
+            purse.ended_ms = 10;
+            let charged = purse.spend(MicroUsd(100), MicroUsd(40));
+            purse.file(&payer(), charged, "{}", || "b1".into());
+            assert!(!purse.is_at_rest(), "the wallet is to be told");
+            let flush = purse.plan(40).unwrap();
+            called(&mut purse, flush, answer(200, available, 0), 41);
+            assert_eq!(purse.is_at_rest(), is_kept);
+            for period in 2..7 {
+                assert!(purse.plan(40 * period).is_none() || !is_kept, "no hop while it is kept");
+            }
+            assert_eq!(purse.plan_end(10 + i64::from(KEEP_MS) - 1), None);
+            assert_eq!(purse.plan_end(10 + i64::from(KEEP_MS)).is_some(), is_kept);
+        }
     }
 
     #[test]

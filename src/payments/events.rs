@@ -1,7 +1,7 @@
 //! What Stripe tells. Each event is applied once, in whatever order they come: an event writes facts, which never contradict
 //! each other for their order, and then the payment is settled.
 
-use guildhall_domain::billing::event::{Dispute, DisputeState, Event, News, Refund};
+use guildhall_domain::billing::event::{Dispute, DisputeState, Event, News, Refund, Reversal};
 use guildhall_domain::billing::fee::{from_cents, to_cents};
 use guildhall_domain::billing::objects::{Charge, CheckoutSession, HasId, Intent, Metadata, PaymentMethod, Ref};
 use guildhall_domain::money::MicroUsd;
@@ -109,7 +109,7 @@ async fn note_refund(desk: &Desk, row: &PaymentRow, charge: &Charge, told_at_s: 
 
 /// How much is refunded without it only the charge says: refunds that failed and others may have crossed.
 async fn note_failed_refund(desk: &Desk, row: &PaymentRow, refund: &Refund, told_at_s: i64) -> Result<(), ApiError> {
-    let Some(charge) = &refund.charge else { return Ok(()) };
+    let Some(charge) = &refund.reversal.charge else { return Ok(()) };
     let charge = desk.stripe()?.read_charge(charge.id()).await?;
     let now_s = desk.now_ms() / 1_000;
     let refunded = micros(charge.amount_refunded)?;
@@ -119,8 +119,9 @@ async fn note_failed_refund(desk: &Desk, row: &PaymentRow, refund: &Refund, told
 
 async fn note_dispute(desk: &Desk, row: &PaymentRow, dispute: &Dispute, told_at_s: i64) -> Result<(), ApiError> {
     let state: DisputeState = dispute.state();
-    let amount = micros(dispute.amount)?;
-    put_dispute(&dispute.id, &row.id, amount, state.name(), dispute.is_decided(), told_at_s).run(desk.db()).await?;
+    let Reversal { id, amount, .. } = &dispute.reversal;
+    let amount = micros(*amount)?;
+    put_dispute(id, &row.id, amount, state.name(), dispute.is_decided(), told_at_s).run(desk.db()).await?;
     Ok(())
 }
 
@@ -159,8 +160,8 @@ async fn find(desk: &Desk, news: &News) -> Result<Option<PaymentRow>, ApiError> 
             Some(row) => Ok(Some(row)),
             None => by_intent(desk, charge.payment_intent.as_ref()).await,
         },
-        News::RefundFailed(refund) => by_intent(desk, refund.payment_intent.as_ref()).await,
-        News::Disputed(dispute) => by_intent(desk, dispute.payment_intent.as_ref()).await,
+        News::RefundFailed(refund) => by_intent(desk, refund.reversal.payment_intent.as_ref()).await,
+        News::Disputed(dispute) => by_intent(desk, dispute.reversal.payment_intent.as_ref()).await,
         News::CardDetached(_) | News::CardUpdated(_) | News::Other => Ok(None),
     }
 }

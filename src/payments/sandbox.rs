@@ -82,7 +82,7 @@ pub async fn read_account(desk: &Desk, portal_id: &str) -> Result<AccountPage, A
     let customer = read(desk, portal["customer"].as_str().unwrap_or_default(), "customer").await?;
     let account_id = customer["metadata"]["account_id"].as_str().unwrap_or_default().to_owned();
     let billing = find_billing(&account_id).run(desk.db()).await?.unwrap_or_default();
-    let payments = list_payments(&account_id, i64::from(u32::MAX) << 16, SHOWN).run(desk.db()).await?;
+    let payments = list_payments(&account_id, i64::from(u32::MAX) << 16, "", SHOWN).run(desk.db()).await?;
     Ok(AccountPage {
         card: billing.card_brand.zip(billing.card_last4),
         payments,

@@ -10,10 +10,12 @@ use super::{Desk, facts_of, keep_card};
 use crate::http::error::ApiError;
 use crate::meter::money::notice_credit;
 use crate::ports::ask;
-use crate::store::identity::claims::set_drain;
+use crate::store::identity::claims::note_late_money;
+use crate::store::identity::erasure::find_closed;
 use crate::store::money::payments::{
-    PaymentRow, close_payment, find_payment, finish_step, mark_card_saved, mark_credited, plan_step,
+    PaymentRow, close_payment, find_payment, finish_step, mark_card_saved, mark_credited, mark_returned, plan_step,
 };
+use crate::store::ops::audit::insert_audit;
 
 /// Steps of one settling; a payment takes a handful in its life.
 const STEPS_MAX: usize = 24;
@@ -34,8 +36,10 @@ pub async fn settle(desk: &Desk, account_id: &str, id: &str) -> Result<PaymentRo
             continue;
         }
         if !row.credited {
-            credit(desk, &row).await?;
-            mark_credited(account_id, id).run(desk.db()).await?;
+            if find_closed(&row.wallet).run(desk.db()).await?.is_none() || !give_back(desk, &row).await? {
+                credit(desk, &row).await?;
+                mark_credited(account_id, id).run(desk.db()).await?;
+            }
         } else if row.step_micros != 0 {
             take_step(desk, &row).await?;
             finish_step(account_id, id, row.step).run(desk.db()).await?;
@@ -57,22 +61,40 @@ async fn credit(desk: &Desk, row: &PaymentRow) -> Result<(), ApiError> {
     if row.amount_micros == 0 {
         return Ok(());
     }
-    let reason = format!("payment by {}", row.kind);
-    let command = Command::Credit { id: format!("payment:{}", row.id), amount: MicroUsd(row.amount_micros), reason };
-    move_money(desk, row, command).await?;
-    // To an account that was merged into another: the hour's job carries it on.
-    set_drain(&row.wallet, Some(desk.now_ms())).run(desk.db()).await?;
-    Ok(())
+    let (amount, reason) = (MicroUsd(row.amount_micros), format!("payment by {}", row.kind));
+    let matures_at_ms = desk.now_ms() + desk.app.config.withdrawal_hold_ms();
+    move_money(desk, row, Command::Deposit { id: deposit_id(row), amount, reason, matures_at_ms }).await
+}
+
+/// Gives a payment back that came when its account was closed already: nobody can spend it, and nobody has given it up.
+/// `false` when Stripe knows no payment that could be refunded.
+async fn give_back(desk: &Desk, row: &PaymentRow) -> Result<bool, ApiError> {
+    let Some(intent_id) = row.intent_id.as_deref() else { return Ok(false) };
+    if row.total_micros > 0 {
+        desk.stripe()?.refund(&format!("late:{}", row.id), intent_id).await?;
+    }
+    let (now_ms, detail) = (desk.now_ms(), format!("{} USD", MicroUsd(row.total_micros).to_usd_string()));
+    let returned = mark_returned(&row.account_id, &row.id, now_ms / 1_000).statement;
+    let audit = insert_audit(now_ms, "payment.return", &row.id, &detail, &format!("return:{}", row.id)).statement;
+    desk.db().run(vec![returned, audit]).await?;
+    Ok(true)
+}
+
+/// The payment's name in the wallet.
+fn deposit_id(row: &PaymentRow) -> String {
+    format!("payment:{}", row.id)
 }
 
 /// Takes what went back to the customer from the wallet; gives it again when that was undone.
 async fn take_step(desk: &Desk, row: &PaymentRow) -> Result<(), ApiError> {
-    let id = format!("payment:{}:{}", row.id, row.step);
+    let id = format!("{}:{}", deposit_id(row), row.step);
     let amount = MicroUsd(row.step_micros.saturating_abs());
     let command = if row.step_micros > 0 {
-        Command::Reclaim { id, amount, reason: "refund or dispute".to_owned() }
+        Command::Reclaim { id, amount, reason: "refund or dispute".to_owned(), of: Some(deposit_id(row)) }
     } else {
-        Command::Credit { id, amount, reason: "refund failed or dispute won".to_owned() }
+        let reason = "refund failed or dispute won".to_owned();
+        let matures_at_ms = desk.now_ms() + desk.app.config.withdrawal_hold_ms();
+        Command::Deposit { id, amount, reason, matures_at_ms }
     };
     move_money(desk, row, command).await
 }
@@ -81,6 +103,7 @@ async fn move_money(desk: &Desk, row: &PaymentRow, command: Command) -> Result<(
     match ask::<Wallet>(&*desk.ports.objects, &name(&row.wallet), &command).await? {
         Reply::Moved { .. } => {
             notice_credit(&desk.app, &row.wallet);
+            note_late_money(&row.wallet, desk.now_ms()).run(desk.db()).await?;
             Ok(())
         }
         other => Err(ApiError::internal(format!("payment {}: {other:?}", row.id))),

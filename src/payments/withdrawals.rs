@@ -14,11 +14,15 @@ use std::rc::Rc;
 
 use durable_objects::wallet::protocol::{Balance, Command, RefusalCode, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
+use guildhall_domain::time::format_rfc3339;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::stripe::{Stripe, StripeError};
 use crate::app::App;
 use crate::meter::money::notice_credit;
 use crate::ports::{PortError, Ports, ask};
+use crate::store::identity::claims::note_late_money;
 use crate::store::market::withdrawals::{
     State, WithdrawalRow, begin_withdrawal, find_withdrawal, list_unfinished, move_withdrawal, take_withdrawal,
 };
@@ -33,6 +37,30 @@ const WAITS: u32 = 20;
 const WAIT_MS: u32 = 250;
 /// Withdrawals that one hour's job takes up.
 const UNFINISHED_MAX: i64 = 100;
+
+/// Money in a wallet that cannot be withdrawn yet.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OnHold {
+    /// How much, in cents.
+    amount_cents: i64,
+    /// From when on it can be.
+    pub withdrawable_at: String,
+}
+
+/// What of a wallet can be withdrawn now, in whole cents rounded down, and what later: paid by card, and not yet spent.
+#[must_use]
+pub fn read_withdrawable(there: &Balance) -> (i64, Vec<OnHold>) {
+    let mut sum = there.withdrawable();
+    let now_cents = sum.to_cents_floor();
+    let on_hold = there.immature.iter().map(|part| {
+        let before_cents = sum.to_cents_floor();
+        sum = MicroUsd(sum.0.saturating_add(part.amount.0)).min(there.available);
+        let amount_cents = sum.to_cents_floor() - before_cents;
+        OnHold { amount_cents, withdrawable_at: format_rfc3339(part.at_ms) }
+    });
+    (now_cents, on_hold.collect())
+}
 
 /// What became of a withdrawal.
 #[derive(Debug)]
@@ -145,9 +173,10 @@ impl Work {
         let (row, ports) = (&self.row, &self.ports);
         let (wallet, amount) = (name(&row.account_id), MicroUsd(row.amount_micros));
         for _ in 0..WAITS {
-            let command = Command::Debit { id: row.id.clone(), amount, reason: "Withdrawal".to_owned() };
+            let command = Command::Withdraw { id: row.id.clone(), amount, reason: "Withdrawal".to_owned() };
             match ask::<Wallet>(&*ports.objects, &wallet, &command).await? {
                 Reply::Moved { balance, .. } => return Ok(Some(balance)),
+                Reply::Refused { code: RefusalCode::Immature, .. } => return Ok(None),
                 Reply::Refused { code: RefusalCode::Insufficient, .. } => {}
                 other => return Err(PortError(format!("debit of {}: {other:?}", row.id))),
             }
@@ -186,6 +215,7 @@ impl Work {
             other => return Err(PortError(format!("return of {}: {other:?}", row.id))),
         }
         notice_credit(&self.app, &row.account_id);
+        note_late_money(&row.account_id, self.ports.clock.now_ms()).run(&*self.ports.db).await?;
         self.end("returned", None, None).await?;
         Ok(Outcome::Returned)
     }

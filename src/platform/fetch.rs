@@ -23,6 +23,15 @@ pub struct StreamHandle {
     pub stall_ms: u32,
 }
 
+/// A request that races others: it is given up when its future is dropped before it is over.
+struct Raced(u32);
+
+impl Drop for Raced {
+    fn drop(&mut self) {
+        glue::abandon(self.0);
+    }
+}
+
 impl Fetch for Outside {
     fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>> {
         Box::pin(async move {
@@ -31,7 +40,9 @@ impl Fetch for Outside {
                 ReadMode::Stream { max_bytes, stall_ms } => (true, max_bytes, stall_ms),
             };
             let headers = flatten_headers(&request.headers);
+            let mut raced = None;
             let call = JsCall::begin_ticking(tick, |id| {
+                raced = request.is_raced.then(|| Raced(id));
                 glue::send(
                     id,
                     &self.signal,
@@ -43,9 +54,12 @@ impl Fetch for Outside {
                     max_bytes,
                     request.first_byte_ms,
                     TICK_MS,
+                    request.is_raced,
                 );
             });
-            match call.await {
+            let settled = call.await;
+            drop(raced);
+            match settled {
                 Ok(answer) => Ok(read_answer(&answer.unchecked_into(), stall_ms)),
                 Err(word) => Err(read_error(&glue::text_of(&word))),
             }

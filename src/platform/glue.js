@@ -15,7 +15,7 @@ function settle(id, promise) {
 
 const FIELDS = ["authorization", "x-api-key", "content-type", "content-length", "idempotency-key", "origin", "accept",
   "if-none-match", "access-control-request-method", "cookie", "last-event-id", "stripe-signature", "user-agent",
-  "cf-connecting-ip", "cache-control", "x-tokaroo-cache-control"];
+  "cf-connecting-ip", "cache-control", "x-tokaroo-cache-control", "anthropic-version", "anthropic-beta"];
 
 export function read_head(request) {
   const headers = request.headers;
@@ -77,7 +77,10 @@ function toHeaders(text) {
 
 // Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null]; throws a word.
 // The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
-export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs) {
+// One that races others may be given up (see abandon), and has a controller of its own.
+export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, isRaced) {
+  const giveUp = isRaced ? new AbortController() : null;
+  if (giveUp) raced.set(id, giveUp);
   const due = Date.now() + firstByteMs;
   let isOpen = true;
   // A stream takes the timer over (see Pump); one that nobody relays, because its first chunk was a fault, is let go.
@@ -95,14 +98,24 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
   const end = (how, value) => {
     if (!isOpen) return;
     isOpen = false;
+    if (giveUp) raced.delete(id);
     if (how === REJECTED || !value[4]) clearInterval(watch.timer);
     resume(id, how, value);
   };
-  exchange(signal, method, url, headers, body, stream, maxBytes, watch).then(
+  const either = giveUp ? AbortSignal.any(signal ? [signal, giveUp.signal] : [giveUp.signal]) : signal;
+  exchange(either, method, url, headers, body, stream, maxBytes, watch).then(
     // A stream that begins too late is nobody's.
     (answer) => (isOpen ? end(RESOLVED, answer) : answer[4]?.reader.cancel().catch(() => {})),
     (error) => end(REJECTED, error === "too_large" ? error : signal?.aborted ? "client_gone" : "broken: " + error),
   );
+}
+
+// The requests that race others, and how each is given up.
+const raced = new Map();
+
+// Gives up a request that nobody waits for any more; one that is over stays as it is.
+export function abandon(id) {
+  raced.get(id)?.abort();
 }
 
 // What is relayed as it comes, when that is wanted.

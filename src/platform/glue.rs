@@ -22,7 +22,9 @@ extern "C" {
         max_bytes: u32,
         first_byte_ms: u32,
         tick_ms: u32,
+        is_raced: bool,
     );
+    pub fn abandon(id: u32);
     pub fn respond(status: u16, headers: &str, body: Option<&[u8]>) -> JsValue;
     pub fn relay(
         context: &JsValue,

@@ -51,6 +51,8 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         address: next(),
         cache_control: next(),
         own_cache_control: next(),
+        anthropic_version: next(),
+        anthropic_beta: next(),
     };
     (Request::new(head, Some(Box::new(LazyBody { request }))), origin)
 }

@@ -1,4 +1,4 @@
-// kill -9 in the middle of paid calls: whatever dies, the books balance, and what was acknowledged stays.
+// kill -9 in the middle of paid calls and transfers: whatever dies, the books balance, and what was acknowledged stays.
 
 import assert from "node:assert/strict";
 import { randomInt, randomUUID } from "node:crypto";
@@ -8,6 +8,7 @@ import { USAGE } from "./support/behaviours.mjs";
 import { makeAgent, post } from "./support/load.mjs";
 import { assertBalanced, startPlatform, sumOf } from "./support/platform.mjs";
 import { signal, sleep, until } from "./support/processes.mjs";
+import { Claims, PURSE, SETTINGS, Withdrawals } from "./support/transfers.mjs";
 import { startUpstream } from "./support/upstream.mjs";
 
 const ROUNDS = Number(process.env.E2E_ROUNDS ?? 5);
@@ -16,6 +17,7 @@ const SERVES_AGAIN_MS = 20_000;
 const RATES = { input_per_1k: 0.1, output_per_1k: 0.2 };
 const COST = USAGE.prompt_tokens * 100 + USAGE.completion_tokens * 200;
 const CREDIT = 123_457;
+const HOURLY = "17 * * * *";
 
 /** What dies, in turn. */
 const VICTIMS = {
@@ -28,6 +30,8 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
   let platform;
   let upstream;
   let account;
+  let claims;
+  let withdrawals;
   /** Credits by their Idempotency-Key: whether an answer has acknowledged them. One whose answer was lost may have come or not. */
   const credits = new Map();
   const sent = { calls: 0, completed: 0 };
@@ -39,10 +43,12 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
         await upstream.behaviours.answer(reply, request);
       },
     };
-    [platform, upstream] = await Promise.all([startPlatform(), startUpstream(own)]);
+    [platform, upstream] = await Promise.all([startPlatform({ settings: SETTINGS }), startUpstream(own)]);
     const models = ["answer", "late:5", "late:60", "endless:10", "hangsOnce"];
     await platform.register("double", upstream.baseUrl, Object.fromEntries(models.map((name) => [name.replace(":", "-"), { ...RATES, upstream_model: name }])));
     account = await platform.provision({ balanceMicros: 1_000_000_000 });
+    claims = await Claims.open(platform, account);
+    withdrawals = await Withdrawals.open(platform);
   });
   after(() => Promise.allSettled([platform?.stop(), upstream?.close()]));
 
@@ -104,12 +110,23 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
     return performance.now() - started;
   }
 
+  /** What the account has and has spent. */
+  const booked = async () => (await platform.balanceMicros(account.key)) + sumOf(await platform.usage(account.key));
+
+  async function runCron(cron) {
+    const { status, text } = await platform.call("GET", `/cdn-cgi/local/scheduled?cron=${encodeURIComponent(cron)}`);
+    assert.deepEqual([status, text], [200, "ok"]);
+  }
+
   for (let round = 1; round <= ROUNDS; round++) {
     const [what, choose] = Object.entries(VICTIMS)[(round - 1) % 3];
     test(`round ${round}: ${what}`, async (t) => {
+      await claims.prepare();
       const agent = makeAgent();
       let over = false;
-      const load = [...Array.from({ length: CALLERS }, () => keepCalling(agent, () => over)), keepCrediting(() => over)];
+      const isOver = () => over;
+      const movers = [keepCrediting(isOver), claims.keepMoving(isOver), withdrawals.keepMoving(isOver)];
+      const load = [...Array.from({ length: CALLERS }, () => keepCalling(agent, isOver)), ...movers];
       // A stream that never ends is under way too.
       const abandoned = post(`${platform.url}/v1/chat/completions`, { key: account.key, agent, body: { model: "endless-10", stream: true, messages: [{ role: "user", content: "Hello" }] } }).catch(() => {});
       const once = round === ROUNDS && sendOnce().catch(() => {});
@@ -135,8 +152,11 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
       const deposits = account.depositedMicros + known.length * CREDIT;
       const rows = await platform.usage(account.key);
       const surplus = (await platform.balanceMicros(account.key)) + sumOf(rows) - deposits;
-      const come = surplus / CREDIT;
+      const purses = Math.floor(surplus / PURSE);
+      const come = (surplus - purses * PURSE) / CREDIT;
       assert.ok(Number.isInteger(come) && come >= 0 && come <= unknown, `the books are off by ${surplus} µ$: ${known.length} credits acknowledged, ${unknown} unanswered`);
+      assert.ok(purses <= claims.started, `${purses} purses have come of ${claims.started}`);
+      await claims.assertAcknowledged();
       assert.ok(rows.length <= sent.calls + upstream.of("endless:10").length, `${rows.length} usage rows for ${sent.calls} calls`);
       for (const row of rows.filter(({ outcome }) => outcome === "completed")) assert.equal(Math.round(row.charged_usd * 1e6), COST, JSON.stringify(row));
       const completed = rows.filter(({ outcome }) => outcome === "completed").length;
@@ -149,12 +169,29 @@ describe(`kill -9 under load, ${ROUNDS} rounds`, () => {
   test("what had died half-way can be sent again with its Idempotency-Key, and counts once", async (t) => {
     const started = performance.now();
     const unknown = [...credits.keys()].filter((id) => !credits.get(id));
-    const insist = (what, send) => until(`${what} is answered`, () => send().then(({ status }) => status === 200, () => false), 75_000, 500);
+    const insist = async (what, send) => {
+      let last;
+      const isAnswered = () => send().then(({ status, text }) => ((last = `${status} ${text}`), status === 200), (error) => ((last = error.message), false));
+      await until(`${what} is answered`, isAnswered, 75_000, 500).catch((error) => {
+        throw new Error(`${error.message}; at last: ${last}`);
+      });
+    };
     await Promise.all([insist("the call that hung", sendOnce), ...unknown.map((id) => insist("a credit", () => sendCredit(id)))]);
     t.diagnostic(`${credits.size} credits, ${unknown.length} sent again; all answered after ${Math.round(performance.now() - started)} ms`);
     account.depositedMicros += credits.size * CREDIT;
+    const [purses, withdrawn] = [await claims.finish(), await withdrawals.finish()];
+    t.diagnostic(`${purses} purses merged, ${withdrawn} withdrawals`);
+    account.depositedMicros += purses * PURSE;
+    await runCron(HOURLY);
+    await until("every purse has come", async () => (await booked()) >= account.depositedMicros, 30_000, 500);
     const rows = await assertBalanced(platform, account);
     assert.equal(rows.filter(({ model, outcome }) => model === "hangsOnce" && outcome === "completed").length, 1);
+  });
+
+  test("every wallet agrees with its usage", async () => {
+    const { run, differences } = await platform.admin("POST", "/admin/v1/reconciliation", {});
+    assert.deepEqual([run.differences, differences], [0, []]);
+    assert.ok(run.finished_at && run.accounts > claims.started, JSON.stringify(run));
   });
 
   test("the database ends up with every row", async (t) => {

@@ -3,4 +3,5 @@
 mod books;
 mod budgets;
 mod last_dollar;
+mod payments;
 mod withdrawals;

@@ -34,6 +34,10 @@ pub struct Upstream {
     pub sent: RefCell<Vec<Outbound>>,
     /// What single providers answer, whatever the script says.
     by_provider: RefCell<Vec<(String, Reply)>>,
+    /// How long single providers take beyond that.
+    slow: RefCell<Vec<(String, u64)>>,
+    /// The providers whose requests were given up before they answered, in order.
+    pub given_up: RefCell<Vec<String>>,
     /// Called when a request arrives.
     on_arrival: RefCell<Option<Box<dyn Fn()>>>,
 }
@@ -99,6 +103,13 @@ impl Upstream {
         by_provider.push((provider.to_owned(), reply));
     }
 
+    /// From now on the provider of this id takes so much longer.
+    pub fn slow_at(&self, provider: &str, extra_ms: u64) {
+        let mut slow = self.slow.borrow_mut();
+        slow.retain(|(id, _)| id != provider);
+        slow.push((provider.to_owned(), extra_ms));
+    }
+
     /// Calls this whenever a request arrives.
     pub fn on_arrival(&self, hook: impl Fn() + 'static) {
         *self.on_arrival.borrow_mut() = Some(Box::new(hook));
@@ -141,7 +152,10 @@ impl Upstream {
             Some(reply) => Some(reply),
             None => self.replies.borrow_mut().pop_front().or_else(|| self.standard.borrow().clone()),
         };
-        tokio::time::sleep(Duration::from_millis(self.latency_ms.get())).await;
+        let extra_ms = self.slow.borrow().iter().find(|(id, _)| *id == provider).map_or(0, |(_, extra_ms)| *extra_ms);
+        let mut watch = GivenUp { upstream: self, provider: Some(provider) };
+        tokio::time::sleep(Duration::from_millis(self.latency_ms.get() + extra_ms)).await;
+        watch.provider = None;
         let whole = |status, body: Vec<u8>, retry_after: &str| Inbound {
             status,
             content_type: "application/json".into(),
@@ -159,6 +173,18 @@ impl Upstream {
             Some(Reply::Stream(chunks, end)) => Ok(stream("text/event-stream", chunks, end)),
             Some(Reply::Relay(content_type, chunks, end)) => Ok(stream(content_type, chunks, end)),
         }
+    }
+}
+
+/// Tells when a request is given up.
+struct GivenUp<'u> {
+    upstream: &'u Upstream,
+    provider: Option<String>,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        self.upstream.given_up.borrow_mut().extend(self.provider.take());
     }
 }
 

@@ -20,6 +20,7 @@ mod calls;
 mod error;
 mod fields;
 mod generation;
+mod headers;
 mod ids;
 mod outcome;
 mod plain;
@@ -35,6 +36,7 @@ use std::fmt;
 use crate::json::JsonError;
 
 pub use error::{classify_error, error_type, render_error};
+pub use headers::{ClientHeaders, VERSION};
 pub use plain::drop_extensions;
 pub use stream::{ChatToMessagesStream, MessagesToChatStream};
 pub use to_chat::{to_chat_request, to_counted_chat_request};

@@ -45,20 +45,28 @@ pub enum News {
     Other,
 }
 
-/// A refund.
+/// Money that goes back, or may: what refunds and disputes have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Refund {
-    /// `re_…`.
+pub struct Reversal {
+    /// `re_…` of a refund, `du_…` or `dp_…` of a dispute.
     pub id: String,
     /// How much, in cents.
     #[serde(default)]
     pub amount: i64,
-    /// Whose.
+    /// The charge.
     #[serde(default)]
     pub charge: Option<Ref<HasId>>,
     /// The payment.
     #[serde(default)]
     pub payment_intent: Option<Ref<HasId>>,
+}
+
+/// A refund.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Refund {
+    /// What goes back.
+    #[serde(flatten)]
+    pub reversal: Reversal,
     /// `succeeded`, `pending`, `failed`, `canceled` …
     #[serde(default)]
     pub status: Option<String>,
@@ -70,17 +78,9 @@ pub struct Refund {
 /// A dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Dispute {
-    /// `du_…` or `dp_…`.
-    pub id: String,
-    /// How much, in cents.
-    #[serde(default)]
-    pub amount: i64,
-    /// The charge.
-    #[serde(default)]
-    pub charge: Option<Ref<HasId>>,
-    /// The payment.
-    #[serde(default)]
-    pub payment_intent: Option<Ref<HasId>>,
+    /// What may go back.
+    #[serde(flatten)]
+    pub reversal: Reversal,
     /// `needs_response`, `under_review`, `won`, `lost`, `warning_…`, `prevented`.
     #[serde(default)]
     pub status: String,

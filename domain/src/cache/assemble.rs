@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::ANSWER_MAX_BYTES;
-use crate::chat::stream::data_of;
+use crate::chat::lines::data_of;
 use crate::pricing::TokenUsage;
 
 /// An answer that came whole, if it may be kept. `may_be_cut` when the client's own limit on the output was the only one.

@@ -1,9 +1,8 @@
 //! A whole chat completion on its way back to the client.
 
-use std::fmt;
-
 use super::measure::{Choices, estimate_tokens, measure_choices};
 use super::usage::read_usage;
+use crate::answer::InvalidAnswer;
 use crate::json::{JsonError, Kind, Reader, push_string};
 use crate::pricing::TokenUsage;
 
@@ -18,45 +17,16 @@ pub struct Completion {
     pub output_tokens_estimate: u64,
 }
 
-/// An answer with status 200 that is no chat completion.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvalidCompletion {
-    /// Not JSON, or not UTF-8.
-    NotJson(JsonError),
-    /// JSON, but not an object.
-    NotAnObject,
-    /// An object with an `error` and no choices.
-    UpstreamError,
-}
-
-impl fmt::Display for InvalidCompletion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotJson(error) => write!(f, "the upstream's answer is not JSON: {error}"),
-            Self::NotAnObject => f.write_str("the upstream's answer is not a JSON object"),
-            Self::UpstreamError => f.write_str("the upstream answered with an error under a status of success"),
-        }
-    }
-}
-
-impl std::error::Error for InvalidCompletion {}
-
-impl From<JsonError> for InvalidCompletion {
-    fn from(error: JsonError) -> Self {
-        Self::NotJson(error)
-    }
-}
-
 /// Puts the model that was asked for into an upstream's answer, and reads the answer's usage on the
 /// way.
 ///
 /// # Errors
-/// [`InvalidCompletion`].
-pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, InvalidCompletion> {
+/// [`InvalidAnswer`].
+pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, InvalidAnswer> {
     std::str::from_utf8(body).map_err(|error| JsonError { at_bytes: error.valid_up_to(), reason: "bad UTF-8" })?;
     let mut reader = Reader::new(body);
     if reader.peek()? != Kind::Object {
-        return Err(InvalidCompletion::NotAnObject);
+        return Err(InvalidAnswer::NotAnObject);
     }
     reader.enter_object()?;
     let inside = reader.position();
@@ -86,7 +56,7 @@ pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, 
     }
     reader.finish()?;
     if has_error && choices.count == 0 {
-        return Err(InvalidCompletion::UpstreamError);
+        return Err(InvalidAnswer::UpstreamError);
     }
     if copied == 0 {
         out.extend_from_slice(&body[..inside]);
@@ -133,13 +103,13 @@ mod tests {
     #[test]
     fn what_is_no_completion_is_refused() {
         let refuse = |body: &[u8]| rewrite_completion(body, "auto").unwrap_err();
-        assert!(matches!(refuse(b""), InvalidCompletion::NotJson(_)));
-        assert!(matches!(refuse(b"<html>"), InvalidCompletion::NotJson(_)));
-        assert!(matches!(refuse(b"{\"a\":1"), InvalidCompletion::NotJson(_)));
-        assert!(matches!(refuse(b"{\"a\":\"\xff\"}"), InvalidCompletion::NotJson(_)));
-        assert!(matches!(refuse(b"{} {}"), InvalidCompletion::NotJson(_)));
-        assert_eq!(refuse(b"[]"), InvalidCompletion::NotAnObject);
-        assert_eq!(refuse(br#"{"error":{"message":"overloaded"}}"#), InvalidCompletion::UpstreamError);
+        assert!(matches!(refuse(b""), InvalidAnswer::NotJson(_)));
+        assert!(matches!(refuse(b"<html>"), InvalidAnswer::NotJson(_)));
+        assert!(matches!(refuse(b"{\"a\":1"), InvalidAnswer::NotJson(_)));
+        assert!(matches!(refuse(b"{\"a\":\"\xff\"}"), InvalidAnswer::NotJson(_)));
+        assert!(matches!(refuse(b"{} {}"), InvalidAnswer::NotJson(_)));
+        assert_eq!(refuse(b"[]"), InvalidAnswer::NotAnObject);
+        assert_eq!(refuse(br#"{"error":{"message":"overloaded"}}"#), InvalidAnswer::UpstreamError);
         assert!(rewrite_completion(br#"{"error":null,"choices":[{}]}"#, "auto").is_ok());
     }
 }

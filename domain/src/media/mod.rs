@@ -27,7 +27,7 @@ pub use embeddings::{EmbeddingInput, EmbeddingsTask, EncodingFormat};
 pub use fields::Fields;
 pub use form::{Form, Part};
 pub use images::{ImageFormat, ImageQuality, ImagesTask};
-pub use response::{InvalidAnswer, MediaAnswer, UpstreamVideo, VideoState, read_answer, read_video};
+pub use response::{MediaAnswer, UpstreamVideo, VideoState, read_answer, read_video};
 pub use speech::{SpeechFormat, SpeechTask};
 pub use transcription::{TranscriptFormat, TranscriptionTask};
 pub use video::VideoTask;

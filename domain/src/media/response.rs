@@ -1,9 +1,8 @@
 //! Upstreams' answers: the model's name put back, what was used read, all else passed on.
 
-use std::fmt;
-
 use serde::Deserialize;
 
+use crate::answer::InvalidAnswer;
 use crate::chat::usage::read_usage;
 use crate::json::{JsonError, Kind, Raw, Reader, push_string};
 use crate::pricing::TokenUsage;
@@ -22,38 +21,6 @@ pub struct MediaAnswer {
     pub seconds: Option<u64>,
     /// Items of `data`: pictures, vectors.
     pub items: u64,
-}
-
-/// An answer of success that makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvalidAnswer {
-    /// Not JSON, or not UTF-8.
-    NotJson(JsonError),
-    /// JSON, but not an object.
-    NotAnObject,
-    /// An error under a status of success.
-    UpstreamError,
-    /// Nothing of what was asked for is in it.
-    Empty,
-}
-
-impl fmt::Display for InvalidAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotJson(error) => write!(f, "the upstream's answer is not JSON: {error}"),
-            Self::NotAnObject => f.write_str("the upstream's answer is not a JSON object"),
-            Self::UpstreamError => f.write_str("the upstream answered with an error under a status of success"),
-            Self::Empty => f.write_str("the upstream's answer holds nothing of what was asked for"),
-        }
-    }
-}
-
-impl std::error::Error for InvalidAnswer {}
-
-impl From<JsonError> for InvalidAnswer {
-    fn from(error: JsonError) -> Self {
-        Self::NotJson(error)
-    }
 }
 
 /// Reads a JSON answer of embeddings, images or a transcription, and puts the model that was asked for into it.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::answer::InvalidAnswer;
 
 fn parse(kind: ModelKind, body: &str) -> Result<MediaRequest<'_>, InvalidRequest> {
     MediaRequest::parse(kind, "application/json", body.as_bytes())

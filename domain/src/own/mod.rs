@@ -2,6 +2,8 @@
 
 mod provider;
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalogue::{Capability, entries};
 use crate::media::ModelKind;
 use crate::money::MicroUsd;
@@ -14,7 +16,8 @@ pub use provider::KeyProvider;
 pub const OWN_PERCENT: i64 = 5;
 
 /// Whose upstream serves a call. What is the caller's own goes first, in this order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// An endpoint of the caller's.
     Endpoint,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::assemble::Assembler;
 use super::echo::Echo;
 use super::events::{InputDetails, OutputDetails, UsageView};
-use crate::chat::response::InvalidCompletion;
+use crate::answer::InvalidAnswer;
 use crate::chat::usage::read_usage;
 use crate::ids::ResponseId;
 use crate::json::{JsonError, Raw, Reader};
@@ -126,18 +126,18 @@ pub(super) fn view_usage(raw: &RawValue) -> Option<UsageView> {
 /// A chat completion as a Response object. `created_at_s` is Unix time in seconds.
 ///
 /// # Errors
-/// [`InvalidCompletion`] for what is no chat completion with a choice.
+/// [`InvalidAnswer`] for what is no chat completion with a choice.
 pub fn to_response(
     chat_completion: &[u8],
     echo: &Echo,
     id: ResponseId,
     created_at_s: u64,
-) -> Result<Vec<u8>, InvalidCompletion> {
+) -> Result<Vec<u8>, InvalidAnswer> {
     let completion: Completion<'_> = serde_json::from_slice(chat_completion).map_err(|error| {
-        InvalidCompletion::NotJson(JsonError { at_bytes: error.column(), reason: "not a chat completion" })
+        InvalidAnswer::NotJson(JsonError { at_bytes: error.column(), reason: "not a chat completion" })
     })?;
     if completion.choices.as_ref().is_none_or(Vec::is_empty) {
-        return Err(InvalidCompletion::UpstreamError);
+        return Err(InvalidAnswer::UpstreamError);
     }
     let mut assembler = Assembler::new_silent(echo.clone(), id, created_at_s);
     let mut no_events = Vec::new();

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::assemble::Assembler;
 use super::completion::{Completion, text_of};
 use super::echo::Echo;
+use crate::chat::lines::{Line, Lines};
 use crate::chat::stream::StreamEnd;
 use crate::ids::ResponseId;
 
@@ -26,8 +27,7 @@ const CUT_OFF: &str = "The model's provider ended the stream before it was compl
 #[derive(Debug)]
 pub struct ChatToResponsesStream {
     assembler: Assembler,
-    /// The beginning of a line whose end has not come yet.
-    partial: Vec<u8>,
+    lines: Lines,
     has_begun: bool,
     has_ended: bool,
 }
@@ -38,7 +38,7 @@ impl ChatToResponsesStream {
     pub fn new(echo: Echo, id: ResponseId, created_at_s: u64) -> Self {
         Self {
             assembler: Assembler::new(echo, id, created_at_s),
-            partial: Vec::new(),
+            lines: Lines::new(MAX_LINE_BYTES),
             has_begun: false,
             has_ended: false,
         }
@@ -49,28 +49,20 @@ impl ChatToResponsesStream {
     /// The first call, even with an empty chunk, says `response.created`.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         self.begin(out);
-        let mut rest = chunk;
-        while let Some(end) = memchr::memchr2(b'\n', b'\r', rest)
-            && !self.has_ended
-        {
-            let (line, behind) = rest.split_at(end);
-            rest = behind.get(1..).unwrap_or_default();
-            if self.partial.is_empty() {
-                self.take_line(line, out);
-                continue;
-            }
-            let mut joined = std::mem::take(&mut self.partial);
-            joined.extend_from_slice(line);
-            self.take_line(&joined, out);
-            joined.clear();
-            self.partial = joined;
-        }
         if self.has_ended {
-            self.partial = Vec::new();
-        } else if self.partial.len() + rest.len() > MAX_LINE_BYTES {
+            return;
+        }
+        let mut lines = std::mem::replace(&mut self.lines, Lines::new(0));
+        let result = lines.push_said(chunk, |line| {
+            self.take_line(line, out);
+            Ok(())
+        });
+        if self.has_ended {
+            return;
+        }
+        self.lines = lines;
+        if result.is_err() {
             self.fail("upstream_invalid_response", BAD_CHUNK, out);
-        } else {
-            self.partial.extend_from_slice(rest);
         }
     }
 
@@ -81,9 +73,12 @@ impl ChatToResponsesStream {
             return;
         }
         // A last line that lacks only its end still counts; half an object does not.
-        let line = std::mem::take(&mut self.partial);
-        if data_of(&line).is_some_and(|data| data == DONE || serde_json::from_slice::<IgnoredAny>(data).is_ok()) {
-            self.take_line(&line, out);
+        let rest = self.lines.take_rest();
+        let is_whole = |data: &[u8]| data == DONE || serde_json::from_slice::<IgnoredAny>(data).is_ok();
+        if let Some(Line::Data(data)) = Line::read(&rest)
+            && is_whole(data)
+        {
+            self.take_line(Line::Data(data), out);
         }
         if !self.has_ended {
             let (code, message) = match end {
@@ -112,18 +107,17 @@ impl ChatToResponsesStream {
         }
     }
 
-    fn take_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        if line.starts_with(b":") {
+    fn take_line(&mut self, line: Line<'_>, out: &mut Vec<u8>) {
+        match line {
+            _ if self.has_ended => {}
             // Keeps the connection alive on this side too.
-            out.extend_from_slice(b":\n\n");
-            return;
-        }
-        let Some(data) = data_of(line) else { return };
-        if data == DONE {
-            self.has_ended = true;
-            self.assembler.end(out);
-        } else if data.starts_with(b"{") {
-            self.take_data(data, out);
+            Line::Comment => out.extend_from_slice(b":\n\n"),
+            Line::Data(DONE) => {
+                self.has_ended = true;
+                self.assembler.end(out);
+            }
+            Line::Data(data) if data.starts_with(b"{") => self.take_data(data, out),
+            Line::Data(_) => {}
         }
     }
 
@@ -159,12 +153,7 @@ impl ChatToResponsesStream {
 
     fn fail(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         self.has_ended = true;
-        self.partial = Vec::new();
+        self.lines = Lines::new(0);
         self.assembler.fail(code, message, out);
     }
-}
-
-/// The value of a `data` line; `None` for other lines.
-fn data_of(line: &[u8]) -> Option<&[u8]> {
-    line.strip_prefix(b"data:").map(<[u8]>::trim_ascii)
 }

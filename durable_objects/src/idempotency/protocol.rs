@@ -99,6 +99,9 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
+    /// Whether the body is sealed, by whoever sent it: the guard does not look into it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sealed: bool,
 }
 
 /// The bytes of a body; base64 in JSON, because an answer need not be UTF-8 and base64 needs no escapes.

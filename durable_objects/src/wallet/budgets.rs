@@ -49,7 +49,7 @@ pub struct Count {
     /// As [`BudgetLine::since_ms`].
     #[serde(default)]
     pub since_ms: i64,
-    /// How much of the charge; what was not covered does not count.
+    /// How much of the charge; what was not covered does not count. Of a merged wallet's line also less than nothing.
     pub amount: MicroUsd,
 }
 
@@ -93,6 +93,13 @@ struct Spending {
     period: String,
     since_ms: i64,
     spent: MicroUsd,
+    /// What of it, and of what is held, the wallet that this one was merged into counts.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    told: MicroUsd,
+}
+
+fn is_nothing(amount: &MicroUsd) -> bool {
+    *amount == MicroUsd::ZERO
 }
 
 impl Spending {
@@ -132,7 +139,7 @@ impl Budgets {
             period.clone_into(&mut spending.period);
         }
         spending.since_ms = spending.since_ms.max(since_ms);
-        spending.spent = MicroUsd::ZERO;
+        (spending.spent, spending.told) = (MicroUsd::ZERO, MicroUsd::ZERO);
         draft.put(row_key(id), spending)
     }
 
@@ -214,6 +221,47 @@ impl Budgets {
             }
             self.begin(&id, &period, since_ms, draft)?;
             self.add_spent(&id, amount, draft)?;
+        }
+        Ok(())
+    }
+
+    /// What of each line is spent or held beyond what was told, or less than it; told from then on.
+    pub fn changes(&mut self, most: usize, draft: &mut Draft) -> Result<Vec<Count>, MachineError> {
+        let mut changes = Vec::new();
+        for (id, Line { spending, leases, calls }) in &mut self.lines {
+            let used = plus(spending.spent, plus(*leases, *calls)?)?;
+            let amount = MicroUsd(used.0.saturating_sub(spending.told.0));
+            if amount == MicroUsd::ZERO {
+                continue;
+            }
+            if changes.len() == most {
+                break;
+            }
+            spending.told = used;
+            draft.put(row_key(id), spending)?;
+            changes.push(Count {
+                id: id.clone(),
+                period: spending.period.clone(),
+                since_ms: spending.since_ms,
+                amount,
+            });
+        }
+        Ok(changes)
+    }
+
+    /// Counts what a merged wallet tells. What is of a period or of a time before a reset that this one is beyond counts for
+    /// nothing.
+    pub fn inherit(&mut self, counts: &[Count], draft: &mut Draft) -> Result<(), MachineError> {
+        for Count { id, period, since_ms, amount } in counts {
+            if !self.has_place(id, LINES_MAX, period, draft) {
+                continue;
+            }
+            self.begin(id, period, *since_ms, draft)?;
+            let spending = &mut self.lines.entry(id.clone()).or_default().spending;
+            if spending.period == *period && spending.since_ms == *since_ms {
+                spending.spent = MicroUsd(spending.spent.0.saturating_add(amount.0).max(0));
+                draft.put(row_key(id), spending)?;
+            }
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ impl WalletMachine {
             self.set_lease(&key, want, least, draft)?;
         }
         let held = self.holds.amount(&key);
-        let budget = self.holds.budgets.left(&budgets, held);
+        let budget = self.budget_left(&budgets, held);
         Ok(Reply::Leased(Leased {
             held,
             balance: self.sums.balance,
@@ -122,6 +122,7 @@ impl WalletMachine {
         self.holds.budgets.spend(budgets, charged, draft)?;
         self.holds.budgets.count(counts, budgets, charged, draft)?;
         self.sums.post(Movement::Capture, &id, charged, &note, draft)?;
+        self.immature.spend(charged, draft)?;
         if written_off > MicroUsd::ZERO {
             self.sums.post(Movement::WriteOff, &id, written_off, &note, draft)?;
         }

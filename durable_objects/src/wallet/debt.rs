@@ -7,35 +7,37 @@ use guildhall_domain::money::MicroUsd;
 
 use super::draft::Draft;
 use super::ledger::{Movement, SUMS_KEY};
+use super::movement::Asked;
 use super::protocol::{Note, Reply};
-use super::refusal::{Stop, check_amount, check_id, check_reason};
-use super::state::{WalletMachine, is_repeated};
+use super::refusal::Stop;
+use super::state::WalletMachine;
 use crate::machine::{Facts, MachineError};
 
 impl WalletMachine {
     /// Takes money back to the outside, now or as soon as there is some.
     pub(super) fn reclaim(
         &mut self,
-        id: &str,
-        amount: MicroUsd,
-        reason: String,
+        asked: Asked<'_>,
+        of: Option<&str>,
         facts: &Facts,
         draft: &mut Draft,
     ) -> Result<Reply, Stop> {
-        check_id("a reclaim's id", id)?;
-        check_amount(amount)?;
-        check_reason(&reason)?;
-        let note = Note { reason: Some(reason), ..Note::default() };
-        if is_repeated(facts, &Movement::Owe.entry_id(id), amount, &note)? {
+        if !asked.is_new(facts)? {
             return self.moved(true);
         }
-        self.sums.post(Movement::Owe, id, amount, &note, draft)?;
+        asked.post(&mut self.sums, draft)?;
+        if let Some(deposit_id) = of {
+            self.immature.take_back(deposit_id, asked.amount, draft)?;
+        }
         self.repay(draft)?;
         self.moved(false)
     }
 
-    /// Pays debts from what is free.
+    /// Pays debts from what is free; those of a merged wallet are the other one's.
     pub(super) fn repay(&mut self, draft: &mut Draft) -> Result<(), MachineError> {
+        if self.heir.is_some() {
+            return self.hand_on(draft);
+        }
         let amount = self.sums.owed.min(self.free()?);
         if amount <= MicroUsd::ZERO {
             return Ok(());
@@ -43,6 +45,7 @@ impl WalletMachine {
         self.sums.repayments += 1;
         let id = self.sums.repayments.to_string();
         self.sums.post(Movement::Repay, &id, amount, &Note::default(), draft)?;
-        draft.put(SUMS_KEY.to_owned(), &self.sums)
+        draft.put(SUMS_KEY.to_owned(), &self.sums)?;
+        self.immature.fit(self.sums.balance, draft)
     }
 }

@@ -82,6 +82,8 @@ pub enum Movement {
     Owe,
     /// The owner's money pays for that.
     Repay,
+    /// The wallet that this one was merged into owes it.
+    PassOn,
 }
 
 impl Movement {
@@ -98,6 +100,7 @@ impl Movement {
             Self::Receive => (Account::Wallets, Account::Balance),
             Self::Owe => (Account::Debt, Account::External),
             Self::Repay => (Account::Balance, Account::Debt),
+            Self::PassOn => (Account::External, Account::Debt),
         }
     }
 
@@ -114,6 +117,7 @@ impl Movement {
             Self::Receive => "receive",
             Self::Owe => "owe",
             Self::Repay => "repay",
+            Self::PassOn => "pass_on",
         };
         format!("{kind}:{id}")
     }
@@ -187,7 +191,7 @@ impl Sums {
         let (debit, credit) = movement.accounts();
         match movement {
             Movement::Owe => self.owed = plus(self.owed, amount)?,
-            Movement::Repay => self.owed = less(self.owed, amount)?,
+            Movement::Repay | Movement::PassOn => self.owed = less(self.owed, amount)?,
             _ => {}
         }
         if let Some(sum) = self.account(debit) {

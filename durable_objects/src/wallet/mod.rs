@@ -1,11 +1,15 @@
 //! Money: balances, holds, charges, transfers.
 
+mod answers;
 mod budgets;
 mod charge;
 mod debt;
 mod draft;
 mod holds;
 mod ledger;
+mod maturity;
+mod merge;
+mod movement;
 #[cfg(target_arch = "wasm32")]
 mod object;
 pub mod protocol;

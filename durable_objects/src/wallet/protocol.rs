@@ -6,6 +6,7 @@
 use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
+pub use super::answers::{Audit, Balance, Leased, Maturity, RefusalCode, Reply};
 pub use super::budgets::{BudgetLeft, BudgetLine, Count};
 pub use super::ledger::{JournalLine, Note};
 use crate::protocol::Protocol;
@@ -68,6 +69,28 @@ pub enum Command {
         /// For the journal.
         reason: String,
     },
+    /// Deposits money that whoever paid it may take back for a while, as a card's. It may be spent at once, and withdrawn
+    /// later; see [`Balance::immature`]. Answer: [`Reply::Moved`].
+    Deposit {
+        /// Names the deposit, as a credit's.
+        id: String,
+        /// How much.
+        amount: MicroUsd,
+        /// For the journal.
+        reason: String,
+        /// From when on it may be withdrawn; milliseconds since 1970.
+        matures_at_ms: i64,
+    },
+    /// A debit that takes no money that has not matured; refused as [`RefusalCode::Immature`] when only that stands in its
+    /// way. Answer: [`Reply::Moved`].
+    Withdraw {
+        /// Names the withdrawal, as a debit's.
+        id: String,
+        /// How much.
+        amount: MicroUsd,
+        /// For the journal.
+        reason: String,
+    },
     /// Takes a deposit back to the outside: what is free at once, the rest of what becomes free next. Until then it is
     /// owed, and nothing new is held or moved. Answer: [`Reply::Moved`].
     Reclaim {
@@ -77,6 +100,9 @@ pub enum Command {
         amount: MicroUsd,
         /// For the journal.
         reason: String,
+        /// The deposit: what of it has not matured is gone first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<String>,
     },
     /// Reports captures and states what to hold from now on; see [`Lease`]. Answer: [`Reply::Leased`].
     Lease(Lease),
@@ -133,6 +159,22 @@ pub enum Command {
         amount: MicroUsd,
         /// For the journal.
         reason: String,
+    },
+    /// The owner's keys pay from another wallet from now on, within the same budgets: what they have spent of them counts
+    /// there, what this wallet still holds and charges included, and what it owes is owed there. Nothing is held here
+    /// under a budget any more. Answer: [`Reply::Merged`].
+    Merge {
+        /// The name of the other wallet; always the same.
+        into: String,
+    },
+    /// What a merged wallet has to tell of budgets; only wallets send it. Answer: [`Reply::Acknowledged`].
+    Inherit {
+        /// The name of the merged wallet.
+        from: String,
+        /// Rises with every message of that wallet.
+        number: u64,
+        /// What to add to each line, or to take from it: at most [`COUNTS_MAX`].
+        counts: Vec<Count>,
     },
     /// Reads what there is. Answer: [`Reply::Balance`].
     Balance,
@@ -232,175 +274,4 @@ pub struct QueuedRecord {
 
 fn is_nothing(amount: &MicroUsd) -> bool {
     *amount == MicroUsd::ZERO
-}
-
-/// What a wallet answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "snake_case")]
-pub enum Reply {
-    /// The money moved.
-    Moved {
-        /// It had moved before; this command changed nothing.
-        duplicate: bool,
-        /// Settled money, afterwards.
-        balance: MicroUsd,
-        /// Less holds of calls.
-        available: MicroUsd,
-    },
-    /// To [`Command::Lease`].
-    Leased(Leased),
-    /// To [`Command::Hold`] and [`Command::Release`].
-    Held {
-        /// What the hold holds now.
-        held: MicroUsd,
-        /// Settled money.
-        balance: MicroUsd,
-        /// Less holds of calls.
-        available: MicroUsd,
-    },
-    /// To [`Command::Capture`].
-    Captured {
-        /// What was charged to the balance, now or when the capture was first made.
-        charged: MicroUsd,
-        /// What nothing covered.
-        written_off: MicroUsd,
-        /// What the hold still holds.
-        held: MicroUsd,
-        /// Settled money, afterwards.
-        balance: MicroUsd,
-        /// Less holds of calls.
-        available: MicroUsd,
-    },
-    /// To [`Command::Balance`].
-    Balance(Balance),
-    /// To [`Command::Audit`].
-    Audit(Audit),
-    /// To [`Command::AckRecords`].
-    Acknowledged,
-    /// To [`Command::Budgets`].
-    Budgets {
-        /// In the order of the command; `others_held` is what all leases hold.
-        lines: Vec<BudgetLeft>,
-    },
-    /// To [`Command::PendingRecords`].
-    Records {
-        /// Newest first.
-        records: Vec<QueuedRecord>,
-    },
-    /// To [`Command::Journal`].
-    Journal {
-        /// Oldest first.
-        entries: Vec<JournalLine>,
-        /// The `after` of the next page, while there may be one.
-        next_after: Option<i64>,
-    },
-    /// To [`Command::Recent`].
-    Recent {
-        /// Newest first.
-        entries: Vec<JournalLine>,
-        /// What there is after the newest of them.
-        balance: Balance,
-    },
-    /// To [`Command::Find`].
-    Found {
-        /// What moved; `None` when the journal has no such entry.
-        amount: Option<MicroUsd>,
-    },
-    /// Nothing was changed.
-    Refused {
-        /// Why, for programmes.
-        code: RefusalCode,
-        /// Why, for the log.
-        message: String,
-        /// What was free to move or hold, when that was too little; for a "payment required" answer.
-        free: Option<MicroUsd>,
-        /// The budget that left too little.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        budget: Option<BudgetLeft>,
-    },
-}
-
-/// What a lease holds now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leased {
-    /// What may be spent under the lease until it expires.
-    pub held: MicroUsd,
-    /// Settled money.
-    pub balance: MicroUsd,
-    /// Less holds of calls.
-    pub available: MicroUsd,
-    /// What other leases hold: money that may be free again within seconds. Holds of calls are not in it.
-    pub others_held: MicroUsd,
-    /// What this command's captures were short of.
-    pub written_off: MicroUsd,
-    /// Of the lease's budgets, the one that leaves the least.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget: Option<BudgetLeft>,
-}
-
-/// What there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Balance {
-    /// Settled money.
-    pub balance: MicroUsd,
-    /// Less holds of calls: what a user sees.
-    pub available: MicroUsd,
-    /// Reserved for calls.
-    pub held_calls: MicroUsd,
-    /// Reserved by leases.
-    pub held_leases: MicroUsd,
-    /// Taken back by the outside when it was spent already.
-    #[serde(default, skip_serializing_if = "is_nothing")]
-    pub owed: MicroUsd,
-}
-
-/// The books, recomputed from the journal. Always: `deposited_net` + `transferred_net` + `written_off` + `owed` =
-/// `charged` + `journal_in_flight` + `journal_balance`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audit {
-    /// Whether the stored sums equal the journal's, nothing is negative, and no more is held than there is.
-    pub consistent: bool,
-    /// Entries read.
-    pub entries: u64,
-    /// Settled money as stored.
-    pub balance: MicroUsd,
-    /// Settled money by the journal.
-    pub journal_balance: MicroUsd,
-    /// Sent and not yet acknowledged, as stored.
-    pub in_flight: MicroUsd,
-    /// The same by the journal.
-    pub journal_in_flight: MicroUsd,
-    /// Reserved by holds of both kinds.
-    pub held: MicroUsd,
-    /// From outside, less what went back there.
-    pub deposited_net: MicroUsd,
-    /// What usage was worth, written-off parts included.
-    pub charged: MicroUsd,
-    /// The part of `charged` that no money covered.
-    pub written_off: MicroUsd,
-    /// Received from other wallets, less what is known to have arrived there; may be negative.
-    pub transferred_net: MicroUsd,
-    /// Taken back by the outside when it was spent already.
-    #[serde(default, skip_serializing_if = "is_nothing")]
-    pub owed: MicroUsd,
-}
-
-/// Why a wallet refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalCode {
-    /// There is less free money than asked.
-    Insufficient,
-    /// A budget leaves less than asked.
-    BudgetExceeded,
-    /// The id was used with another amount, kind or wallet.
-    IdReused,
-    /// An amount is negative or above [`AMOUNT_MAX`], or would lift the balance above it.
-    AmountInvalid,
-    /// An id or text is empty or too long, a batch too large, a time in the past.
-    Invalid,
-    /// A transfer to the wallet itself.
-    OwnWallet,
-    /// Too many holds are open.
-    TooManyHolds,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use guildhall_domain::money::MicroUsd;
 
 use super::protocol::{
-    AMOUNT_MAX, BATCH_MAX, BUDGETS_MAX, BudgetLeft, BudgetLine, COUNTS_MAX, Capture, Lease, RECORD_MAX_BYTES,
+    AMOUNT_MAX, BATCH_MAX, BUDGETS_MAX, BudgetLeft, BudgetLine, COUNTS_MAX, Capture, Count, Lease, RECORD_MAX_BYTES,
     RefusalCode, Reply, TEXT_MAX_BYTES,
 };
 use crate::machine::MachineError;
@@ -52,6 +52,12 @@ pub fn refuse(code: RefusalCode, message: impl Into<String>) -> Stop {
 pub fn refuse_insufficient(wanted: MicroUsd, free: MicroUsd) -> Stop {
     let message = format!("{wanted} is wanted and {free} is free");
     Stop::Refused(Refusal { code: RefusalCode::Insufficient, message, free: Some(free), budget: None })
+}
+
+/// Only so much may be withdrawn yet.
+pub fn refuse_immature(wanted: MicroUsd, mature: MicroUsd) -> Stop {
+    let message = format!("{wanted} is wanted and {mature} may be withdrawn yet");
+    Stop::Refused(Refusal { code: RefusalCode::Immature, message, free: Some(mature), budget: None })
 }
 
 /// A budget leaves only so much.
@@ -119,6 +125,11 @@ pub fn check_budgets(lines: &[BudgetLine]) -> Result<(), Stop> {
 /// One budget.
 pub fn check_line(line: &BudgetLine) -> Result<(), Stop> {
     check_terms(&line.id, &line.period, line.limit)
+}
+
+/// Part of what a merged wallet tells: an amount more or less.
+pub fn check_count(count: &Count) -> Result<(), Stop> {
+    check_terms(&count.id, &count.period, MicroUsd(count.amount.0.saturating_abs()))
 }
 
 fn check_terms(id: &str, period: &str, amount: MicroUsd) -> Result<(), Stop> {

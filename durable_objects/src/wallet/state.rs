@@ -1,21 +1,23 @@
 //! The machine of the wallet: what each command does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_domain::money::MicroUsd;
 
+use super::charge;
 use super::draft::Draft;
 use super::holds::{Hold, Holds, Key};
 use super::ledger::{self, Movement, SUMS_KEY, Sums, less, plus};
+use super::maturity::Immature;
+use super::merge::{HEIR_KEY, Heir};
+use super::movement::{Asked, received_id};
 use super::protocol::{
-    AMOUNT_MAX, BATCH_MAX, Balance, BudgetLine, Capture, Command, Note, PAGE_MAX, QueuedRecord, RefusalCode, Reply,
-    Wallet,
+    AMOUNT_MAX, BATCH_MAX, Balance, BudgetLine, Capture, Command, PAGE_MAX, QueuedRecord, RefusalCode, Reply, Wallet,
 };
 use super::refusal::{
-    Stop, check_amount, check_batch, check_budgets, check_capture, check_id, check_line, check_reason, refuse,
-    refuse_budget, refuse_insufficient,
+    Stop, check_amount, check_batch, check_budgets, check_capture, check_id, check_line, refuse, refuse_budget,
+    refuse_immature, refuse_insufficient,
 };
-use super::{charge, transfer};
 use crate::machine::{Enlisted, Facts, Machine, MachineError, Needs, Outcome, Page, Row, Step, Write};
 
 /// One owner's money.
@@ -27,19 +29,35 @@ pub struct WalletMachine {
     pub(super) name: String,
     pub(super) sums: Sums,
     pub(super) holds: Holds,
+    pub(super) immature: Immature,
+    /// The wallet that this one was merged into.
+    pub(super) heir: Option<Heir>,
+    /// The last message of each wallet that was merged into this one.
+    pub(super) heard: BTreeMap<String, u64>,
 }
 
 impl Machine for WalletMachine {
     type Protocol = Wallet;
     const HAS_LEDGER: bool = true;
+    /// A busy wallet gets a batch of records every 40 ms; a message for each would cost more than what it says.
+    const GATHER_MS: u64 = 400;
 
     fn load(name: &str, rows: Vec<Row>) -> Result<Self, MachineError> {
-        let mut wallet = Self { name: name.to_owned(), sums: Sums::default(), holds: Holds::default() };
+        let mut wallet = Self {
+            name: name.to_owned(),
+            sums: Sums::default(),
+            holds: Holds::default(),
+            immature: Immature::default(),
+            heir: None,
+            heard: BTreeMap::new(),
+        };
         for row in rows {
+            let unreadable = |error: serde_json::Error| MachineError::unreadable(&row.key, &error);
             if row.key == SUMS_KEY {
-                let unreadable = |error| MachineError::unreadable(SUMS_KEY, &error);
                 wallet.sums = serde_json::from_str(&row.value).map_err(unreadable)?;
-            } else if !wallet.holds.load(&row)? {
+            } else if row.key == HEIR_KEY {
+                wallet.heir = serde_json::from_str(&row.value).map_err(unreadable)?;
+            } else if !wallet.holds.load(&row)? && !wallet.immature.load(&row)? && !wallet.load_heard(&row)? {
                 return Err(MachineError::unreadable(&row.key, &"no such kind of row"));
             }
         }
@@ -48,11 +66,11 @@ impl Machine for WalletMachine {
 
     fn needs(command: &Command) -> Needs {
         match command {
-            Command::Credit { id, .. } => ids([Movement::Credit.entry_id(id)]),
-            Command::Debit { id, .. } => ids([Movement::Debit.entry_id(id)]),
+            Command::Credit { id, .. } | Command::Deposit { id, .. } => ids([Movement::Credit.entry_id(id)]),
+            Command::Debit { id, .. } | Command::Withdraw { id, .. } => ids([Movement::Debit.entry_id(id)]),
             Command::Reclaim { id, .. } => ids([Movement::Owe.entry_id(id)]),
             Command::Transfer { id, .. } => ids([Movement::Send.entry_id(id)]),
-            Command::Receive { id, from, .. } => ids([Movement::Receive.entry_id(&transfer::received_id(from, id))]),
+            Command::Receive { id, from, .. } => ids([Movement::Receive.entry_id(&received_id(from, id))]),
             Command::Capture { capture: Capture { id, .. }, .. } => {
                 ids([Movement::Capture.entry_id(id), Movement::WriteOff.entry_id(id)])
             }
@@ -71,6 +89,8 @@ impl Machine for WalletMachine {
             Command::Audit => Needs { totals: true, ..Needs::default() },
             Command::Hold { .. }
             | Command::Release { .. }
+            | Command::Merge { .. }
+            | Command::Inherit { .. }
             | Command::Balance
             | Command::Budgets { .. }
             | Command::AckRecords { .. } => Needs::default(),
@@ -78,33 +98,21 @@ impl Machine for WalletMachine {
     }
 
     fn apply(&mut self, command: Command, facts: Facts, now_ms: i64) -> Step<Reply> {
-        let mut draft = Draft::new(now_ms);
-        self.holds.expire(&mut draft)?;
         // An audit compares with the journal as it was read, before this step.
-        if !matches!(command, Command::Audit) {
-            self.repay(&mut draft)?;
-        }
-        let reply = match self.obey(command, facts, &mut draft) {
-            Ok(reply) => reply,
-            Err(Stop::Refused(refusal)) => refusal.into(),
-            Err(Stop::Fault(error)) => return Err(error),
-        };
-        self.repay(&mut draft)?;
-        Ok(Outcome { reply, writes: draft.into_writes() })
+        let is_audit = matches!(command, Command::Audit);
+        self.step(now_ms, is_audit, |wallet, draft| match wallet.obey(command, facts, draft) {
+            Ok(reply) => Ok(reply),
+            Err(Stop::Refused(refusal)) => Ok(refusal.into()),
+            Err(Stop::Fault(error)) => Err(error),
+        })
     }
 
     fn alarm(&mut self, now_ms: i64) -> Step<()> {
-        let mut draft = Draft::new(now_ms);
-        self.holds.expire(&mut draft)?;
-        self.repay(&mut draft)?;
-        Ok(Outcome { reply: (), writes: draft.into_writes() })
+        self.step(now_ms, false, |_, _| Ok(()))
     }
 
     fn delivered(&mut self, delivery: &Enlisted, answer: &[u8], now_ms: i64) -> Step<()> {
-        let mut draft = Draft::new(now_ms);
-        self.settle_transfer(delivery, answer, &mut draft)?;
-        self.repay(&mut draft)?;
-        Ok(Outcome { reply: (), writes: draft.into_writes() })
+        self.step(now_ms, false, |wallet, draft| wallet.settle_delivery(delivery, answer, draft))
     }
 
     fn next_alarm_ms(&self) -> Option<i64> {
@@ -117,6 +125,24 @@ fn ids(ids: impl IntoIterator<Item = String>) -> Needs {
 }
 
 impl WalletMachine {
+    /// What every step begins and ends with: what has lapsed is free, and what is free pays debts.
+    fn step<R>(
+        &mut self,
+        now_ms: i64,
+        is_audit: bool,
+        act: impl FnOnce(&mut Self, &mut Draft) -> Result<R, MachineError>,
+    ) -> Step<R> {
+        let mut draft = Draft::new(now_ms);
+        self.holds.expire(&mut draft)?;
+        self.immature.expire(&mut draft)?;
+        if !is_audit {
+            self.repay(&mut draft)?;
+        }
+        let reply = act(self, &mut draft)?;
+        self.repay(&mut draft)?;
+        Ok(Outcome { reply, writes: draft.into_writes() })
+    }
+
     /// Money that nothing holds.
     pub(super) fn free(&self) -> Result<MicroUsd, MachineError> {
         less(self.sums.balance, self.held()?)
@@ -125,7 +151,7 @@ impl WalletMachine {
     /// Money that nothing holds and that all of these budgets leave.
     pub(super) fn free_within(&self, budgets: &[BudgetLine]) -> Result<MicroUsd, MachineError> {
         let free = self.free()?;
-        Ok(self.holds.budgets.room(budgets).map_or(free, |room| room.min(free)))
+        Ok(self.room(budgets).map_or(free, |room| room.min(free)))
     }
 
     fn held(&self) -> Result<MicroUsd, MachineError> {
@@ -140,9 +166,21 @@ impl WalletMachine {
     /// Obeys a command. A handler checks everything before it changes anything, so a refusal leaves no trace.
     fn obey(&mut self, command: Command, facts: Facts, draft: &mut Draft) -> Result<Reply, Stop> {
         match command {
-            Command::Credit { id, amount, reason } => self.credit(&id, amount, reason, &facts, draft),
-            Command::Debit { id, amount, reason } => self.debit(&id, amount, reason, &facts, draft),
-            Command::Reclaim { id, amount, reason } => self.reclaim(&id, amount, reason, &facts, draft),
+            Command::Credit { id, amount, reason } => {
+                self.take_in(Asked::of(Movement::Credit, &id, amount, &reason), None, &facts, draft)
+            }
+            Command::Deposit { id, amount, reason, matures_at_ms } => {
+                self.take_in(Asked::of(Movement::Credit, &id, amount, &reason), Some(matures_at_ms), &facts, draft)
+            }
+            Command::Debit { id, amount, reason } => {
+                self.debit(Asked::of(Movement::Debit, &id, amount, &reason), false, &facts, draft)
+            }
+            Command::Withdraw { id, amount, reason } => {
+                self.debit(Asked::of(Movement::Debit, &id, amount, &reason), true, &facts, draft)
+            }
+            Command::Reclaim { id, amount, reason, of } => {
+                self.reclaim(Asked::of(Movement::Owe, &id, amount, &reason), of.as_deref(), &facts, draft)
+            }
             Command::Lease(lease) => self.lease(lease, &facts, draft),
             Command::Hold { id, amount, expires_at_ms, budgets } => {
                 self.hold(&Key::Call(id), Hold { amount, expires_at_ms, budgets }, draft)
@@ -157,8 +195,16 @@ impl WalletMachine {
                 self.holds.close(&Key::Call(hold_id), draft)?;
                 self.held_reply(MicroUsd::ZERO)
             }
-            Command::Transfer { id, to, amount, reason } => self.transfer(id, to, amount, reason, &facts, draft),
-            Command::Receive { id, from, amount, reason } => self.receive(&id, from, amount, reason, &facts, draft),
+            Command::Transfer { id, to, amount, reason } => {
+                let asked = Asked::of(Movement::Send, &id, amount, &reason);
+                self.transfer(Asked { wallet: Some(&to), ..asked }, &facts, draft)
+            }
+            Command::Receive { id, from, amount, reason } => {
+                let asked = Asked::of(Movement::Receive, &id, amount, &reason);
+                self.take_in(Asked { wallet: Some(&from), ..asked }, None, &facts, draft)
+            }
+            Command::Merge { into } => self.merge(into, draft),
+            Command::Inherit { from, number, counts } => self.inherit(from, number, &counts, draft),
             Command::Balance => Ok(Reply::Balance(self.balance()?)),
             Command::Budgets { lines } => {
                 check_batch(lines.len())?;
@@ -186,54 +232,48 @@ impl WalletMachine {
         }
     }
 
-    fn balance(&self) -> Result<Balance, MachineError> {
+    pub(super) fn balance(&self) -> Result<Balance, MachineError> {
         Ok(Balance {
             balance: self.sums.balance,
             available: self.available()?,
             held_calls: self.holds.calls_total(),
             held_leases: self.holds.leases_total(),
             owed: self.sums.owed,
+            immature: self.immature.parts(),
         })
     }
 
-    fn credit(
+    /// Takes money in: a credit, a deposit, a transfer from another wallet.
+    fn take_in(
         &mut self,
-        id: &str,
-        amount: MicroUsd,
-        reason: String,
+        asked: Asked<'_>,
+        matures_at_ms: Option<i64>,
         facts: &Facts,
         draft: &mut Draft,
     ) -> Result<Reply, Stop> {
-        check_id("a deposit's id", id)?;
-        check_amount(amount)?;
-        check_reason(&reason)?;
-        let note = Note { reason: Some(reason), ..Note::default() };
-        if is_repeated(facts, &Movement::Credit.entry_id(id), amount, &note)? {
+        if !asked.is_new(facts)? {
             return self.moved(true);
         }
-        self.check_room_for(amount)?;
-        self.sums.post(Movement::Credit, id, amount, &note, draft)?;
+        self.check_room_for(asked.amount)?;
+        asked.post(&mut self.sums, draft)?;
+        if let Some(at_ms) = matures_at_ms {
+            self.immature.add(asked.id, at_ms, asked.amount, draft)?;
+        }
         self.repay(draft)?;
         self.moved(false)
     }
 
-    fn debit(
-        &mut self,
-        id: &str,
-        amount: MicroUsd,
-        reason: String,
-        facts: &Facts,
-        draft: &mut Draft,
-    ) -> Result<Reply, Stop> {
-        check_id("a withdrawal's id", id)?;
-        check_amount(amount)?;
-        check_reason(&reason)?;
-        let note = Note { reason: Some(reason), ..Note::default() };
-        if is_repeated(facts, &Movement::Debit.entry_id(id), amount, &note)? {
+    fn debit(&mut self, asked: Asked<'_>, only_mature: bool, facts: &Facts, draft: &mut Draft) -> Result<Reply, Stop> {
+        if !asked.is_new(facts)? {
             return self.moved(true);
         }
-        self.check_free(amount)?;
-        self.sums.post(Movement::Debit, id, amount, &note, draft)?;
+        self.check_free(asked.amount)?;
+        let mature = less(self.sums.balance, self.immature.total())?;
+        if only_mature && asked.amount > mature {
+            return Err(refuse_immature(asked.amount, mature));
+        }
+        asked.post(&mut self.sums, draft)?;
+        self.immature.fit(self.sums.balance, draft)?;
         self.moved(false)
     }
 
@@ -257,10 +297,9 @@ impl WalletMachine {
     }
 
     fn check_budgets_leave(&self, hold: &Hold) -> Result<(), Stop> {
-        let budgets = &self.holds.budgets;
-        match budgets.room(&hold.budgets) {
+        match self.room(&hold.budgets) {
             Some(room) if hold.amount > room => {
-                Err(refuse_budget(hold.amount, room, budgets.left(&hold.budgets, MicroUsd::ZERO)))
+                Err(refuse_budget(hold.amount, room, self.budget_left(&hold.budgets, MicroUsd::ZERO)))
             }
             _ => Ok(()),
         }
@@ -286,20 +325,6 @@ impl WalletMachine {
     fn held_reply(&self, held: MicroUsd) -> Result<Reply, Stop> {
         Ok(Reply::Held { held, balance: self.sums.balance, available: self.available()? })
     }
-}
-
-/// Whether this movement was made before.
-///
-/// # Errors
-/// [`RefusalCode::IdReused`] when the id was used for another amount or wallet. Another reason is no other movement.
-pub fn is_repeated(facts: &Facts, entry_id: &str, amount: MicroUsd, note: &Note) -> Result<bool, Stop> {
-    let Some(entry) = facts.known.get(entry_id) else {
-        return Ok(false);
-    };
-    if entry.amount_usd_micros != amount.0 || ledger::note_of(entry)?.wallet != note.wallet {
-        return Err(refuse(RefusalCode::IdReused, format!("{entry_id} was used for something else")));
-    }
-    Ok(true)
 }
 
 fn records_of(items: &[String]) -> Result<Vec<QueuedRecord>, MachineError> {

@@ -17,6 +17,7 @@ use crate::payments::{Desk, remove_card};
 use crate::ports::ask;
 use crate::routes;
 use crate::store::identity::erasure::{erase_account, list_live_keys};
+use crate::store::market::withdrawals::find_unfinished;
 use crate::store::money::payments::find_in_flight;
 
 routes! {
@@ -26,7 +27,7 @@ routes! {
     /// For good, with a session of its owner. All keys are revoked and all sessions ended; names, metadata, workspaces, kept
     /// responses, the saved card and, where the person owns nothing else, their address are erased. The books (usage, ledger
     /// and payments) are kept under the account's id. Refused while money is left, unless it is forfeited, and while a video
-    /// is being made or a card is being charged.
+    /// is being made, a card is being charged or a withdrawal is under way. A payment that comes later is refunded.
     Delete "/v1/account" Access::Session => delete_account;
 }
 
@@ -63,6 +64,9 @@ async fn delete_account(cx: Cx, Json(closure): Json<Closure>) -> Result<Reply<Cl
     }
     if find_in_flight(account_id).run(&*cx.ports.db).await?.is_some() {
         return Err(ApiError::new(Kind::Conflict, "A payment is under way; wait for its end"));
+    }
+    if find_unfinished(account_id).run(&*cx.ports.db).await?.is_some() {
+        return Err(ApiError::new(Kind::Conflict, "A withdrawal is under way; wait for its end"));
     }
     let left = read_balance(&cx, account_id).await?;
     if left.held_calls > MicroUsd::ZERO {

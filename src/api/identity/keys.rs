@@ -15,6 +15,7 @@ use crate::auth::issue::{IssuedKey, NewKey, issue_key};
 use crate::auth::keys::{change_key, close_gate, revoke_key, rotate_key};
 use crate::auth::rights::{Grant, Rights};
 use crate::auth::scope::Scopes;
+use crate::gateway::own::require_open;
 use crate::http::dialect::Dialect;
 use crate::http::error::{ApiError, Kind};
 use crate::http::input::{Json, Path, Query};
@@ -302,8 +303,7 @@ async fn choose_workspace(
         return if is_named { Err(no_id()) } else { Ok(None) };
     };
     match (find_workspace(account_id, workspace_id).run(&*cx.ports.db).await?, &new.workspace_name) {
-        (Some(workspace), _) if workspace.status == "active" => Ok(None),
-        (Some(_), _) => Err(ApiError::new(Kind::Conflict, "The workspace is archived")),
+        (Some(workspace), _) => require_open(&workspace).map(|()| None),
         (None, None) => Err(workspace_not_found()),
         (None, Some(name)) => begin_workspace(cx, account_id, workspace_id, &read_name(name)?).await.map(Some),
     }

@@ -1,6 +1,6 @@
 //! Where an agent's money goes: bank accounts, and withdrawals to them.
 
-use durable_objects::wallet::protocol::{Command, Reply as WalletReply, Wallet, name};
+use durable_objects::wallet::protocol::{Balance, Command, Reply as WalletReply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::outbound::check_url;
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use crate::http::route::Access;
 use crate::meter::money::flush;
 use crate::payments::activation::payments_url;
 use crate::payments::stripe::{Stripe, StripeError};
-use crate::payments::withdrawals::{Begun, NewWithdrawal, Outcome, begin};
+use crate::payments::withdrawals::{Begun, NewWithdrawal, Outcome, begin, read_withdrawable};
 use crate::ports::ask;
 use crate::routes;
 use crate::store::market::agents::{AgentRow, connect_agent};
@@ -32,6 +32,7 @@ routes! {
     Get "/api/agents/connect" Access::Agent => get_connection;
     /// Withdraw to your bank account.
     ///
+    /// Money that was paid by card can be withdrawn some days later (`onHold` of the wallet), all other at once.
     /// The money leaves the wallet before it is sent, and comes back if it is refused. After a 503 it is not known yet
     /// what became of it: the withdrawal is brought to its end within the hour, and is not made twice. Send an
     /// `Idempotency-Key`, and a retry asks about the same withdrawal.
@@ -176,7 +177,7 @@ async fn withdraw(cx: Cx, Json(new): Json<NewPayout>) -> Result<Reply<Payout>, A
             let (amount_cents, balance_after) = (new.amount_cents, balance.to_cents_floor());
             Ok(Reply(Payout { success: true, withdrawal: Withdrawal { amount_cents, transfer_id, balance_after } }))
         }
-        Outcome::Insufficient => Err(ApiError::invalid("amountCents", "Insufficient balance")),
+        Outcome::Insufficient => Err(refuse_short(&cx, &agent.account_id, amount).await?),
         Outcome::Returned => {
             let text = "The payment provider refused the withdrawal; the money is back in your wallet";
             Err(ApiError::new(Kind::UpstreamFailed, text))
@@ -200,14 +201,33 @@ async fn require_bank(stripe: &Stripe, agent: &AgentRow) -> Result<String, ApiEr
 async fn read_end(cx: &Cx, row: WithdrawalRow) -> Result<Outcome, ApiError> {
     match (row.state, row.transfer_id) {
         (State::Paid, Some(transfer_id)) => {
-            match ask::<Wallet>(&*cx.ports.objects, &name(&row.account_id), &Command::Balance).await? {
-                WalletReply::Balance(there) => Ok(Outcome::Paid { transfer_id, balance: there.balance }),
-                other => Err(ApiError::internal(format!("balance: {other:?}"))),
-            }
+            Ok(Outcome::Paid { transfer_id, balance: read_balance(cx, &row.account_id).await?.balance })
         }
         (State::Refused, _) => Ok(Outcome::Insufficient),
         (State::Returned, _) => Ok(Outcome::Returned),
         (state, _) => Err(ApiError::internal(format!("withdrawal {}: {state:?}", row.id))),
+    }
+}
+
+/// Why there is too little; what can be withdrawn now, and what later.
+async fn refuse_short(cx: &Cx, account_id: &str, amount: MicroUsd) -> Result<ApiError, ApiError> {
+    let there = read_balance(cx, account_id).await?;
+    let (now_cents, on_hold) = read_withdrawable(&there);
+    let Some(last) = on_hold.last().filter(|_| there.available >= amount) else {
+        return Ok(ApiError::invalid("amountCents", "Insufficient balance"));
+    };
+    let last_at = &last.withdrawable_at;
+    let text = format!(
+        "Insufficient balance: {now_cents} cents can be withdrawn now, the rest was paid by card and can be by {last_at}"
+    );
+    let on_hold = serde_json::to_value(on_hold).unwrap_or_default();
+    Ok(ApiError::invalid("amountCents", text).with("withdrawableCents", now_cents).with("onHold", on_hold))
+}
+
+async fn read_balance(cx: &Cx, account_id: &str) -> Result<Balance, ApiError> {
+    match ask::<Wallet>(&*cx.ports.objects, &name(account_id), &Command::Balance).await? {
+        WalletReply::Balance(balance) => Ok(balance),
+        other => Err(ApiError::internal(format!("balance: {other:?}"))),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::payments::Desk;
 use crate::payments::activation::payments_url;
 use crate::payments::by_hand::{Credit, credit_by_hand};
 use crate::payments::checkout::{NewPayment, open_checkout};
+use crate::payments::withdrawals::{OnHold, read_withdrawable};
 use crate::ports::ask;
 use crate::routes;
 use crate::store::market::agents::{AgentRow, find_public_agent};
@@ -54,6 +55,11 @@ pub struct AgentWallet {
     agent_id: String,
     /// Whose.
     agent_name: String,
+    /// What of it can be withdrawn now, in whole cents, rounded down. What was paid by card can be spent at once and
+    /// withdrawn later; it is spent first.
+    withdrawable_cents: i64,
+    /// The rest, and from when on it can be withdrawn, soonest first.
+    on_hold: Vec<OnHold>,
     /// The last 20, newest first.
     transactions: Vec<WalletTransaction>,
 }
@@ -152,8 +158,11 @@ async fn get_wallet(cx: Cx, (): ()) -> Result<Reply<AgentWallet>, ApiError> {
         balance_after: line.balance_after_cents,
         created_at: format_rfc3339(line.movement.at_ms),
     });
+    let (withdrawable_cents, on_hold) = read_withdrawable(&balance);
     Ok(Reply(AgentWallet {
         balance_cents: balance.available.to_cents_floor(),
+        withdrawable_cents,
+        on_hold,
         agent_id: agent.id,
         agent_name: agent.name,
         transactions: transactions.collect(),

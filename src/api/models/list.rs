@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::gateway::own::find_own;
 use crate::gateway::table::read_snapshot;
 use crate::http::error::{ApiError, Kind};
 use crate::http::input::Path;
@@ -16,7 +17,8 @@ routes! {
     tag "Models", dialect Tokaroo;
     /// List models.
     ///
-    /// The routing modes `auto`, `fast` and `max`, then the registered models. A `tok_` key sees the modes alone.
+    /// The routing modes `auto`, `fast` and `max`, then the registered models, which a `tok_` key does not see, then those of the
+    /// caller's own endpoints (`owned_by` is `local`) and of the providers that the caller has keys for.
     Get "/v1/models" Access::Key(Scope::Own) => list_models;
     /// Retrieve a model.
     ///
@@ -73,6 +75,15 @@ async fn read_models(cx: &Cx) -> Result<Vec<ListedModel>, ApiError> {
         models.extend(offers.map(|offer| {
             ListedModel::new(offer.model_id.as_str(), offer.provider.id.as_str(), offer.max_context_tokens)
         }));
+    }
+    if let Some(own) = find_own(cx).await {
+        let workspace = cx.caller.key()?.workspace_id.as_deref();
+        for name in own.list_names(workspace) {
+            // What the platform has too is the same name.
+            if !models.iter().any(|model| model.id == name.id) {
+                models.push(ListedModel::new(name.id, name.owned_by, name.context_tokens));
+            }
+        }
     }
     Ok(models)
 }

@@ -1,5 +1,8 @@
 //! Models: what can be asked for by name, and what it costs.
 
+use std::collections::BTreeMap;
+
+use guildhall_domain::chat::tool_names::ToolNames;
 use guildhall_domain::ids::ModelId;
 use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::Rate;
@@ -14,7 +17,7 @@ use super::price::{AskedPrice, is_mode, new_model, set_price};
 use super::providers::Done;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
-use crate::http::input::{Json, Path, Query};
+use crate::http::input::{Json, Path, Query, read_nullable};
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::routes;
@@ -81,6 +84,13 @@ pub struct ModelFields {
     unit_price_usd: Option<Number>,
     /// Whether it takes traffic; false by default.
     enabled: Option<bool>,
+    /// The model's name of a tool for each of the client's: chats go there with these names and come back with the client's.
+    /// Null clears it.
+    #[serde(default, deserialize_with = "read_nullable")]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    tool_name_map: Option<Option<BTreeMap<String, String>>>,
+    /// True: what it writes may hold Gemma 4's tokens; thoughts are left out, and calls of tools become `tool_calls`.
+    gemma4_output: Option<bool>,
 }
 
 /// A model.
@@ -111,6 +121,12 @@ pub struct Model {
     /// Absent until somebody has said; then a model with a unit can't be enabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     unit_price_usd: Option<f64>,
+    /// The model's name of a tool for each of the client's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name_map: Option<BTreeMap<String, String>>,
+    /// True where thoughts and calls of tools come as Gemma 4's tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gemma4_output: Option<bool>,
 }
 
 /// A model was changed.
@@ -209,7 +225,21 @@ fn apply_fields(row: &mut ModelRow, fields: ModelFields) -> Result<(), ApiError>
         *place = value;
     }
     row.enabled = fields.enabled.unwrap_or(row.enabled);
+    row.gemma4_output = fields.gemma4_output.unwrap_or(row.gemma4_output);
+    if let Some(map) = fields.tool_name_map {
+        row.tool_name_map = write_tool_names(map.unwrap_or_default())?;
+    }
     Ok(())
+}
+
+/// A map that every name finds its way back through, as it is stored; none for an empty one.
+fn write_tool_names(map: BTreeMap<String, String>) -> Result<Option<String>, ApiError> {
+    ToolNames::new(&map).map_err(|text| ApiError::invalid("tool_name_map", text))?;
+    Some(map)
+        .filter(|map| !map.is_empty())
+        .map(|map| serde_json::to_string(&map))
+        .transpose()
+        .map_err(ApiError::internal)
 }
 
 async fn store_model(cx: &Cx, row: &ModelRow) -> Result<(), ApiError> {
@@ -229,6 +259,8 @@ async fn store_model(cx: &Cx, row: &ModelRow) -> Result<(), ApiError> {
         row.kind.name(),
         row.unit_rate,
         row.cache_write_rate,
+        row.tool_name_map.as_deref(),
+        row.gemma4_output,
     )
     .run(&*cx.ports.db)
     .await?;
@@ -260,6 +292,12 @@ impl TryFrom<ModelRow> for Model {
             kind: row.kind,
             unit: row.kind.unit(),
             unit_price_usd: row.unit_rate.map(per_unit).transpose()?,
+            tool_name_map: row
+                .tool_name_map
+                .map(|map| serde_json::from_str(&map))
+                .transpose()
+                .map_err(ApiError::internal)?,
+            gemma4_output: row.gemma4_output.then_some(true),
         })
     }
 }

@@ -131,5 +131,7 @@ pub fn new_model(id: &str, provider_id: &str) -> ModelRow {
         price_version: 1,
         kind: ModelKind::Chat,
         unit_rate: None,
+        tool_name_map: None,
+        gemma4_output: false,
     }
 }

@@ -8,11 +8,13 @@ use guildhall_domain::latency::{Histogram, bucket_of_doubling};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::routing::Health;
 
-use crate::app::Cx;
+use crate::app::{App, Cx};
 use crate::gateway::report::{ProviderReport, read_provider_health};
 use crate::gateway::table::read_snapshot;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Kind};
+use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::Output;
+use crate::http::request::Request;
 use crate::http::route::Access;
 use crate::observe::counters::{COUNTERS, flush};
 use crate::routes;
@@ -26,7 +28,7 @@ routes! {
     tag "Health", dialect TokenHub;
     /// Read metrics.
     ///
-    /// Prometheus text format 0.0.4.
+    /// Prometheus text format 0.0.4. Where the deployment has the secret `METRICS_TOKEN`, readers show it as a bearer token.
     Get "/metrics" Access::Public => read_metrics;
 }
 
@@ -83,7 +85,39 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-async fn read_metrics(cx: Cx, (): ()) -> Result<Output, ApiError> {
+/// What a reader shows.
+struct Shown(String);
+
+impl FromHead for Shown {
+    fn from_head(request: &Request) -> Result<Self, ApiError> {
+        Ok(Self(request.credential().to_owned()))
+    }
+}
+
+impl FromRequest for Shown {
+    async fn from_request(request: Request) -> Result<Self, ApiError> {
+        Self::from_head(&request)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl crate::openapi::Describe for Shown {
+    fn describe(_: &mut crate::openapi::Operation) {}
+}
+
+/// Names of models and providers and what they earn are not for everybody.
+fn check_reader(app: &App, shown: &str) -> Result<(), ApiError> {
+    let Some(token) = &app.config.metrics_token else { return Ok(()) };
+    // Digests under the pepper take as long to compare whatever they have in common.
+    if app.hasher.hash(token.expose()) == app.hasher.hash(shown) {
+        return Ok(());
+    }
+    let kind = if shown.is_empty() { Kind::MissingCredential } else { Kind::BadCredential };
+    Err(ApiError::new(kind, "The metrics want METRICS_TOKEN"))
+}
+
+async fn read_metrics(cx: Cx, Shown(shown): Shown) -> Result<Output, ApiError> {
+    check_reader(&cx.app, &shown)?;
     flush(&cx.app, &cx.ports).await;
     let reads = (list_totals(), sum_all_calls(), list_counters(), find_finished_run());
     let (totals, calls, counters, compared) = run_all(&*cx.ports.db, reads).await?;
@@ -123,10 +157,10 @@ fn write_family(text: &mut String, family: &Family, totals: &[UsageTotal]) {
 /// Latencies of calls that completed, with the documented steps.
 fn write_latencies(text: &mut String, calls: &[CallSum]) {
     let mut series: BTreeMap<String, Histogram> = BTreeMap::new();
-    for sum in calls.iter().filter(|sum| sum.is_error == 0) {
+    for CallSum { mode, model, provider, sums } in calls.iter().filter(|call| call.sums.is_error == 0) {
         let positive = |value: i64| u64::try_from(value).unwrap_or(0);
-        let labels = labels_of(&sum.mode, &sum.model, &sum.provider);
-        series.entry(labels).or_default().add(sum.bucket, positive(sum.requests), positive(sum.latency_ms));
+        let labels = labels_of(mode, model, provider);
+        series.entry(labels).or_default().add(sums.bucket, positive(sums.requests), positive(sums.latency_ms));
     }
     let name = "tokenhub_request_latency_ms";
     _ = writeln!(

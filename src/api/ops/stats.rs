@@ -13,7 +13,9 @@ use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::observe::filing::file_pending;
 use crate::routes;
-use crate::store::ops::rollups::{CallSum, KeySum, STEP_FINE_MS, STEP_HOUR_MS, STEP_MINUTE_MS, sum_calls, sum_keys};
+use crate::store::ops::rollups::{
+    CallSum, KeySum, STEP_FINE_MS, STEP_HOUR_MS, STEP_MINUTE_MS, Sums, sum_calls, sum_keys,
+};
 use crate::store::statement::run_all;
 
 routes! {
@@ -89,17 +91,6 @@ struct Tally {
     latencies: Histogram,
 }
 
-/// What is added to a tally.
-struct Part {
-    is_error: bool,
-    bucket: u8,
-    requests: i64,
-    latency_ms: i64,
-    charged_micros: i64,
-    input_tokens: i64,
-    output_tokens: i64,
-}
-
 async fn get_stats(cx: Cx, (): ()) -> Result<Reply<Stats>, ApiError> {
     file_pending(&cx.app, &cx.ports).await;
     let now_ms = cx.ports.clock.now_ms();
@@ -126,7 +117,7 @@ fn add_window(stats: &mut Stats, window: &'static str, calls: &[CallSum], keys: 
     let by = |name: fn(&CallSum) -> &str| {
         let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
         for sum in calls {
-            tallies.entry(name(sum).to_owned()).or_default().add(&part_of(sum));
+            tallies.entry(name(sum).to_owned()).or_default().add(&sum.sums);
         }
         tallies
     };
@@ -146,8 +137,7 @@ fn add_window(stats: &mut Stats, window: &'static str, calls: &[CallSum], keys: 
     stats.by_mode.insert(window, modes);
     let mut by_key: BTreeMap<(String, String), Tally> = BTreeMap::new();
     for sum in keys {
-        let part = part_of_key(&sum);
-        by_key.entry((sum.api_key_id, sum.api_key_name)).or_default().add(&part);
+        by_key.entry((sum.api_key_id, sum.api_key_name)).or_default().add(&sum.sums);
     }
     let keys = by_key.into_iter().map(|((id, name), tally)| {
         let name = Some(name).filter(|name| !name.is_empty()).unwrap_or_else(|| id.clone());
@@ -156,35 +146,11 @@ fn add_window(stats: &mut Stats, window: &'static str, calls: &[CallSum], keys: 
     stats.by_api_key.insert(window, keys.collect());
 }
 
-const fn part_of(sum: &CallSum) -> Part {
-    Part {
-        is_error: sum.is_error != 0,
-        bucket: sum.bucket,
-        requests: sum.requests,
-        latency_ms: sum.latency_ms,
-        charged_micros: sum.charged_micros,
-        input_tokens: sum.input_tokens,
-        output_tokens: sum.output_tokens,
-    }
-}
-
-const fn part_of_key(sum: &KeySum) -> Part {
-    Part {
-        is_error: sum.is_error != 0,
-        bucket: sum.bucket,
-        requests: sum.requests,
-        latency_ms: sum.latency_ms,
-        charged_micros: sum.charged_micros,
-        input_tokens: sum.input_tokens,
-        output_tokens: sum.output_tokens,
-    }
-}
-
 impl Tally {
-    fn add(&mut self, part: &Part) {
+    fn add(&mut self, part: &Sums) {
         let positive = |value: i64| u64::try_from(value).unwrap_or(0);
         self.requests = self.requests.saturating_add(part.requests);
-        self.errors = self.errors.saturating_add(if part.is_error { part.requests } else { 0 });
+        self.errors = self.errors.saturating_add(if part.is_error != 0 { part.requests } else { 0 });
         self.charged_micros = self.charged_micros.saturating_add(part.charged_micros);
         self.input_tokens = self.input_tokens.saturating_add(part.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(part.output_tokens);

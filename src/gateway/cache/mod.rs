@@ -15,9 +15,11 @@ use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::media::{MediaRequest, ModelKind};
 
 use super::choice::{Choice, Naming, Policy};
+use super::settlement::RunningCall;
 use crate::app::Cx;
+use crate::http::error::ApiError;
 
-pub use answer::{answer_chat, answer_media, reserve_nothing};
+pub use answer::{answer_chat, answer_media};
 pub use keep::{Keep, KeptStream, Worth};
 pub use likeness::index_of;
 
@@ -33,8 +35,16 @@ pub struct Question<'a> {
     model: &'a str,
 }
 
+/// What the cache has for a call.
+pub enum Kept {
+    /// The answer; the call is settled with it.
+    Found(Box<(RunningCall, Found)>),
+    /// None; the answer may be kept where the request takes part.
+    Missed(Option<Box<Keep>>),
+}
+
 /// What was found.
-pub enum Lookup {
+enum Lookup {
     /// The request takes no part.
     Apart,
     /// An answer.
@@ -94,6 +104,9 @@ impl<'a> Question<'a> {
         let is_extended = policy.is_extended && has_extensions(request.body(), model);
         let (mode, weight) = (choice.mode.as_str(), limits.min_weight);
         question.scope += &format!("{mode}\n{naming}\n{max_micros}\n{weight}\n{is_extended}\n");
+        if let Some(asked) = &cx.anthropic {
+            question.scope += &format!("{} {}\n", asked.version, asked.beta);
+        }
         Some(question)
     }
 
@@ -130,8 +143,29 @@ fn has_extensions(body: &[u8], model: &str) -> bool {
     drop_extensions(body).map_or(true, |plain| canonicalise(&plain, model) != canonicalise(body, model))
 }
 
-/// Looks for an answer.
-pub async fn look_up(cx: &Cx, question: &Question<'_>) -> Lookup {
+/// Looks for an answer before anybody is asked; the answer calls its model `asked_model`.
+///
+/// # Errors
+/// 503 when there is one and the wallet does not answer.
+pub async fn find_kept(
+    cx: &Cx,
+    question: Option<Question<'_>>,
+    asked_model: &str,
+    choice: &Choice,
+) -> Result<Kept, ApiError> {
+    let Some(question) = question else { return Ok(Kept::Missed(None)) };
+    match Box::pin(look_up(cx, &question)).await {
+        Lookup::Apart => Ok(Kept::Missed(None)),
+        Lookup::Missed(keep) => Ok(Kept::Missed(Some(keep))),
+        Lookup::Found(found) => {
+            let reservation = answer::reserve_nothing(cx).await?;
+            let call = RunningCall::begin(cx.clone(), question.kind, asked_model, choice, reservation)?;
+            Ok(Kept::Found(Box::new((call, *found))))
+        }
+    }
+}
+
+async fn look_up(cx: &Cx, question: &Question<'_>) -> Lookup {
     let Some(name) = question.name(cx, question.body) else { return Lookup::Apart };
     if question.reads
         && let Some(found) = read(cx, &name, Tier::Exact, &question.settings).await

@@ -23,16 +23,16 @@ use super::provider::{Endpoint, ProviderKind};
 use super::table::Provider;
 use crate::app::{App, Cx};
 use crate::auth::Caller;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Kind};
 use crate::ports::{PortError, Ports};
-use crate::store::identity::workspaces::find_workspace;
+use crate::store::identity::workspaces::{WorkspaceRow, find_workspace};
 use crate::store::models::local_endpoints::{LocalEndpointRow, list_local_endpoints};
 use crate::store::models::provider_keys::{ProviderKeyRow, list_provider_keys};
 use crate::store::money::usage::Source;
 use crate::store::statement::run_all;
 use secret::open_secret;
 
-pub use offers::OwnAsk;
+pub use offers::{OwnAsk, OwnName};
 
 /// Keys of providers that an account may have.
 pub const KEYS_MAX: i64 = 50;
@@ -71,8 +71,10 @@ pub struct OwnModel {
 pub struct Own {
     /// Of which kind.
     pub origin: Origin,
-    account_id: String,
-    id: String,
+    /// Whose.
+    pub account_id: String,
+    /// Its id, of a key or an endpoint.
+    pub id: String,
     /// Until when it is left alone.
     rests_until_ms: Cell<i64>,
     /// The last success that is written down; 0 where a failure came after it.
@@ -142,11 +144,20 @@ pub fn forget_own(cx: &Cx, account_id: &str) {
 /// Checks that a workspace that something is to be bound to is the account's.
 ///
 /// # Errors
-/// 404 when it is not.
+/// 404 when it is not, 409 when it is archived.
 pub async fn require_workspace(cx: &Cx, account_id: &str, workspace_id: Option<&str>) -> Result<(), ApiError> {
     let Some(workspace_id) = workspace_id else { return Ok(()) };
     let found = find_workspace(account_id, workspace_id).run(&*cx.ports.db).await?;
-    found.map(drop).ok_or_else(|| ApiError::not_found("Workspace"))
+    require_open(&found.ok_or_else(|| ApiError::not_found("Workspace"))?)
+}
+
+/// Checks that something may be bound to a workspace.
+///
+/// # Errors
+/// 409 when it is archived.
+pub fn require_open(workspace: &WorkspaceRow) -> Result<(), ApiError> {
+    let is_open = workspace.status == "active";
+    if is_open { Ok(()) } else { Err(ApiError::new(Kind::Conflict, "The workspace is archived")) }
 }
 
 /// The caller's own upstreams, if there are any. Where they cannot be read, the call goes to the platform's.
@@ -189,6 +200,23 @@ async fn recall(cx: &Cx, account_id: &str) -> Result<Rc<OwnTable>, PortError> {
         }));
     }
     Ok(table)
+}
+
+/// An upstream of an account's by its id, as it is now, whatever call it is for; `None` once it is gone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_upstream(
+    app: &App,
+    ports: &Ports,
+    account_id: &str,
+    id: &str,
+) -> Result<Option<Rc<Provider>>, PortError> {
+    let table = read_table(app, ports, account_id).await?;
+    let of_endpoints = table.endpoints.iter().map(|endpoint| &endpoint.provider);
+    let mut upstreams = of_endpoints.chain(table.keys.iter().map(|key| &key.provider));
+    let found = upstreams.find(|provider| provider.own.as_ref().is_some_and(|own| own.id == id));
+    Ok(found.map(Rc::clone))
 }
 
 async fn read_table(app: &App, ports: &Ports, account_id: &str) -> Result<Rc<OwnTable>, PortError> {

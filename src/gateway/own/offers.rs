@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use guildhall_domain::catalogue::{Capability, entries, find_price};
+use guildhall_domain::catalogue::{Capability, CatalogueEntry, entries, find_price};
 use guildhall_domain::ids::ModelId;
 use guildhall_domain::media::ModelKind;
 use guildhall_domain::own::KeyProvider;
@@ -35,6 +35,17 @@ pub struct OwnAsk<'a> {
     pub now_ms: i64,
 }
 
+/// A model that a caller may name because of what they brought along.
+#[derive(Clone, Copy)]
+pub struct OwnName<'t> {
+    /// The name.
+    pub id: &'t str,
+    /// `local`, or the provider of the caller's key.
+    pub owned_by: &'static str,
+    /// Its context window in tokens; 0 means unknown.
+    pub context_tokens: u64,
+}
+
 /// What the platform's own route would have cost.
 struct Baseline {
     price: Price,
@@ -51,14 +62,34 @@ impl OwnTable {
         self.endpoints.iter().any(|endpoint| may_serve(endpoint) && endpoint.find_named(name, kind).is_some())
     }
 
+    /// What the account's calls may name beside the platform's models: the models of its endpoints and the names mapped to
+    /// them, and those of its keys' providers that chat or embed. Reachable now or not.
+    #[must_use]
+    pub fn list_names(&self, workspace: Option<&str>) -> Vec<OwnName<'_>> {
+        let mut names = Vec::new();
+        for endpoint in self.endpoints.iter().filter(|one| is_open_to(one.workspace_id.as_deref(), workspace)) {
+            let mapped =
+                endpoint.model_map.iter().filter(|(_, id)| endpoint.models.iter().any(|model| model.id == **id));
+            let ids = endpoint.models.iter().map(|model| &model.id).chain(mapped.map(|(name, _)| name));
+            names.extend(ids.map(|id| OwnName { id, owned_by: "local", context_tokens: 0 }));
+        }
+        for key in self.keys.iter().filter(|one| is_open_to(one.workspace_id.as_deref(), workspace)) {
+            let owned_by = key.of.name();
+            let is_named = |entry: &CatalogueEntry| {
+                entry.provider == owned_by
+                    && entry.price_note.is_empty()
+                    && (entry.can(Capability::Chat) || entry.can(Capability::Embedding))
+            };
+            let listed = entries().filter(is_named);
+            names.extend(listed.map(|entry| OwnName { id: entry.id, owned_by, context_tokens: entry.context_window }));
+        }
+        names
+    }
+
     /// The offers for a request: of each endpoint the model that serves the name (for a mode: the one that its owner
     /// mapped to it, else the first that does such work), and with each key the models of its provider.
     #[must_use]
     pub fn offers(&self, ask: &OwnAsk<'_>) -> Vec<Rc<Offer>> {
-        // A video is followed for an hour, with what the platform knows of its provider.
-        if ask.kind == ModelKind::Video {
-            return Vec::new();
-        }
         let is_usable = |provider: &Provider, workspace_id: &Option<String>| {
             let rests = provider.own.as_ref().is_none_or(|own| !own.is_usable(ask.now_ms));
             !rests && is_open_to(workspace_id.as_deref(), ask.workspace)
@@ -203,5 +234,7 @@ fn to_offer(
         max_output_tokens: terms.max_output_tokens,
         enabled: true,
         natives: Vec::new(),
+        // What the same model needs elsewhere says nothing of this upstream.
+        quirks: None,
     }))
 }

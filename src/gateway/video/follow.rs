@@ -11,6 +11,7 @@ use guildhall_domain::sandbox::media::{FAILING_PROMPT, FILMING_MS, film};
 use super::money::{Film, Place, Spec, complete};
 use super::{JOB_KIND, Video, tell, to_video};
 use crate::app::{App, Cx};
+use crate::gateway::own::find_upstream;
 use crate::gateway::provider::ProviderKind;
 use crate::gateway::table::{Provider, read_snapshot};
 use crate::http::error::{ApiError, Kind};
@@ -94,15 +95,13 @@ async fn step(app: &Rc<App>, ports: &Rc<Ports>, id: &str, view: &View) -> Result
         return Ok(Report::Failed { reason: "the request did not reach a provider".to_owned() });
     };
     let place: Place = serde_json::from_str(reference).map_err(unreadable)?;
-    let snapshot = read_snapshot(app, ports).await?;
-    let provider = snapshot.providers.iter().find(|provider| provider.id.as_str() == place.provider);
-    let Some(provider) = provider else {
+    let Some(provider) = find_provider(app, ports, &place).await? else {
         return Ok(Report::Retry { cause: format!("provider {} is gone", place.provider) });
     };
     let video = match provider.kind {
         ProviderKind::Sandbox => watch_sandbox(&spec, view.created_at_ms, ports.clock.now_ms()),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Anthropic => {
-            match ask_upstream(app, ports, provider, &place.id).await {
+            match ask_upstream(app, ports, &provider, &place.id).await {
                 Ok(video) => video,
                 Err(report) => return Ok(report),
             }
@@ -118,6 +117,15 @@ async fn step(app: &Rc<App>, ports: &Rc<Ports>, id: &str, view: &View) -> Result
                 .map_err(unreadable)
         }
     }
+}
+
+/// Who makes a video: a provider of the platform's, or the account's own.
+async fn find_provider(app: &Rc<App>, ports: &Rc<Ports>, place: &Place) -> Result<Option<Rc<Provider>>, PortError> {
+    if let Some(own) = &place.own {
+        return find_upstream(app, ports, &own.account_id, &own.id).await;
+    }
+    let snapshot = read_snapshot(app, ports).await?;
+    Ok(snapshot.providers.iter().find(|provider| provider.id.as_str() == place.provider).map(Rc::clone))
 }
 
 /// The sandbox films for a moment; a prompt that asks for it fails.
@@ -161,6 +169,7 @@ fn outbound(app: &App, provider: &Provider, upstream_id: &str, suffix: &str, rea
         body: None,
         read,
         first_byte_ms: app.config.first_byte_ms,
+        is_raced: false,
     }
 }
 
@@ -181,16 +190,14 @@ pub async fn load_content(cx: &Cx, id: &str) -> Result<Content, ApiError> {
     if let Some(url) = film_made.url {
         return Ok(Content::Elsewhere(url));
     }
-    let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let provider = snapshot.providers.iter().find(|provider| provider.id.as_str() == place.provider);
     let gone = || ApiError::new(Kind::UpstreamFailed, "The video's provider does not hand it out");
-    let provider = provider.ok_or_else(gone)?;
+    let provider = find_provider(&cx.app, &cx.ports, &place).await?.ok_or_else(gone)?;
     if provider.kind == ProviderKind::Sandbox {
         let task = VideoTask { prompt: spec.prompt.into(), seconds: spec.seconds, size: spec.size, fps: spec.fps };
         return Ok(Content::File(film(&task)));
     }
     let read = ReadMode::Stream { max_bytes: VIDEO_MAX_BYTES, stall_ms: cx.app.config.stall_ms };
-    let request = outbound(&cx.app, provider, &place.id, "/content", read);
+    let request = outbound(&cx.app, &provider, &place.id, "/content", read);
     let ticker = cx.clone();
     let inbound = cx.ports.fetch.send(request, Rc::new(move || ticker.keep_up())).await;
     let inbound = inbound.map_err(|error| gone().caused_by(PortError(format!("{error:?}"))))?;

@@ -74,10 +74,22 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
         return Err(ApiError::internal("a video request is no video task"));
     };
     let choice = choose_for_media(&cx, ModelKind::Video, &request).await?;
-    let offers = choice.best_offers();
-    let dearest = offers.iter().map(|offer| offer.cost(request.quantity_upper())).max().unwrap_or(MicroUsd::ZERO);
+    let mut offers = choice.best_offers();
+    let cost_of = |offers: &[Rc<Offer>]| {
+        offers.iter().map(|offer| offer.cost(request.quantity_upper())).max().unwrap_or(MicroUsd::ZERO)
+    };
     let id = new_id(&cx);
-    hold(&cx, &id, dearest).await?;
+    let mut dearest = cost_of(&offers);
+    if let Err(error) = hold(&cx, &id, dearest).await {
+        // Where there is not enough money, only what the caller has of their own is left to be tried.
+        offers.retain(|offer| offer.provider.own.is_some());
+        let is_short = matches!(error.kind, Kind::InsufficientFunds | Kind::BudgetExceeded);
+        if !is_short || offers.is_empty() {
+            return Err(error);
+        }
+        dearest = cost_of(&offers);
+        hold(&cx, &id, dearest).await?;
+    }
     let spec = write_spec(&cx, task, &choice, request.model(), dearest)?;
     let created = create_job(&cx, &id, &spec).await;
     if let Err(error) = created {
@@ -168,6 +180,9 @@ async fn submit(
             // It may have the request all the same: asking another could make the video twice, which costs us, not
             // the client.
             Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &step.offer, &failure),
+            // What an upstream of the caller's own does not take, the platform's may.
+            Attempt::Overflowed(_) | Attempt::Rejected(_) if step.offer.provider.own.is_some() && ladder.has_more() => {
+            }
             Attempt::Overflowed(error) | Attempt::Rejected(error) => {
                 note_nothing(cx, &step.offer.provider);
                 return Err(error);
@@ -182,13 +197,7 @@ async fn submit(
 }
 
 fn working(offer: &Offer, video: UpstreamVideo) -> Result<Report, ApiError> {
-    let place = Place {
-        provider: offer.provider.id.to_string(),
-        model: offer.model_id.to_string(),
-        id: video.id,
-        rate: offer.price.input,
-        price_version: offer.price_version,
-    };
+    let place = Place::of(offer, video.id);
     let reference = Some(serde_json::to_string(&place).map_err(ApiError::internal)?);
     Ok(Report::Working { reference, progress: video.progress })
 }

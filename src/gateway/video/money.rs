@@ -5,15 +5,18 @@ use durable_objects::protocol::Protocol as _;
 use durable_objects::wallet::protocol::{self as wallet, BudgetLine, Capture, Count, RefusalCode, Wallet};
 use guildhall_domain::media::{ModelKind, Quantity, VideoTask};
 use guildhall_domain::money::{MicroUsd, Rate};
+use guildhall_domain::own::{OWN_PERCENT, Origin};
 use guildhall_domain::pricing::{Unit, UnitPrice};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::DEADLINE_MS;
 use crate::app::Cx;
 use crate::gateway::choice::Choice;
 use crate::gateway::completion::refuse;
+use crate::gateway::own::name_origin;
 use crate::gateway::settlement::{Outcome, usage_for_receipt};
+use crate::gateway::table::Offer;
 use crate::http::error::ApiError;
 use crate::meter::money::Refusal;
 use crate::payments::auto_pay::{Need, reload};
@@ -54,6 +57,45 @@ pub(super) struct Place {
     pub(super) id: String,
     pub(super) rate: Rate,
     pub(super) price_version: i64,
+    /// Where it is made at an upstream of the caller's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) own: Option<OwnPlace>,
+}
+
+/// An upstream of the caller's own.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OwnPlace {
+    pub(super) origin: Origin,
+    pub(super) account_id: String,
+    pub(super) id: String,
+    /// The model whose price it has.
+    pub(super) priced_as: Option<String>,
+}
+
+impl Place {
+    /// Of the video of this id at an offer's provider.
+    pub(super) fn of(offer: &Offer, id: String) -> Self {
+        let own = offer.provider.own.as_ref().map(|own| OwnPlace {
+            origin: own.origin,
+            account_id: own.account_id.clone(),
+            id: own.id.clone(),
+            priced_as: offer.priced_as.as_ref().map(ToString::to_string),
+        });
+        // An endpoint's own names are for its owner alone.
+        let is_endpoint = offer.provider.origin() == Origin::Endpoint;
+        Self {
+            provider: offer.provider.id.to_string(),
+            model: if is_endpoint { offer.provider.id.to_string() } else { offer.model_id.to_string() },
+            id,
+            rate: offer.price.input,
+            price_version: offer.price_version,
+            own,
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        self.own.as_ref().map_or(Origin::Platform, |own| own.origin)
+    }
 }
 
 /// What came of it: the job's result.
@@ -141,7 +183,7 @@ pub(super) fn write_spec(
         cost_micros: 0,
         charged_micros: 0,
         latency_ms: 0,
-        receipt: receipt("nothing_delivered", 0, None, held, MicroUsd::ZERO),
+        receipt: receipt("nothing_delivered", 0, None, held, MicroUsd::ZERO).to_string(),
         alias_from: choice.alias_from.clone().unwrap_or_default(),
         error_class: String::new(),
         routing_reason: String::new(),
@@ -156,15 +198,16 @@ pub(super) fn write_spec(
     Ok(Spec { prompt, seconds: task.seconds, size: task.size, fps: task.fps, record, held, budgets, counts })
 }
 
-fn receipt(rule: &str, seconds: u64, place: Option<&Place>, held: MicroUsd, cost: MicroUsd) -> String {
+fn receipt(rule: &str, seconds: u64, place: Option<&Place>, held: MicroUsd, cost: MicroUsd) -> Value {
     let price = place.map(|place| {
+        let priced_as = place.own.as_ref().and_then(|own| own.priced_as.as_ref());
         json!({
-            "model": place.model, "version": place.price_version, "unit": Unit::Second,
+            "model": priced_as.unwrap_or(&place.model), "version": place.price_version, "unit": Unit::Second,
             "pico_usd_per_unit": place.rate.pico_usd_per_token(),
         })
     });
     let usage = usage_for_receipt(Quantity::Steps(seconds));
-    json!({ "rule": rule, "usage": usage, "price": price, "held_micros": held, "cost_micros": cost }).to_string()
+    json!({ "rule": rule, "usage": usage, "price": price, "held_micros": held, "cost_micros": cost })
 }
 
 /// The charge that ends the hold, with its record.
@@ -189,7 +232,13 @@ pub(super) fn complete(
     film: Film,
     now_ms: i64,
 ) -> Result<Report, serde_json::Error> {
-    let cost = UnitPrice { unit: Unit::Second, rate: place.rate }.cost(film.seconds);
+    let baseline = UnitPrice { unit: Unit::Second, rate: place.rate }.cost(film.seconds);
+    let cost = place.origin().charge(baseline);
+    let mut receipt = receipt("reported", film.seconds, Some(place), spec.held, cost);
+    if place.own.is_some() {
+        receipt["baseline_micros"] = json!(baseline);
+        receipt["percent_of_baseline"] = json!(OWN_PERCENT);
+    }
     // What was promised when it was asked for is the most that is charged.
     let charged = cost.min(spec.held);
     let record = UsageRow {
@@ -199,7 +248,9 @@ pub(super) fn complete(
         cost_micros: cost.0,
         charged_micros: charged.0,
         latency_ms: now_ms - spec.record.created_at_ms,
-        receipt: receipt("reported", film.seconds, Some(place), spec.held, cost),
+        receipt: receipt.to_string(),
+        source: name_origin(place.origin()),
+        baseline_micros: place.own.as_ref().map(|_| baseline.0),
         ..spec.record
     };
     let then = Some(charge(id, &record, charged, spec.budgets, spec.counts)?);

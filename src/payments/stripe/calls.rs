@@ -171,6 +171,23 @@ impl Stripe {
         self.get(&format!("/v1/charges/{id}"), Form::default()).await
     }
 
+    /// Gives all of a payment back that has not gone back yet.
+    ///
+    /// # Errors
+    /// [`StripeError`].
+    pub async fn refund(&self, name: &str, intent_id: &str) -> Result<(), StripeError> {
+        match self.post::<HasId>(name, "/v1/refunds", Form::default().with("payment_intent", intent_id)).await {
+            Ok(_) => Ok(()),
+            // It is the customer's, or the bank decides whose it is.
+            Err(StripeError::Refused { code, .. })
+                if code == "charge_already_refunded" || code == "charge_disputed" =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads a saved card.
     ///
     /// # Errors

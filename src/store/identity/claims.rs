@@ -46,27 +46,36 @@ queries! {
     /// Makes a person without an active account the owner of a claimed one.
     tenant("owner_id") fn adopt_account(owner_id: &str, claim_hash: &str) -> Changed =
         "UPDATE accounts SET owner_id = ?1, claim_hash = NULL WHERE claim_hash = ?2 AND owner_id IS NULL AND status = 'active'
-           AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND status = 'active' AND kind <> 'agent')";
+           AND NOT EXISTS (SELECT 1 FROM accounts
+             WHERE owner_id = ?1 AND status = 'active' AND merged_into IS NULL AND kind <> 'agent')";
     /// Makes a person the owner of an agent, whatever else they own: its wallet stays its own.
     tenant("owner_id") fn adopt_agent(owner_id: &str, claim_hash: &str) -> Changed =
         "UPDATE accounts SET owner_id = ?1, claim_hash = NULL WHERE claim_hash = ?2 AND owner_id IS NULL AND status = 'active' AND kind = 'agent'";
-    /// Gives a claimed account to a person in whose active account it goes up: from here on it lets no key in.
+    /// Gives a claimed account to a person in whose active account it goes up. Its keys stay until its wallet has told the
+    /// other one what they have spent.
     tenant("owner_id") fn merge_account(owner_id: &str, into_id: &str, claim_hash: &str, now_ms: i64) -> Changed =
-        "UPDATE accounts SET owner_id = ?1, claim_hash = NULL, status = 'merged', merged_into = ?2, merged_at_ms = ?4, drain_due_ms = ?4
+        "UPDATE accounts SET owner_id = ?1, claim_hash = NULL, merged_into = ?2, merged_at_ms = ?4, drain_due_ms = ?4
          WHERE claim_hash = ?3 AND owner_id IS NULL AND status = 'active' AND kind <> 'agent'
-           AND EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND id = ?2 AND status = 'active')";
-    /// Moves the keys of an account that was merged into another.
+           AND EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND id = ?2 AND status = 'active' AND merged_into IS NULL)";
+    /// Moves the keys of an account that goes up in another, once.
     tenant("account_id") fn move_keys(account_id: &str, into_id: &str) -> Changed =
         "UPDATE api_keys SET account_id = ?2 WHERE account_id = ?1
-           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2)";
-    /// Moves the workspaces of an account that was merged into another; where both have one of a name, the other's stays.
+           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2 AND status = 'active')";
+    /// Moves the workspaces of an account that goes up in another, once; where both have one of a name, the other's stays.
     tenant("account_id") fn move_workspaces(account_id: &str, into_id: &str) -> Changed =
         "UPDATE OR IGNORE workspaces SET account_id = ?2 WHERE account_id = ?1
-           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2)";
+           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2 AND status = 'active')";
+    /// From here on the merged account lets no key in. Comes after both moves, in their transaction.
+    tenant("id") fn end_merge(id: &str, into_id: &str) -> Changed =
+        "UPDATE accounts SET status = 'merged' WHERE id = ?1 AND merged_into = ?2 AND status = 'active'";
     /// Merged accounts whose wallets are to be looked at, the longest due first.
     global("the hour's job looks after the accounts of everybody") fn list_drains(now_ms: i64, limit: i64) -> Vec<DrainRow> =
         "SELECT id, merged_into, merged_at_ms FROM accounts WHERE drain_due_ms <= ?1 ORDER BY drain_due_ms LIMIT ?2";
     /// Says when a merged account's wallet is looked at again; NULL for never.
     tenant("id") fn set_drain(id: &str, due_ms: Option<i64>) -> Changed =
         "UPDATE accounts SET drain_due_ms = ?2 WHERE id = ?1 AND merged_into IS NOT NULL";
+    /// Notes that money has moved in the wallet of an account that may be merged or closed: the hour's jobs look at it again.
+    tenant("id") fn note_late_money(id: &str, now_ms: i64) -> Changed =
+        "UPDATE accounts SET drain_due_ms = CASE WHEN merged_into IS NOT NULL THEN ?2 END, forfeited_at_ms = NULL
+         WHERE id = ?1 AND (merged_into IS NOT NULL OR closed_at_ms IS NOT NULL)";
 }

@@ -75,6 +75,9 @@ queries! {
     /// The account's keys that are not revoked, those in use first.
     tenant("account_id") fn list_live_keys(account_id: &str, limit: i64) -> Vec<Id> =
         "SELECT id FROM api_keys WHERE account_id = ?1 AND status <> 'revoked' ORDER BY COALESCE(last_used_at_ms, 0) DESC, id LIMIT ?2";
+    /// The account, if it is closed.
+    tenant("id") fn find_closed(id: &str) -> Option<Id> =
+        "SELECT id FROM accounts WHERE id = ?1 AND closed_at_ms IS NOT NULL";
     /// Closed accounts whose money may not be written off yet, the first ones first.
     global("the hour's job looks after the closed accounts of everybody") fn list_unforfeited(limit: i64) -> Vec<Id> =
         "SELECT id FROM accounts WHERE closed_at_ms > 0 AND forfeited_at_ms IS NULL ORDER BY closed_at_ms LIMIT ?1";

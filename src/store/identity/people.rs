@@ -48,10 +48,10 @@ queries! {
     /// Opens an account for a person who has none that is active.
     global("whether an account is needed is asked of the person's others") fn ensure_own_account(owner_id: &str, id: &str, created_at_ms: i64) -> Changed =
         "INSERT INTO accounts (owner_id, id, created_at_ms) SELECT ?1, ?2, ?3
-         WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND status = 'active' AND kind <> 'agent')";
+         WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND status = 'active' AND merged_into IS NULL AND kind <> 'agent')";
     /// The account that a person acts for: this one where it is theirs and active, else their first that is; never an agent's.
     tenant("owner_id") fn find_home(owner_id: &str, preferred: &str) -> Option<AccountId> =
-        "SELECT id FROM accounts WHERE owner_id = ?1 AND status = 'active' AND kind <> 'agent' ORDER BY id = ?2 DESC, created_at_ms, id LIMIT 1";
+        "SELECT id FROM accounts WHERE owner_id = ?1 AND status = 'active' AND merged_into IS NULL AND kind <> 'agent' ORDER BY id = ?2 DESC, created_at_ms, id LIMIT 1";
     /// A person's accounts, oldest first.
     tenant("owner_id") fn list_own_accounts(owner_id: &str, limit: i64) -> Vec<OwnAccountRow> =
         "SELECT id, name, status, created_at_ms, merged_into FROM accounts WHERE owner_id = ?1 ORDER BY created_at_ms, id LIMIT ?2";

@@ -50,6 +50,10 @@ queries! {
     tenant("account_id") fn find_withdrawal(account_id: &str, id: &str) -> Option<WithdrawalRow> =
         "SELECT id, account_id, amount_micros, stripe_account_id, state, transfer_id, failure
          FROM withdrawals WHERE account_id = ?1 AND id = ?2";
+    /// A withdrawal of an account's that has not come to its end.
+    tenant("account_id") fn find_unfinished(account_id: &str) -> Option<WithdrawalRow> =
+        "SELECT id, account_id, amount_micros, stripe_account_id, state, transfer_id, failure
+         FROM withdrawals WHERE account_id = ?1 AND state IN ('open', 'returning') LIMIT 1";
     /// Takes up an unfinished withdrawal that nobody works on.
     tenant("account_id") fn take_withdrawal(account_id: &str, id: &str, busy_until_ms: i64, now_ms: i64) -> Changed =
         "UPDATE withdrawals SET busy_until_ms = ?3 WHERE account_id = ?1 AND id = ?2 AND state IN ('open', 'returning') AND busy_until_ms <= ?4";

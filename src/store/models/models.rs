@@ -40,6 +40,11 @@ pub struct ModelRow {
     pub kind: ModelKind,
     /// Pico-dollars per unit of its kind; `None` until somebody has said, and for kinds that are priced by the token.
     pub unit_rate: Option<i64>,
+    /// JSON: the model's name of a tool for each of the client's; `None` where they are the same.
+    pub tool_name_map: Option<String>,
+    /// Whether its thoughts and calls of tools come as Gemma 4's tokens.
+    #[serde(deserialize_with = "read_flag")]
+    pub gemma4_output: bool,
 }
 
 impl ModelRow {
@@ -73,19 +78,22 @@ queries! {
     /// Finds a model.
     global("models belong to the platform") fn find_model(id: &str) -> Option<ModelRow> =
         "SELECT id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
-           cache_read_rate, cache_write_rate, enabled, pricing_source, price_version, kind, unit_rate FROM models WHERE id = ?1";
+           cache_read_rate, cache_write_rate, enabled, pricing_source, price_version, kind, unit_rate,
+           tool_name_map, gemma4_output FROM models WHERE id = ?1";
     /// Lists models by id.
     global("models belong to the platform") fn list_models(limit: i64, offset: i64) -> Vec<ModelRow> =
         "SELECT id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
-           cache_read_rate, cache_write_rate, enabled, pricing_source, price_version, kind, unit_rate FROM models ORDER BY id LIMIT ?1 OFFSET ?2";
+           cache_read_rate, cache_write_rate, enabled, pricing_source, price_version, kind, unit_rate,
+           tool_name_map, gemma4_output FROM models ORDER BY id LIMIT ?1 OFFSET ?2";
     /// Counts models.
     global("models belong to the platform") fn count_models() -> Option<crate::store::Total> =
         "SELECT COUNT(*) AS total FROM models";
     /// Creates or replaces a model; a changed rate raises its price version.
-    global("models belong to the platform") fn put_model(id: &str, provider_id: &str, upstream_model: &str, weight: i64, max_context_tokens: i64, max_output_tokens: i64, input_rate: Option<i64>, output_rate: Option<i64>, cache_read_rate: Option<i64>, enabled: bool, pricing_source: &str, now_ms: i64, kind: &str, unit_rate: Option<i64>, cache_write_rate: Option<i64>) -> Changed =
+    global("models belong to the platform") fn put_model(id: &str, provider_id: &str, upstream_model: &str, weight: i64, max_context_tokens: i64, max_output_tokens: i64, input_rate: Option<i64>, output_rate: Option<i64>, cache_read_rate: Option<i64>, enabled: bool, pricing_source: &str, now_ms: i64, kind: &str, unit_rate: Option<i64>, cache_write_rate: Option<i64>, tool_name_map: Option<&str>, gemma4_output: bool) -> Changed =
         "INSERT INTO models (id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,
-           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms, kind, unit_rate, cache_write_rate)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14, ?15)
+           cache_read_rate, enabled, pricing_source, created_at_ms, updated_at_ms, kind, unit_rate, cache_write_rate,
+           tool_name_map, gemma4_output)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, upstream_model = excluded.upstream_model,
            weight = excluded.weight, max_context_tokens = excluded.max_context_tokens, max_output_tokens = excluded.max_output_tokens,
            price_version = price_version + (input_rate IS NOT excluded.input_rate OR output_rate IS NOT excluded.output_rate
@@ -93,7 +101,8 @@ queries! {
              OR cache_write_rate IS NOT excluded.cache_write_rate),
            input_rate = excluded.input_rate, output_rate = excluded.output_rate, cache_read_rate = excluded.cache_read_rate,
            enabled = excluded.enabled, pricing_source = excluded.pricing_source, updated_at_ms = excluded.updated_at_ms,
-           kind = excluded.kind, unit_rate = excluded.unit_rate, cache_write_rate = excluded.cache_write_rate";
+           kind = excluded.kind, unit_rate = excluded.unit_rate, cache_write_rate = excluded.cache_write_rate,
+           tool_name_map = excluded.tool_name_map, gemma4_output = excluded.gemma4_output";
     /// Creates those of the models (a JSON array of rows) whose ids are not taken; gives what it created.
     global("models belong to the platform") fn insert_models(rows: &str, now_ms: i64) -> Vec<ModelName> =
         "INSERT INTO models (id, provider_id, upstream_model, weight, max_context_tokens, max_output_tokens, input_rate, output_rate,

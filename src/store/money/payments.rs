@@ -146,9 +146,14 @@ queries! {
     /// Nothing is left to do, if nothing has happened since.
     tenant("account_id") fn close_payment(account_id: &str, id: &str, version: i64) -> Changed =
         "UPDATE payments SET is_open = 0 WHERE account_id = ?1 AND id = ?2 AND version = ?3 AND step_micros = 0";
-    /// An account's payments, newest first, before a time and id.
-    tenant("account_id") fn list_payments(account_id: &str, before_ms: i64, limit: i64) -> Vec<PaymentRow> =
-        "SELECT * FROM payments WHERE account_id = ?1 AND created_at_ms < ?2 AND kind <> 'setup' ORDER BY created_at_ms DESC, id LIMIT ?3";
+    /// An account's payments, newest first, those of one moment by their ids: before a time, and of that time after an id.
+    tenant("account_id") fn list_payments(account_id: &str, before_ms: i64, after_id: &str, limit: i64) -> Vec<PaymentRow> =
+        "SELECT * FROM payments WHERE account_id = ?1 AND created_at_ms <= ?2 AND (created_at_ms < ?2 OR id > ?3) AND kind <> 'setup'
+         ORDER BY created_at_ms DESC, id LIMIT ?4";
+    /// A payment that came too late was given back: the wallet gets nothing of it, and no card is saved.
+    tenant("account_id") fn mark_returned(account_id: &str, id: &str, now_s: i64) -> Changed =
+        "UPDATE payments SET credited = 1, saves_card = 0, reversed_micros = amount_micros, refunded_micros = total_micros,
+           refunded_at_s = ?3, version = version + 1 WHERE account_id = ?1 AND id = ?2 AND credited = 0";
     /// A payment that came and that did not go back.
     tenant("account_id") fn find_funding(account_id: &str) -> Option<PaymentRow> =
         "SELECT * FROM payments WHERE account_id = ?1 AND status = 'paid' AND amount_micros > reversed_micros ORDER BY created_at_ms DESC LIMIT 1";

@@ -15,15 +15,9 @@ pub const STEP_MINUTE_MS: i64 = 60_000;
 /// An hour.
 pub const STEP_HOUR_MS: i64 = 3_600_000;
 
-/// Sums of calls that are alike.
+/// What is summed of calls that are alike.
 #[derive(Debug, Clone, Deserialize)]
-pub struct CallSum {
-    /// The routing mode.
-    pub mode: String,
-    /// The model that answered.
-    pub model: String,
-    /// Its provider.
-    pub provider: String,
+pub struct Sums {
     /// Whether they did not complete: 0 or 1.
     pub is_error: u8,
     /// The step of their latencies; see `domain::latency`.
@@ -40,6 +34,20 @@ pub struct CallSum {
     pub output_tokens: i64,
 }
 
+/// Sums by what was asked and who answered.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CallSum {
+    /// The routing mode.
+    pub mode: String,
+    /// The model that answered.
+    pub model: String,
+    /// Its provider.
+    pub provider: String,
+    /// The sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
 /// Sums of one key's calls.
 #[derive(Debug, Clone, Deserialize)]
 pub struct KeySum {
@@ -47,20 +55,9 @@ pub struct KeySum {
     pub api_key_id: String,
     /// Its name; empty when it has none or is gone.
     pub api_key_name: String,
-    /// As in [`CallSum`].
-    pub is_error: u8,
-    /// As in [`CallSum`].
-    pub bucket: u8,
-    /// How many.
-    pub requests: i64,
-    /// Their latencies together.
-    pub latency_ms: i64,
-    /// What they were charged together, in micro-dollars.
-    pub charged_micros: i64,
-    /// Their input tokens.
-    pub input_tokens: i64,
-    /// Their output tokens.
-    pub output_tokens: i64,
+    /// The sums.
+    #[serde(flatten)]
+    pub sums: Sums,
 }
 
 /// One point of one model's time series.

@@ -1,5 +1,7 @@
 //! `/v1/auth/claim` and the page of a claim link.
 
+mod spending;
+
 use serde_json::{Value, json};
 
 use super::people::{account_of, ask_for_link, last_mail, last_token, sign_in, token_of, verify};

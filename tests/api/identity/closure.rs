@@ -1,5 +1,7 @@
 //! `DELETE /v1/account`: what goes, what stays, and when it is refused.
 
+mod late;
+
 use durable_objects::wallet::protocol::{Command, Wallet};
 use guildhall::jobs::{HOURLY, run_scheduled};
 use guildhall_domain::billing::sandbox::TestCard;

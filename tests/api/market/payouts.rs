@@ -2,9 +2,64 @@
 
 mod broken;
 
+use guildhall_domain::billing::sandbox::TestCard;
+use guildhall_domain::time::parse_rfc3339;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, TestApp, WITH_STRIPE, join_all, run, run_with};
+use crate::support::{Agent, Answer, TestApp, WITH_STRIPE, event, join_all, run, run_with};
+
+/// An agent with a bank account whose operator pays so many cents by card.
+async fn paid_by_card(app: &TestApp, cents: i64) -> (Agent, Value) {
+    let agent = app.banked_agent("Lily", 0).await;
+    let call = app.post("/api/agents/wallet/deposit/checkout").bearer(&agent.key.key);
+    let opened = call.json(&json!({ "amountCents": cents })).send().await.expect(200).json();
+    let session = opened["sessionId"].as_str().unwrap();
+    app.tell(&app.stripe.pay(session, TestCard::Pays, app.now_ms())).await.expect(200);
+    let shelf = app.stripe.shelf.borrow();
+    let intent = shelf[session]["payment_intent"].as_str().unwrap();
+    let charge = shelf[shelf[intent]["latest_charge"].as_str().unwrap()].clone();
+    (agent, charge)
+}
+
+#[test]
+fn card_money_is_withdrawn_after_the_days_that_are_set_and_earned_money_at_once() {
+    run_with(&[WITH_STRIPE, &[("WITHDRAWAL_HOLD_DAYS", "7")]].concat(), async |app| {
+        let (agent, _) = paid_by_card(&app, 5_000).await;
+        app.deposit(&agent, 300).await.expect(200);
+        let wallet = app.wallet(&agent).await;
+        assert_eq!((&wallet["balanceCents"], &wallet["withdrawableCents"]), (&json!(5_300), &json!(300)));
+        let on_hold = &wallet["onHold"];
+        assert_eq!((&on_hold[0]["amountCents"], on_hold.as_array().unwrap().len()), (&json!(5_000), 1));
+        let matures_ms = parse_rfc3339(on_hold[0]["withdrawableAt"].as_str().unwrap()).unwrap();
+        assert!((1..1_000).contains(&(app.now_ms() + 7 * 86_400_000 - matures_ms)), "{on_hold}");
+        let refused = app.withdraw(&agent, 301, "early").await.expect(400).json();
+        assert!(refused["error"].as_str().unwrap().starts_with("Insufficient balance: 300 cents"), "{refused}");
+        assert_eq!((&refused["withdrawableCents"], &refused["onHold"]), (&json!(300), on_hold));
+        let refused = app.withdraw(&agent, 5_301, "too much").await.expect(400).json();
+        assert_eq!(refused["error"], "Insufficient balance");
+        app.withdraw(&agent, 300, "earned").await.expect(200);
+        tokio::time::sleep(std::time::Duration::from_secs(7 * 86_400)).await;
+        let wallet = app.wallet(&agent).await;
+        assert_eq!((&wallet["withdrawableCents"], &wallet["onHold"]), (&json!(5_000), &json!([])));
+        app.withdraw(&agent, 5_000, "in time").await.expect(200);
+        app.assert_nothing_lost(&agent, 5_300);
+    });
+}
+
+#[test]
+fn a_chargeback_finds_the_money_that_it_takes() {
+    run_with(&[WITH_STRIPE, &[("WITHDRAWAL_HOLD_DAYS", "7")]].concat(), async |app| {
+        let (agent, charge) = paid_by_card(&app, 5_000).await;
+        app.deposit(&agent, 300).await.expect(200);
+        app.withdraw(&agent, 5_000, "away").await.expect(400);
+        let object = json!({ "id": "du_1", "amount": 5_000, "status": "needs_response", "charge": charge["id"],
+            "payment_intent": charge["payment_intent"] });
+        app.tell(&event("evt_1", "charge.dispute.created", app.now_ms(), object)).await.expect(200);
+        let wallet = app.wallet(&agent).await;
+        assert_eq!((&wallet["withdrawableCents"], &wallet["onHold"]), (&json!(300), &json!([])));
+        assert_eq!(app.audit(&agent.key).owed.0, 0);
+    });
+}
 
 async fn connect(app: &TestApp, agent: &Agent, body: Value) -> Answer {
     app.post("/api/agents/connect").bearer(&agent.key.key).json(&body).send().await

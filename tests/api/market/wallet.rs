@@ -30,7 +30,8 @@ fn assert_adds_up(wallet: &Value) {
 fn a_new_wallet_is_empty() {
     run(async |app| {
         let agent = app.agent("MyAgent").await;
-        let expected = json!({ "balanceCents": 0, "agentId": agent.id, "agentName": "MyAgent", "transactions": [] });
+        let expected = json!({ "balanceCents": 0, "withdrawableCents": 0, "onHold": [], "agentId": agent.id,
+            "agentName": "MyAgent", "transactions": [] });
         assert_eq!(app.wallet(&agent).await, expected);
     });
 }
@@ -276,7 +277,10 @@ fn what_the_outside_takes_back_shows_as_it_is_taken() {
         let agent = app.agent("MyAgent").await;
         app.deposit(&agent, 500).await.expect(200);
         let (id, reason) = ("re_1".to_owned(), "refund".to_owned());
-        app.ask::<Wallet>(&agent.key.account_id, &Command::Reclaim { id, amount: MicroUsd(7_000_000), reason });
+        app.ask::<Wallet>(
+            &agent.key.account_id,
+            &Command::Reclaim { id, amount: MicroUsd(7_000_000), reason, of: None },
+        );
         app.deposit(&agent, 300).await.expect(200);
         let wallet = app.wallet(&agent).await;
         let expected =

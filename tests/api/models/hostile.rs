@@ -1,10 +1,10 @@
 //! Hostile clients and hostile upstreams: nothing panics, nothing hangs, and no money is lost.
 
 use guildhall::ports::StreamEnd;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use super::kit::{CHAT, assert_balanced, chat, hello, hello_stream, micros, rich_key, usage_rows};
+use super::kit::{CHAT, add_model, assert_balanced, chat, hello, hello_stream, micros, rich_key, usage_rows};
 use crate::support::{Key, Reply, TestApp, run};
 
 /// A source of bytes that is the same in every run.
@@ -194,45 +194,55 @@ fn nested(depth: usize) -> String {
     format!("{}{}", "[".repeat(depth), "]".repeat(depth))
 }
 
+/// What an upstream sends behind a good start, or in place of a good stream.
+fn hostile_streams(good: &[u8], start: &str) -> Vec<Vec<u8>> {
+    let mut streams: Vec<Vec<u8>> = [
+        "\n\n\n\n".repeat(50_000),
+        "\r".repeat(10_000),
+        "\r\n\r".repeat(10_000),
+        "data:\n\n".repeat(1_000),
+        "data: null\n\ndata: [1,2]\n\ndata: \"x\"\n\ndata: 7\n\n".into(),
+        "data: {}\n\n".repeat(1_000),
+        "data: {\"choices\":null}\n\ndata: {\"choices\":[7]}\n\n".into(),
+        "data: {\"error\":null,\"choices\":[]}\n\ndata: [DONE]\n\n".into(),
+        "event: error\ndata: {\"error\":{\"message\":\"no\"}}\n\n".into(),
+        "data: {\"error\":{\"message\":{\"a\":1},\"code\":[]}}\n\n".into(),
+        "data: [DONE] \n\ndata: [done]\n\n".into(),
+        "data: [DONE]x\n\n".into(),
+        "data: \u{feff}{}\n\n".into(),
+        format!("data: {{\"a\":{}}}\n\ndata: [DONE]\n\n", nested(100_000)),
+        format!("data: {{\"model\":\"{}\"}}\n\n", "m".repeat(900_000)),
+        format!(": {}\n\n", "x".repeat((1 << 20) - 2)),
+        format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{0},\"completion_tokens\":{0}}}}}\n\ndata: [DONE]\n\n", u64::MAX),
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":999999999999,\"completion_tokens\":999999999999}}\n\ndata: [DONE]\n\n".into(),
+        "data: {\"usage\":{}}\n\n".repeat(100),
+        "HTTP/1.1 200 OK\r\n\r\n<html>".into(),
+        "\0\0\0\0".into(),
+        "data:{\"choices\":[]}\n\ndata:[DONE]\n\n".into(),
+        "d\0a\0t\0a\0:\0 \0[\0D\0O\0N\0E\0]\0\n\0\n\0".into(),
+        "data: never a line end".into(),
+        "data: {\"id\":\"\\ud800\",\"model\":\"\\u0000\"}\n\n".into(),
+    ]
+    .map(|tail: String| format!("{start}{tail}").into_bytes())
+    .into();
+    let mut dice = Dice(0xf00d);
+    streams.extend((0..20).map(|n| [start.as_bytes(), &dice.bytes(n * 50)].concat()));
+    for _ in 0..300 {
+        let mut stream = good.to_vec();
+        dice.damage(&mut stream);
+        streams.push(stream);
+    }
+    streams
+}
+
 #[test]
 fn hostile_streams_end_in_done_or_in_an_error() {
     run(async |app| {
         let key = with_key(&app).await;
         let good = Reply::chunks(&["Hel", "lo"], Some((10, 5))).concat();
         let start = String::from_utf8(Reply::chunks(&["Hel"], None)[..2].concat()).unwrap();
-        let mut streams: Vec<Vec<u8>> = [
-            "\n\n\n\n".repeat(50_000),
-            "\r".repeat(10_000),
-            "\r\n\r".repeat(10_000),
-            "data:\n\n".repeat(1_000),
-            "data: null\n\ndata: [1,2]\n\ndata: \"x\"\n\ndata: 7\n\n".into(),
-            "data: {}\n\n".repeat(1_000),
-            "data: {\"choices\":null}\n\ndata: {\"choices\":[7]}\n\n".into(),
-            "data: {\"error\":null,\"choices\":[]}\n\ndata: [DONE]\n\n".into(),
-            "event: error\ndata: {\"error\":{\"message\":\"no\"}}\n\n".into(),
-            "data: {\"error\":{\"message\":{\"a\":1},\"code\":[]}}\n\n".into(),
-            "data: [DONE] \n\ndata: [done]\n\n".into(),
-            "data: [DONE]x\n\n".into(),
-            "data: \u{feff}{}\n\n".into(),
-            format!("data: {{\"a\":{}}}\n\ndata: [DONE]\n\n", nested(100_000)),
-            format!("data: {{\"model\":\"{}\"}}\n\n", "m".repeat(900_000)),
-            format!(": {}\n\n", "x".repeat((1 << 20) - 2)),
-            format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{0},\"completion_tokens\":{0}}}}}\n\ndata: [DONE]\n\n", u64::MAX),
-            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":999999999999,\"completion_tokens\":999999999999}}\n\ndata: [DONE]\n\n".into(),
-            "data: {\"usage\":{}}\n\n".repeat(100),
-            "HTTP/1.1 200 OK\r\n\r\n<html>".into(),
-            "\0\0\0\0".into(),
-            "data: {\"id\":\"\\ud800\",\"model\":\"\\u0000\"}\n\n".into(),
-        ]
-        .map(|tail: String| format!("{start}{tail}").into_bytes())
-        .into();
+        let streams = hostile_streams(&good, &start);
         let mut dice = Dice(0xf00d);
-        streams.extend((0..20).map(|n| [start.as_bytes(), &dice.bytes(n * 50)].concat()));
-        for _ in 0..300 {
-            let mut stream = good.clone();
-            dice.damage(&mut stream);
-            streams.push(stream);
-        }
         let ends = [StreamEnd::Eof, StreamEnd::Broken, StreamEnd::Stalled];
         for (calls, stream) in streams.into_iter().enumerate() {
             app.upstream.then(Reply::Stream(dice.cut(&stream), ends[calls % 3]));
@@ -267,6 +277,112 @@ fn clients_that_leave_anywhere_are_settled_once() {
             chat(&app, &key, &hello_stream("m1")).leave_after(leave_after).send().await.expect(200);
             assert_eq!(usage_rows(&app, &key).await.len(), calls);
         }
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+/// Every translation in between has the same manners: Anthropic's answers, models with quirks, and the other surfaces.
+#[test]
+fn hostile_streams_end_on_every_way_through_the_house() {
+    run(async |app| {
+        let key = with_key(&app).await;
+        let names = json!({ "tool_name_map": { "a": "b" }, "gemma4_output": true });
+        add_model(&app, "quirky", "p1", names).await;
+        let provider =
+            json!({ "id": "anth", "type": "anthropic", "base_url": "http://127.0.0.1:9/anth", "api_key": "sk" });
+        app.admin("POST", "/admin/v1/providers").json(&provider).send().await.expect(200);
+        add_model(&app, "claude", "anth", json!({})).await;
+        let good = Reply::chunks(&["<|tool_call>call:a{", "b:<|\"|>c<|\"|>}<tool_call|>"], Some((10, 5))).concat();
+        let start = String::from_utf8(Reply::chunks(&["<|channel>"], None)[..2].concat()).unwrap();
+        let claude = [
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n",
+            "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+            "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n",
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\n",
+            "data: {\"type\":\"message_stop\"}\n\n",
+        ];
+        let streams_of = |model: &str| match model {
+            "claude" => hostile_streams(claude.concat().as_bytes(), &claude[..3].concat()),
+            _ => hostile_streams(&good, &start),
+        };
+        let mut dice = Dice(0xd0_0d);
+        for (model, path, last) in [
+            ("quirky", CHAT, ""),
+            ("claude", CHAT, ""),
+            ("m1", "/v1/messages", "event: message_stop"),
+            ("m1", "/v1/responses", "event: response.completed"),
+        ] {
+            // A third of them each: all of them go through the plain way above.
+            for (calls, stream) in streams_of(model).into_iter().enumerate().filter(|(at, _)| at % 3 == 0) {
+                let ends = [StreamEnd::Eof, StreamEnd::Broken, StreamEnd::Stalled];
+                app.upstream.then(Reply::Stream(dice.cut(&stream), ends[calls % 3]));
+                let mut body: Value = serde_json::from_str(&hello_stream(model)).unwrap();
+                body["input"] = "hi".into();
+                let answer = app.post(path).bearer(&key.key).json(&body).send().await;
+                let shown = String::from_utf8_lossy(&stream[..stream.len().min(600)]).into_owned();
+                let text = answer.text();
+                match answer.status {
+                    200 if last.is_empty() => assert_ended(&text),
+                    200 => {
+                        let ended = text.matches(last).count() + text.matches("event: error").count();
+                        let failed = text.contains("event: response.failed");
+                        assert!(ended == 1 || failed, "{path} {shown}: {text}");
+                    }
+                    502 => assert!(!answer.json()["error"].is_null(), "{shown}"),
+                    status => panic!("{status} {text}: {shown}"),
+                }
+            }
+        }
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn hostile_bodies_are_refused_on_every_surface() {
+    run(async |app| {
+        let key = with_key(&app).await;
+        let deep = |member: &str| format!("{{\"{member}\":{}}}", nested(1_000)).into_bytes();
+        let bodies: Vec<Vec<u8>> = vec![
+            b"{\"model\":\"\xff\xfe\"}".to_vec(),
+            b"\xff\xfe{\0}\0".to_vec(),
+            b"{\"a\":\"\xed\xa0\x80\"}".to_vec(),
+            b"\0".repeat(100),
+            deep("messages"),
+            deep("input"),
+            deep("request"),
+            deep("tools"),
+            nested(1_000).into_bytes(),
+            b"{\"a\":".repeat(100_000),
+            "\u{feff}{}".into(),
+        ];
+        for path in [
+            CHAT,
+            "/v1/messages",
+            "/v1/messages/count_tokens",
+            "/v1/responses",
+            "/v1/chat",
+            "/v1/plan",
+            "/v1/embeddings",
+            "/v1/images/generations",
+            "/v1/audio/speech",
+            "/v1/videos",
+        ] {
+            for body in &bodies {
+                let answer = app.post(path).bearer(&key.key).bytes(body).send().await;
+                let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+                assert_eq!(answer.status, 400, "{path} {shown}: {}", answer.text());
+                assert!(!answer.json()["error"].is_null(), "{path} {shown}: {}", answer.text());
+            }
+            let large = app.post(path).bearer(&key.key).bytes(&vec![b' '; 64 << 20]).send().await;
+            assert_eq!(large.status, 413, "{path}");
+        }
+        for path in ["/admin/v1/models", "/admin/v1/providers"] {
+            for body in &bodies {
+                let answer = app.admin("POST", path).bytes(body).send().await;
+                assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+            }
+        }
+        assert!(app.upstream.take_called().is_empty());
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }

@@ -315,3 +315,46 @@ fn tokens_are_counted_without_a_call_and_without_a_charge() {
         assert!(answer.json()["error"]["message"].as_str().unwrap().starts_with("model:"), "{}", answer.text());
     });
 }
+
+#[test]
+fn what_a_client_asks_of_anthropic_in_headers_is_told_to_anthropic_alone() {
+    run(async |app| {
+        let key = with_claude(&app).await;
+        app.add_provider("p1").await;
+        app.add_model("m1", "p1", 5).await;
+        app.upstream.always_at("anth", claude_says("hi"));
+        app.upstream.always_at("p1", Reply::chat("hi", 1, 1));
+        let send = async |path: &str, model: &str, version: &str, beta: &str| {
+            let call = app.post(path).bearer(&key.key).body(&message(model, json!({})));
+            let call = call.head(|head| {
+                version.clone_into(&mut head.anthropic_version);
+                beta.clone_into(&mut head.anthropic_beta);
+            });
+            call.send().await
+        };
+        let sent = |name: &str| -> Vec<String> {
+            let request = app.upstream.sent.borrow_mut().pop().unwrap();
+            request.headers.iter().filter(|(n, _)| *n == name).map(|(_, value)| value.clone()).collect()
+        };
+        let beta = "context-1m-2025-08-07,interleaved-thinking-2025-05-14";
+        send(MESSAGES, "claude", "2023-06-01", beta).await.expect(200);
+        assert_eq!(sent("anthropic-beta"), [beta]);
+        send(MESSAGES, "claude", "2030-01-02", "").await.expect(200);
+        assert_eq!(sent("anthropic-version"), ["2030-01-02"], "once");
+        send(MESSAGES, "claude", "2023-01-01", "").await.expect(200);
+        assert_eq!(sent("anthropic-version"), ["2023-06-01"], "answers of older versions are not read here");
+        send(MESSAGES, "claude", "", "").await.expect(200);
+        assert_eq!(sent("anthropic-beta"), [""; 0]);
+        // Nobody else is told, and on other surfaces they mean nothing.
+        send(MESSAGES, "m1", "", beta).await.expect(200);
+        assert_eq!(sent("anthropic-beta"), [""; 0]);
+        send("/v1/chat/completions", "claude", "nonsense", beta).await.expect(200);
+        assert_eq!(sent("anthropic-beta"), [""; 0]);
+        for (version, beta) in [("", "a\r\nx-evil: 1"), ("", &*"b".repeat(2_000)), ("latest", "")] {
+            let told = send(MESSAGES, "claude", version, beta).await.expect(400).json();
+            assert_eq!(told["error"]["type"], "invalid_request_error", "{told}");
+            assert!(told["error"]["message"].as_str().unwrap().starts_with("anthropic-"), "{told}");
+        }
+        assert!(app.upstream.sent.borrow().is_empty(), "what is wrong is not sent");
+    });
+}

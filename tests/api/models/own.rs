@@ -5,6 +5,7 @@ mod fallback;
 mod keys;
 mod money;
 mod routes;
+mod videos;
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{Reply, TestApp, run};
+use crate::support::{ADMIN_TOKEN, Reply, TestApp, run, run_with};
 
 async fn scrape(app: &TestApp) -> String {
     let answer = app.get("/metrics").send().await.expect(200);
@@ -44,6 +44,20 @@ fn an_empty_platform_has_its_gauges_and_no_series() {
         assert_eq!(sum(&text, "tokenhub_models", &[]).as_deref(), Some("0.000000"));
         assert_eq!(sum(&text, "tokenhub_adapters", &[]).as_deref(), Some("0.000000"));
         assert_eq!(read(&text).len(), 2, "{text}");
+    });
+}
+
+#[test]
+fn where_a_token_is_set_only_who_shows_it_reads() {
+    let token = "metrics-token-0123456789";
+    run_with(&[("METRICS_TOKEN", token)], async |app| {
+        let key = app.provision("0").await;
+        app.get("/metrics").bearer(token).send().await.expect(200);
+        let refused = app.get("/metrics").send().await.expect(401).text();
+        assert!(!refused.contains("tokenhub_"), "{refused}");
+        for other in [key.key.as_str(), "metrics-token-012345678", ADMIN_TOKEN] {
+            app.get("/metrics").bearer(other).send().await.expect(401);
+        }
     });
 }
 

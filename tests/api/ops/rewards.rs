@@ -77,6 +77,26 @@ fn a_failure_is_evidence_and_a_clients_mistake_is_none() {
 }
 
 #[test]
+fn an_attempt_whose_place_another_took_is_no_evidence() {
+    run(async |app| {
+        app.add_provider("a").await;
+        app.add_provider("b").await;
+        for (id, provider, weight, context) in [("small", "a", 10, 4_000), ("large", "b", 1, 32_000)] {
+            let model = json!({ "id": id, "provider_id": provider, "weight": weight, "max_context_tokens": context,
+                "input_per_1k": 0.01, "output_per_1k": 0.03, "enabled": true });
+            app.admin("POST", "/admin/v1/models").json(&model).send().await.expect(200);
+        }
+        let key = app.provision("10").await;
+        app.upstream.always_at("a", Reply::error(400, "context_length_exceeded"));
+        app.upstream.always_at("b", Reply::chat("from the large one", 10, 5));
+        let body = crate::support::HELLO.replace("m1", "max");
+        app.post("/v1/chat/completions").bearer(&key.key).body(&body).send().await.expect(200);
+        let page = list(&app, "").await;
+        assert_eq!((&page["total"], &page["rewards"][0]["model_id"]), (&json!(1), &json!("large")), "{page}");
+    });
+}
+
+#[test]
 fn what_is_delivered_twice_counts_once_and_old_days_are_forgotten() {
     run(async |app| {
         let key = app.with_busy_key().await;

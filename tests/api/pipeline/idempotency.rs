@@ -3,6 +3,7 @@
 mod ends;
 mod waiting;
 
+use durable_objects::idempotency::protocol::Body;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Call, HELLO, HELLO_MICROS, Key, Reply, TestApp, run};
@@ -36,6 +37,30 @@ fn the_same_request_again_gets_the_same_answer_and_costs_nothing() {
         assert_eq!(app.balance_micros(&key).await, 10_000_000 - HELLO_MICROS);
         app.pass_ms(200).await;
         assert_eq!(app.assert_books_balance(&key).calls, 1);
+    });
+}
+
+#[test]
+fn an_issued_key_is_kept_sealed() {
+    run(async |app| {
+        let owner = app.provision("0").await;
+        let create = |isolate| {
+            let call = app.post("/v1/keys").bearer(&owner.key).idempotency_key("k1").to(isolate);
+            call.json(&json!({ "name": "app" })).send()
+        };
+        let (here, there) = (app.isolate(), app.new_isolate());
+        let other = app.new_isolate_with(&[("SEAL_KEY", &"ab".repeat(32))]);
+        let first = create(&here).await.expect(200);
+        let key = first.json()["key"].as_str().unwrap().to_owned();
+        let again = create(&there).await.expect(200);
+        assert_eq!((again.text(), is_replay(&again)), (first.text(), true));
+        let kept = app.objects.dump();
+        assert!(kept.contains("is_sealed"), "the answer is there");
+        let as_it_is = serde_json::to_string(&Body(first.body.clone())).unwrap();
+        assert!(!kept.contains(&key) && !kept.contains(as_it_is.trim_matches('"')), "nowhere in clear");
+        // Under another seal it is not run again, and not told.
+        let refused = create(&other).await.expect(409);
+        assert!(refused.text().contains("cannot be read"), "{}", refused.text());
     });
 }
 

@@ -183,9 +183,9 @@ class Platform {
 
   /** A key of a new account. `limits`: "wide" (no test reaches them), undefined (the standard ones) or an object. */
   async provision({ limits = "wide", balanceMicros } = {}) {
-    const { api_key: key, account_id: id } = await this.ask("POST", "/v1/auth/provision", { body: {} });
+    const { api_key: key, account_id: id, claim_url: claimUrl } = await this.ask("POST", "/v1/auth/provision", { body: {} });
     if (limits) await this.admin("PATCH", `/admin/v1/accounts/${id}/limits`, limits === "wide" ? WIDE_LIMITS : limits);
-    const account = { key, id, depositedMicros: await this.balanceMicros(key) };
+    const account = { key, id, claimToken: new URL(claimUrl).searchParams.get("token"), depositedMicros: await this.balanceMicros(key) };
     if (balanceMicros !== undefined) {
       const missing = balanceMicros - account.depositedMicros;
       assert.ok(missing >= 0, `the free balance of ${account.depositedMicros} µ$ is more than the ${balanceMicros} µ$ wanted`);

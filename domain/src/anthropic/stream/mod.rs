@@ -1,7 +1,6 @@
 //! Streams of one format as streams of the other, chunk by chunk.
 
 mod chunks;
-mod lines;
 mod to_chat;
 mod to_messages;
 

@@ -1,12 +1,12 @@
 //! Anthropic's events as chunks of a chat completion.
 
 use super::chunks::Chunks;
-use super::lines::{Line, Lines};
 use crate::anthropic::fields::{Fields, Style, Value, read_body};
 use crate::anthropic::ids::to_answered_call_id;
 use crate::anthropic::outcome::{MessageUsage, to_finish_reason};
 use crate::anthropic::writer::{Writer, inside};
 use crate::anthropic::{JSON_ANSWER_TOOL, TranslateError};
+use crate::chat::lines::{Line, Lines};
 use crate::chat::stream::{MAX_ERROR_CHARS, MAX_LINE_BYTES, StreamFault};
 use crate::json::Kind;
 use crate::pricing::TokenUsage;
@@ -95,7 +95,7 @@ impl MessagesToChatStream {
             return Ok(());
         }
         let events = &mut self.events;
-        let result = self.lines.push(chunk, |line| events.take_line(line, out));
+        let result = self.lines.push_said(chunk, |line| events.take_line(line, out));
         // What follows the end does not matter, however long its lines are.
         if self.events.is_done { Ok(()) } else { self.keep_fault(result) }
     }
@@ -110,9 +110,9 @@ impl MessagesToChatStream {
             return Err(fault.clone());
         }
         let events = &mut self.events;
-        let result = match self.lines.finish(|line| events.take_line(line, out)) {
-            Err(StreamFault::InvalidJson) => Ok(()),
-            result => result,
+        let result = match Line::read(&self.lines.take_rest()).map(|line| events.take_line(line, out)) {
+            None | Some(Err(StreamFault::InvalidJson)) => Ok(()),
+            Some(result) => result,
         };
         self.keep_fault(result)
     }

@@ -1,12 +1,12 @@
 //! Chunks of a chat completion as Anthropic's events.
 
-use super::lines::{Line, Lines};
 use crate::anthropic::TranslateError;
 use crate::anthropic::error::write_error;
 use crate::anthropic::fields::{Fields, Style, Value, read_body};
 use crate::anthropic::ids::{to_message_id, to_tool_use_id};
 use crate::anthropic::outcome::{read_chat_usage, to_stop_reason, write_message_usage};
 use crate::anthropic::writer::{Writer, inside};
+use crate::chat::lines::{Line, Lines};
 use crate::chat::stream::{MAX_LINE_BYTES, StreamFault};
 use crate::json::Kind;
 use crate::pricing::TokenUsage;
@@ -92,7 +92,7 @@ impl ChatToMessagesStream {
             return;
         }
         let events = &mut self.events;
-        if self.lines.push(chunk, |line| events.take_line(line, out)).is_err() {
+        if self.lines.push_said(chunk, |line| events.take_line(line, out)).is_err() {
             self.events.fail("api_error", INVALID, out);
         }
     }
@@ -104,7 +104,7 @@ impl ChatToMessagesStream {
         }
         let events = &mut self.events;
         // Half a line at the end says nothing but that there is no end.
-        let _ = self.lines.finish(|line| events.take_line(line, out));
+        let _ = Line::read(&self.lines.take_rest()).map(|line| events.take_line(line, out));
         self.events.fail("api_error", INCOMPLETE, out);
     }
 

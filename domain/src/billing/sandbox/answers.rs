@@ -66,6 +66,7 @@ pub(super) fn route(call: &Call<'_>, shelf: &Shelf) -> Turn {
                 json!({ "object": "account_link", "account": id, "url": url, "return_url": call.field("return_url") }),
             )
         }
+        ("POST", ["refunds"]) => refund_intent(call, shelf),
         ("POST", ["transfers"]) => create_transfer(call, shelf),
         ("GET", ["transfers"]) => find_transfer(call, shelf),
         _ => Turn::Done(refusal(404, "invalid_request_error", "", "Unrecognized request URL")),
@@ -203,6 +204,25 @@ fn read_intent(call: &Call<'_>, shelf: &Shelf, id: &str) -> Turn {
         }
     }
     Turn::Done(ok(intent))
+}
+
+fn refund_intent(call: &Call<'_>, shelf: &Shelf) -> Turn {
+    let intent_id = call.field("payment_intent").unwrap_or_default();
+    let intent = take!(shelf, intent_id);
+    let charge_id = intent["latest_charge"].as_str().unwrap_or_default();
+    let mut charge = take!(shelf, charge_id);
+    let left = charge["amount"].as_i64().unwrap_or(0) - charge["amount_refunded"].as_i64().unwrap_or(0);
+    if left <= 0 {
+        let text = "The charge has already been refunded";
+        return Turn::Done(refusal(400, "invalid_request_error", "charge_already_refunded", text));
+    }
+    charge["amount_refunded"] = charge["amount"].clone();
+    charge["refunded"] = true.into();
+    let id = format!("re_{}", call.fresh);
+    let refund = json!({ "id": id, "object": "refund", "amount": left, "currency": "usd", "charge": charge_id,
+        "payment_intent": intent_id, "status": "succeeded", "created": call.now_s });
+    let writes = vec![(charge_id.to_owned(), charge), (id, refund.clone())];
+    Turn::Done(Answer { status: 200, body: refund, writes })
 }
 
 fn create_transfer(call: &Call<'_>, shelf: &Shelf) -> Turn {

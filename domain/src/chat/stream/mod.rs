@@ -9,6 +9,7 @@ mod frame;
 
 use std::fmt;
 
+use super::lines::{Lines, Piece, data_of};
 use super::measure::estimate_tokens;
 use crate::json::push_string;
 use crate::pricing::TokenUsage;
@@ -18,7 +19,6 @@ pub(crate) use frame::MAX_ERROR_CHARS;
 /// Longest line that is waited for; a longer one is a fault.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const DONE: &[u8] = b"[DONE]";
 
 /// Why a stream can't go on.
@@ -80,23 +80,19 @@ pub enum StreamEnd<'e> {
 /// The transformer of one stream.
 #[derive(Debug)]
 pub struct StreamRewriter {
-    frames: FrameRewriter,
-    /// The beginning of a line whose end has not come yet.
-    partial: Vec<u8>,
-    /// What became of the lines so far.
     lines: Lines,
-    is_done: bool,
+    state: State,
     fault: Option<StreamFault>,
     bytes_in: u64,
 }
 
 /// Where the output stands between two lines.
 #[derive(Debug)]
-struct Lines {
-    is_first: bool,
-    /// The last line ended in a carriage return, and a line feed may still belong to it; tells
-    /// whether that line was kept.
-    open_return: Option<bool>,
+struct State {
+    frames: FrameRewriter,
+    is_done: bool,
+    /// Whether the last line was kept.
+    was_kept: bool,
     /// An event was dropped: its blank line is to follow it.
     drop_blank: bool,
     /// The last line that was kept is not blank: the event it belongs to is still open.
@@ -109,10 +105,14 @@ impl StreamRewriter {
     #[must_use]
     pub fn new(asked_model: &str, hide_usage: bool) -> Self {
         Self {
-            frames: FrameRewriter::new(asked_model, hide_usage),
-            partial: Vec::new(),
-            lines: Lines { is_first: true, open_return: None, drop_blank: false, is_mid_event: false },
-            is_done: false,
+            lines: Lines::new(MAX_LINE_BYTES),
+            state: State {
+                frames: FrameRewriter::new(asked_model, hide_usage),
+                is_done: false,
+                was_kept: false,
+                drop_blank: false,
+                is_mid_event: false,
+            },
             fault: None,
             bytes_in: 0,
         }
@@ -129,11 +129,12 @@ impl StreamRewriter {
             return Err(fault.clone());
         }
         self.bytes_in += chunk.len() as u64;
-        out.reserve(self.partial.len() + chunk.len());
-        let result = self.take_chunk(chunk, out);
+        out.reserve(chunk.len());
+        let state = &mut self.state;
+        let result = self.lines.push(chunk, |piece| state.take(piece, out));
         if let Err(fault) = &result {
             self.fault = Some(fault.clone());
-            self.partial = Vec::new();
+            self.lines = Lines::new(0);
         }
         result
     }
@@ -148,11 +149,10 @@ impl StreamRewriter {
             ),
             StreamEnd::Failed { .. } => end,
         };
-        if self.lines.is_mid_event {
+        if std::mem::take(&mut self.state.is_mid_event) {
             out.push(b'\n');
-            self.lines.is_mid_event = false;
         }
-        if self.is_done {
+        if self.state.is_done {
             return;
         }
         let (code, message) = match end {
@@ -169,27 +169,27 @@ impl StreamRewriter {
     /// Tokens as the upstream counted them, once it said.
     #[must_use]
     pub const fn usage(&self) -> Option<TokenUsage> {
-        self.frames.usage()
+        self.state.frames.usage()
     }
 
     /// Output tokens seen so far, for when the upstream does not say: chunks that carried text, or
     /// a quarter of the text's bytes, whichever is more.
     #[must_use]
     pub fn output_tokens_seen(&self) -> u64 {
-        let written = self.frames.written();
+        let written = self.state.frames.written();
         written.written.max(estimate_tokens(written.text_bytes))
     }
 
     /// Whether the model has begun to write: from then on another provider can't take over.
     #[must_use]
     pub const fn has_content(&self) -> bool {
-        self.frames.written().written > 0
+        self.state.frames.written().written > 0
     }
 
     /// Whether the upstream said `[DONE]`.
     #[must_use]
     pub const fn saw_done(&self) -> bool {
-        self.is_done
+        self.state.is_done
     }
 
     /// Bytes taken from the upstream.
@@ -198,77 +198,51 @@ impl StreamRewriter {
         self.bytes_in
     }
 
-    fn take_chunk(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), StreamFault> {
-        let mut rest = chunk;
-        while !rest.is_empty() {
-            if let Some(was_kept) = self.lines.open_return.take()
-                && let Some(behind) = rest.strip_prefix(b"\n")
-            {
-                rest = behind;
-                if was_kept {
-                    out.push(b'\n');
-                }
-                continue;
-            }
-            let Some(end) = memchr::memchr2(b'\n', b'\r', rest) else {
-                break;
-            };
-            let (line, terminated) = rest.split_at(end);
-            // A carriage return at the end of a chunk ends its line at once; should a line feed
-            // follow, it goes after.
-            let terminator_len = if terminated.starts_with(b"\r\n") { 2 } else { 1 };
-            let (terminator, behind) = terminated.split_at(terminator_len);
-            let was_kept = self.take_line(line, terminator, out)?;
-            if terminator == b"\r" && behind.is_empty() {
-                self.lines.open_return = Some(was_kept);
-            }
-            rest = behind;
+    /// At the end of the upstream: a last line that lacks only its terminator still counts; half an
+    /// object does not.
+    fn finish_last_line(&mut self, out: &mut Vec<u8>) -> Result<(), StreamFault> {
+        let line = self.lines.take_rest();
+        // Of other text nobody can tell whether it is whole.
+        let may_be_whole = data_of(&line).is_some_and(|data| data.starts_with(b"{") || data.trim_ascii_end() == DONE);
+        if !may_be_whole {
+            return Ok(());
         }
-        if self.partial.len() + rest.len() > MAX_LINE_BYTES {
-            return Err(StreamFault::LineTooLong);
+        match self.state.rewrite(&line, b"\n", out) {
+            Ok(_) | Err(StreamFault::InvalidJson | StreamFault::LineTooLong) => Ok(()),
+            Err(fault) => Err(fault),
         }
-        self.partial.extend_from_slice(rest);
+    }
+}
+
+impl State {
+    fn take(&mut self, piece: Piece<'_>, out: &mut Vec<u8>) -> Result<(), StreamFault> {
+        match piece {
+            Piece::Line(line, end) => self.was_kept = self.rewrite(line, end, out)?,
+            Piece::LateFeed if self.was_kept => out.push(b'\n'),
+            Piece::LateFeed => {}
+        }
         Ok(())
     }
 
-    /// Takes a line whose end has come, joined to its beginning; tells whether it was kept.
-    fn take_line(&mut self, line: &[u8], terminator: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
-        if self.partial.len() + line.len() > MAX_LINE_BYTES {
-            return Err(StreamFault::LineTooLong);
-        }
-        if self.partial.is_empty() {
-            return self.rewrite_line(line, terminator, out);
-        }
-        let mut joined = std::mem::take(&mut self.partial);
-        joined.extend_from_slice(line);
-        let result = self.rewrite_line(&joined, terminator, out);
-        joined.clear();
-        self.partial = joined;
-        result
-    }
-
-    fn rewrite_line(&mut self, line: &[u8], terminator: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
-        let mut line = line;
-        if std::mem::replace(&mut self.lines.is_first, false) {
-            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-        }
+    /// Takes a line; tells whether it was kept.
+    fn rewrite(&mut self, line: &[u8], end: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
         // Nothing follows `[DONE]` but the blank line that ends its event.
-        if self.is_done && !(line.is_empty() && self.lines.is_mid_event) {
+        if self.is_done && !(line.is_empty() && self.is_mid_event) {
             return Ok(false);
         }
         if line.is_empty() {
-            if std::mem::replace(&mut self.lines.drop_blank, false) && !self.lines.is_mid_event {
+            if std::mem::replace(&mut self.drop_blank, false) && !self.is_mid_event {
                 return Ok(false);
             }
-            out.extend_from_slice(terminator);
-            self.lines.is_mid_event = false;
+            out.extend_from_slice(end);
+            self.is_mid_event = false;
             return Ok(true);
         }
-        self.lines.drop_blank = false;
+        self.drop_blank = false;
         match data_of(line) {
             Some(data) if data.starts_with(b"{") => {
                 if !self.frames.rewrite(line, line.len() - data.len(), out)? {
-                    self.lines.drop_blank = true;
+                    self.drop_blank = true;
                     return Ok(false);
                 }
             }
@@ -278,30 +252,10 @@ impl StreamRewriter {
             }
             None => out.extend_from_slice(line),
         }
-        out.extend_from_slice(terminator);
-        self.lines.is_mid_event = true;
+        out.extend_from_slice(end);
+        self.is_mid_event = true;
         Ok(true)
     }
-
-    /// At the end of the upstream: a last line that lacks only its terminator still counts; half an
-    /// object does not.
-    fn finish_last_line(&mut self, out: &mut Vec<u8>) -> Result<(), StreamFault> {
-        let line = std::mem::take(&mut self.partial);
-        // Of other text nobody can tell whether it is whole.
-        let may_be_whole = data_of(&line).is_some_and(|data| data.starts_with(b"{") || data.trim_ascii_end() == DONE);
-        if !may_be_whole {
-            return Ok(());
-        }
-        match self.rewrite_line(&line, b"\n", out) {
-            Ok(_) | Err(StreamFault::InvalidJson | StreamFault::LineTooLong) => Ok(()),
-            Err(fault) => Err(fault),
-        }
-    }
-}
-
-/// The value of a `data` line, without the spaces before it; `None` for other lines.
-pub(crate) fn data_of(line: &[u8]) -> Option<&[u8]> {
-    line.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start)
 }
 
 #[cfg(test)]

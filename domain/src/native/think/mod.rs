@@ -1,8 +1,10 @@
 //! Takes `<think>…</think>` out of a text, whole or piece by piece.
 
-mod stream;
+use crate::chat::choices::{EditedStream, Filter, FilteredChoices, Written};
+use crate::chat::tokens::split_at_token;
 
-pub use stream::ThinkStream;
+/// Takes the thoughts out of a chat completion stream.
+pub type ThinkStream = EditedStream<FilteredChoices<ThinkFilter>>;
 
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
@@ -33,13 +35,9 @@ impl ThinkFilter {
         let joined = std::mem::take(&mut self.pending) + piece;
         let mut rest = joined.as_str();
         loop {
-            match self.state {
-                State::Text => {
-                    let (text, behind) = split_at_tag(rest, OPEN);
-                    out.push_str(text);
-                    rest = behind;
-                }
-                State::Thinking => rest = split_at_tag(rest, CLOSE).1,
+            let (token, next) = match self.state {
+                State::Text => (OPEN, State::Thinking),
+                State::Thinking => (CLOSE, State::Behind),
                 State::Behind => {
                     rest = rest.trim_start();
                     if rest.is_empty() {
@@ -48,14 +46,17 @@ impl ThinkFilter {
                     self.state = State::Text;
                     continue;
                 }
-            }
-            let tag = if self.state == State::Text { OPEN } else { CLOSE };
-            let Some(behind) = rest.strip_prefix(tag) else {
-                rest.clone_into(&mut self.pending);
-                return;
             };
+            let (before, found, behind) = split_at_token(rest, &[token]);
+            if self.state == State::Text {
+                out.push_str(before);
+            }
+            if found.is_none() {
+                behind.clone_into(&mut self.pending);
+                return;
+            }
             rest = behind;
-            self.state = if self.state == State::Text { State::Thinking } else { State::Behind };
+            self.state = next;
         }
     }
 
@@ -68,14 +69,14 @@ impl ThinkFilter {
     }
 }
 
-/// The text before the tag, or before what may be its beginning; and the rest.
-fn split_at_tag<'t>(text: &'t str, tag: &str) -> (&'t str, &'t str) {
-    let at = text.find(tag).unwrap_or_else(|| {
-        // Tags are ASCII: so is every beginning of one, and its place is a character's boundary.
-        let longest = (1..tag.len()).rev().find(|len| tag.get(..*len).is_some_and(|head| text.ends_with(head)));
-        text.len() - longest.unwrap_or(0)
-    });
-    text.split_at(at)
+impl Filter for ThinkFilter {
+    fn take(&mut self, piece: &str, out: &mut Written) {
+        self.push(piece, &mut out.text);
+    }
+
+    fn end(&mut self, out: &mut Written) {
+        self.finish(&mut out.text);
+    }
 }
 
 /// A text without its thoughts and the white space around it.
@@ -89,6 +90,8 @@ pub(super) fn strip_think(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -107,5 +110,27 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(strip_think(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn in_a_stream_choices_are_filtered_apart_and_what_was_held_back_leaves_with_the_last_chunk() {
+        let mut stream = ThinkStream::new(FilteredChoices::new(""));
+        let mut say = |index: u64, text: &str, finish_reason: Value| {
+            let choice = json!({ "index": index, "delta": { "content": text }, "finish_reason": finish_reason });
+            let mut out = Vec::new();
+            stream
+                .push(format!("data: {}\n\n", json!({ "id": "c", "choices": [choice] })).as_bytes(), &mut out)
+                .unwrap();
+            let out: Value = serde_json::from_slice(out.strip_prefix(b"data: ").unwrap()).unwrap();
+            assert_eq!(out["id"], "c");
+            out["choices"][0]["delta"]["content"].as_str().unwrap().to_owned()
+        };
+        let null = || Value::Null;
+        assert_eq!((say(0, "a<th", null()), say(1, "ink>b", null())), ("a".into(), "ink>b".into()));
+        assert_eq!(
+            (say(0, "ink>hidden</think>", null()), say(0, " \n", null()), say(0, " c <", null())),
+            (String::new(), String::new(), "c ".into())
+        );
+        assert_eq!(say(0, "", json!("stop")), "<");
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::response::InvalidCompletion;
+use crate::answer::InvalidAnswer;
 
 #[test]
 fn a_response_repeats_its_request() {
@@ -130,8 +130,8 @@ fn content_in_parts_is_joined_and_no_content_is_no_item() {
 #[test]
 fn what_is_no_completion_is_refused() {
     let refuse = |body: &str| to_response(body.as_bytes(), &simple_echo(), response_id(), 0).unwrap_err();
-    assert!(matches!(refuse("<html>"), InvalidCompletion::NotJson(_)));
-    assert!(matches!(refuse(r#"{"choices":5}"#), InvalidCompletion::NotJson(_)));
-    assert_eq!(refuse(r#"{"choices":[]}"#), InvalidCompletion::UpstreamError);
-    assert_eq!(refuse(r#"{"error":{"message":"x"}}"#), InvalidCompletion::UpstreamError);
+    assert!(matches!(refuse("<html>"), InvalidAnswer::NotJson(_)));
+    assert!(matches!(refuse(r#"{"choices":5}"#), InvalidAnswer::NotJson(_)));
+    assert_eq!(refuse(r#"{"choices":[]}"#), InvalidAnswer::UpstreamError);
+    assert_eq!(refuse(r#"{"error":{"message":"x"}}"#), InvalidAnswer::UpstreamError);
 }

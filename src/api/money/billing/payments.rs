@@ -28,7 +28,7 @@ routes! {
 pub struct PaymentQuery {
     /// Payments at most: 1 to 100, default 20.
     limit: Option<i64>,
-    /// Only payments begun before this time (RFC 3339): the `created_at` of the last one seen.
+    /// Only payments after this one, by the id of the last one seen; or those begun before this time (RFC 3339).
     before: Option<String>,
 }
 
@@ -68,23 +68,32 @@ pub struct Payment {
 
 const LIMIT_DEFAULT: i64 = 20;
 const LIMIT_MAX: i64 = 100;
+/// The last time that JavaScript's numbers and SQLite agree on.
+const TIME_MAX_MS: i64 = 9_007_199_254_740_991;
 
 async fn list_account_payments(cx: Cx, Query(query): Query<PaymentQuery>) -> Result<Reply<PaymentList>, ApiError> {
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(ApiError::invalid("limit", format!("limit must be 1 to {LIMIT_MAX}")));
     }
-    let before_ms = match &query.before {
-        Some(text) => {
-            parse_rfc3339(text).ok_or_else(|| ApiError::invalid("before", "before must be an RFC 3339 time"))?
-        }
-        // The last time that JavaScript's numbers and SQLite agree on.
-        None => 9_007_199_254_740_991,
-    };
-    let mut rows = list_payments(cx.caller.account_id()?, before_ms, limit + 1).run(&*cx.ports.db).await?;
+    let account_id = cx.caller.account_id()?;
+    let (before_ms, after_id) = read_place(&cx, account_id, query.before.as_deref()).await?;
+    let mut rows = list_payments(account_id, before_ms, &after_id, limit + 1).run(&*cx.ports.db).await?;
     let has_more = i64::try_from(rows.len()).is_ok_and(|found| found > limit);
     rows.truncate(usize::try_from(limit).unwrap_or(0));
     Ok(Reply(PaymentList { object: "list", data: rows.into_iter().map(to_payment).collect(), has_more }))
+}
+
+/// Where a page begins: a time, and an id of that time.
+async fn read_place(cx: &Cx, account_id: &str, before: Option<&str>) -> Result<(i64, String), ApiError> {
+    let Some(before) = before else { return Ok((TIME_MAX_MS, String::new())) };
+    if let Some(before_ms) = parse_rfc3339(before) {
+        // Nothing of that time itself.
+        return Ok((before_ms.saturating_sub(1), String::new()));
+    }
+    let last = find_payment(account_id, before).run(&*cx.ports.db).await?;
+    let unknown = || ApiError::invalid("before", "before must be the id of a payment or an RFC 3339 time");
+    last.map(|row| (row.created_at_ms, row.id)).ok_or_else(unknown)
 }
 
 async fn get_payment(cx: Cx, Path(id): Path) -> Result<Reply<Payment>, ApiError> {

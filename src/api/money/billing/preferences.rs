@@ -4,12 +4,12 @@ use guildhall_domain::billing::auto_pay::{AMOUNT_DEFAULT, AMOUNT_RANGE, THRESHOL
 use guildhall_domain::billing::fee::to_cents;
 use guildhall_domain::money::MicroUsd;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
-use crate::http::input::Json;
+use crate::http::input::{Json, read_nullable};
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::money::flush;
@@ -60,11 +60,6 @@ pub struct PreferencesPatch {
     #[serde(default, deserialize_with = "read_nullable")]
     #[schemars(with = "Option<f64>")]
     budget_limit: Option<Option<Number>>,
-}
-
-/// Tells null from absence.
-fn read_nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Number>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 const BUDGET_MAX: MicroUsd = MicroUsd(1_000_000_000_000);

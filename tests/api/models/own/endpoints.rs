@@ -80,7 +80,7 @@ fn one_that_does_not_answer_is_kept_and_asked_again() {
 #[test]
 fn parts_of_it_are_changed_and_the_rest_stays() {
     run(async |app| {
-        let (_, session) = owner(&app).await;
+        let (key, session) = owner(&app).await;
         let made = bring_endpoint(&app, &session, &["a"], json!({ "api_key": "k1", "name": "Home" })).await;
         let path = format!("/v1/local-endpoints/{}", made["id"].as_str().unwrap());
         let patch = async |body: Value| app.call("PATCH", &path).bearer(&session).json(&body).send().await;
@@ -104,6 +104,12 @@ fn parts_of_it_are_changed_and_the_rest_stays() {
         assert_eq!(app.upstream.sent.borrow()[0].headers, [("accept", "application/json".to_owned())]);
         patch(json!({ "base_url": "http://10.0.0.1/" })).await.expect(400);
         patch(json!({ "workspace_id": "nowhere" })).await.expect(404);
+        add_workspace(&app, &key.account_id, "acme");
+        app.database.execute("UPDATE workspaces SET status = 'archived'");
+        let refused = patch(json!({ "workspace_id": "acme" })).await.expect(409);
+        assert!(refused.text().contains("archived"), "{}", refused.text());
+        let body = json!({ "provider": "groq", "secret": "gsk_1", "workspace_id": "acme" });
+        app.post("/v1/provider-keys").bearer(&session).json(&body).send().await.expect(409);
         let id = made["id"].as_str().unwrap();
         let gone = app.call("DELETE", &format!("/v1/local-endpoints/{id}")).bearer(&session).send().await.expect(200);
         assert_eq!(gone.json(), json!({ "deleted": true, "id": id }));

@@ -212,3 +212,52 @@ fn another_isolate_knows_within_two_seconds() {
         assert_eq!(app.upstream.take_called(), ["home"]);
     });
 }
+
+#[test]
+fn what_can_be_asked_for_is_listed_for_its_owner_alone() {
+    run_with(STAND_IN, async |app| {
+        let (key, session) = owner(&app).await;
+        let stranger = rich_key(&app, "1").await;
+        add_model(&app, "gpt-4o", "p1", json!({})).await;
+        add_workspace(&app, &key.account_id, "team");
+        bring_endpoint(
+            &app,
+            &session,
+            &["qwen3:8b"],
+            json!({ "model_map": { "max": "qwen3:8b", "house": "qwen3:8b", "x": "gone" } }),
+        )
+        .await;
+        bring_key(&app, &session, json!({ "provider": "openai", "secret": "sk-1" })).await;
+        bring_key(&app, &session, json!({ "provider": "groq", "secret": "gsk-1", "workspace_id": "team" })).await;
+        let list = async |key: &Key| {
+            app.get("/v1/models").bearer(&key.key).send().await.expect(200).json()["data"].as_array().unwrap().clone()
+        };
+        let models = list(&key).await;
+        let owners = |id: &str| -> Vec<_> {
+            models.iter().filter(|model| model["id"] == id).map(|model| model["owned_by"].as_str().unwrap()).collect()
+        };
+        for (id, owned_by) in [
+            ("auto", &["tokaroo"][..]),
+            ("max", &["tokaroo"]),
+            ("m1", &["p1"]),
+            ("gpt-4o", &["p1"]),
+            ("gpt-4o-mini", &["openai"]),
+            ("qwen3:8b", &["local"]),
+            ("house", &["local"]),
+            ("x", &[]),
+            ("llama-3.1-8b-instant", &[]),
+        ] {
+            assert_eq!(owners(id), owned_by, "{id}");
+        }
+        // Whatever is listed can be retrieved, and asked for.
+        app.upstream.always(Reply::chat("hi", 1, 1));
+        app.upstream.always_at("openai", Reply::chat("hi", 1, 1));
+        for id in ["qwen3:8b", "house", "gpt-4o-mini"] {
+            let one = app.get(&format!("/v1/models/{id}")).bearer(&key.key).send().await.expect(200).json();
+            assert_eq!(Some(&one), models.iter().find(|model| model["id"] == id));
+            chat(&app, &key, &hello(id)).send().await.expect(200);
+            app.get(&format!("/v1/models/{id}")).bearer(&stranger.key).send().await.expect(404);
+        }
+        assert_eq!(list(&stranger).await.len(), 5, "the modes and the platform's two");
+    });
+}

@@ -177,8 +177,11 @@ fn payments_are_their_owners_and_come_in_pages() {
         }
         let first = app.get("/v1/billing/payments?limit=2").bearer(&ada.token).send().await.expect(200).json();
         assert_eq!((first["data"].as_array().unwrap().len(), first["has_more"].as_bool()), (2, Some(true)));
-        let before = first["data"][1]["created_at"].as_str().unwrap();
-        let path = format!("/v1/billing/payments?limit=2&before={before}");
+        let (last, before) = (&first["data"][1]["id"], first["data"][1]["created_at"].as_str().unwrap());
+        let path = format!("/v1/billing/payments?limit=2&before={}", last.as_str().unwrap());
+        app.get(&path).bearer(&bob.token).send().await.expect(400);
+        let by_time = app.get(&format!("/v1/billing/payments?before={before}")).bearer(&ada.token).send().await;
+        assert_eq!(by_time.expect(200).json()["data"].as_array().unwrap().len(), 1);
         let second = app.get(&path).bearer(&ada.token).send().await.expect(200).json();
         assert_eq!((second["data"].as_array().unwrap().len(), second["has_more"].as_bool()), (1, Some(false)));
         let id = second["data"][0]["id"].as_str().unwrap();
@@ -187,6 +190,27 @@ fn payments_are_their_owners_and_come_in_pages() {
         let own = app.get(&format!("/v1/billing/payments/{id}")).bearer(&ada.token).send().await.expect(200).json();
         assert_eq!(own["status"], "pending");
         app.get("/v1/billing/payments?limit=0").bearer(&ada.token).send().await.expect(400);
+    });
+}
+
+#[test]
+fn payments_of_one_moment_are_lost_between_no_pages() {
+    run_with(WITH_STRIPE, async |app| {
+        let ada = app.sign_in("ada@example.com").await;
+        for _ in 0..7 {
+            open_checkout(&app, &ada.token, 10).await;
+        }
+        app.database.execute("UPDATE payments SET created_at_ms = (SELECT MIN(created_at_ms) FROM payments)");
+        let (mut seen, mut path) = (std::collections::BTreeSet::new(), "/v1/billing/payments?limit=3".to_owned());
+        for pages_left in (0..3).rev() {
+            let page = app.get(&path).bearer(&ada.token).send().await.expect(200).json();
+            let ids = page["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned());
+            seen.extend(ids);
+            assert_eq!(page["has_more"], pages_left > 0);
+            let last = page["data"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+            path = format!("/v1/billing/payments?limit=3&before={last}");
+        }
+        assert_eq!(seen.len(), 7);
     });
 }
 
