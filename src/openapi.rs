@@ -240,8 +240,8 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         "security": match route.access {
             Access::Public | Access::Signed => json!([]),
             Access::Visitor => json!([{}, { "session": [] }]),
-            Access::Key(_) | Access::Agent => json!([{ "api_key": [] }]),
-            Access::Account(_) | Access::Owner => json!([{ "api_key": [] }, { "session": [] }]),
+            Access::Key(_) | Access::Agent | Access::AgentPayouts => json!([{ "api_key": [] }]),
+            Access::Account(_) | Access::Owner | Access::Keeper => json!([{ "api_key": [] }, { "session": [] }]),
             Access::Session => json!([{ "session": [] }]),
             Access::AgentOrAdmin => json!([{ "api_key": [] }, { "admin_token": [] }]),
             Access::Admin => json!([{ "admin_token": [] }]),

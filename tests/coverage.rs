@@ -92,7 +92,7 @@ fn each_credential_enters_its_own_routes_only() {
             let what = format!("{} {path}", route.method.name());
             let by_session = call(&session.token).await;
             match route.access {
-                Access::Key(_) | Access::Agent | Access::AgentOrAdmin => {
+                Access::Key(_) | Access::Agent | Access::AgentPayouts | Access::AgentOrAdmin => {
                     assert_eq!(by_session.status, 403, "{what}: {}", by_session.text())
                 }
                 Access::Admin => assert_eq!(by_session.status, 401, "{what}: {}", by_session.text()),
@@ -101,11 +101,19 @@ fn each_credential_enters_its_own_routes_only() {
                 | Access::Visitor
                 | Access::Account(_)
                 | Access::Owner
+                | Access::Keeper
                 | Access::Session => {}
             }
             if matches!(
                 route.access,
-                Access::Visitor | Access::Key(_) | Access::Account(_) | Access::Owner | Access::Session | Access::Agent
+                Access::Visitor
+                    | Access::Key(_)
+                    | Access::Account(_)
+                    | Access::Owner
+                    | Access::Keeper
+                    | Access::Session
+                    | Access::Agent
+                    | Access::AgentPayouts
             ) {
                 let by_admin = call(crate::support::ADMIN_TOKEN).await;
                 assert_eq!(by_admin.status, 403, "{what} with the admin token: {}", by_admin.text());
@@ -118,9 +126,9 @@ fn each_credential_enters_its_own_routes_only() {
 fn no_key_looks_after_people() {
     run(async |app| {
         let key = app.provision("0").await;
-        for route in
-            routes().filter(|route| matches!(route.access, Access::Session | Access::Agent | Access::AgentOrAdmin))
-        {
+        for route in routes().filter(|route| {
+            matches!(route.access, Access::Session | Access::Agent | Access::AgentPayouts | Access::AgentOrAdmin)
+        }) {
             app.set_limits(&key, 10_000, 100_000, 100).await;
             let path = sample_path(route);
             let answer = app.call(route.method.name(), &path).bearer(&key.key).body("{}").send().await;

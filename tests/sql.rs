@@ -35,6 +35,7 @@ const SCANS: &[(&str, &str)] = &[
     ("usage::list_filed", "walks the batch it is given (json_each)"),
     ("reports::list_key_faces", "walks the list it is given (json_each)"),
     ("reports::list_workspace_faces", "walks the list it is given (json_each)"),
+    ("payments::list_known_events", "walks the list it is given (json_each)"),
     ("usage::find_usage_ids", "walks the list it is given (json_each)"),
 ];
 

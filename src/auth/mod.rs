@@ -95,7 +95,7 @@ pub struct SessionCaller {
 }
 
 impl KeyCaller {
-    /// Whether it may look after the account: keys, billing, settings.
+    /// Whether it may look after the account: keys, billing, settings; after a part of it, where it is a part's.
     #[must_use]
     pub fn may_manage(&self) -> bool {
         match self.scopes {
@@ -110,6 +110,34 @@ impl KeyCaller {
         let is_own = |of| matches!(of, BudgetOf::Key | BudgetOf::KeyCredits);
         self.payer.budgets().iter().any(|budget| is_own(budget.tally.of))
     }
+
+    /// Whether it is made for a part of the account: a workspace, a budget, credits.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.workspace_id.is_some() || self.is_spending_limited()
+    }
+
+    /// What of the account it sees.
+    #[must_use]
+    pub fn sight(&self) -> Sight<'_> {
+        match &self.workspace_id {
+            _ if !self.may_manage() => Sight::Own,
+            Some(workspace_id) => Sight::Workspace(workspace_id),
+            None if self.is_spending_limited() => Sight::Own,
+            None => Sight::All,
+        }
+    }
+}
+
+/// What of an account a caller sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight<'a> {
+    /// All of it.
+    All,
+    /// What belongs to a workspace.
+    Workspace(&'a str),
+    /// Its own doings.
+    Own,
 }
 
 impl Caller {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use guildhall_domain::credential::KeyPrefix;
 
 use super::scope::Scopes;
-use super::{Caller, KeyCaller};
+use super::{Caller, KeyCaller, Sight};
 use crate::http::error::{ApiError, Kind};
 
 /// What the caller may give.
@@ -62,13 +62,19 @@ impl Rights {
         self.key.as_ref().and_then(|key| key.workspace_id.as_deref())
     }
 
+    /// The only key that the caller sees, when it sees no other.
+    #[must_use]
+    pub fn only_key_id(&self) -> Option<&str> {
+        self.key.as_ref().filter(|key| key.sight() == Sight::Own).map(|key| key.key_id.as_str())
+    }
+
     /// Whether this is the key that calls.
     #[must_use]
     pub fn is_own_key(&self, key_id: &str) -> bool {
         self.key.as_ref().is_some_and(|key| key.key_id == key_id)
     }
 
-    /// Whether the caller may have a key with these rights in hand, and so create, change or rotate one.
+    /// Whether the caller may have a key with these rights in hand, and so create, change, rotate or revoke one.
     ///
     /// # Errors
     /// 403 that names what is more than the caller has.
@@ -76,7 +82,7 @@ impl Rights {
         let Some(key) = &self.key else { return Ok(()) };
         let refuse = |text: &str| Err(ApiError::new(Kind::Forbidden, text));
         if key.is_spending_limited() {
-            return refuse("A key with a budget or credits of its own can't create, change or rotate keys");
+            return refuse("A key with a budget or credits of its own can't create, change, rotate or revoke keys");
         }
         if !key.scopes.include(&grant.scopes) {
             return refuse("scopes: a key can't look after one that may more than itself");

@@ -13,6 +13,8 @@ pub enum Scope {
     Embeddings,
     /// Draw, speak, transcribe and film.
     Media,
+    /// Send an agent's money to its bank.
+    Payouts,
     /// Look after the account's keys, billing and settings. `ToolRouter`'s keys may unless they are scoped otherwise; all
     /// others leave it to sessions, and only a key that names this scope may.
     Manage,
@@ -20,7 +22,8 @@ pub enum Scope {
 
 impl Scope {
     /// Every permission that a key can be given.
-    pub const GRANTABLE: [Self; 5] = [Self::Chat, Self::Plan, Self::Embeddings, Self::Media, Self::Manage];
+    pub const GRANTABLE: [Self; 6] =
+        [Self::Chat, Self::Plan, Self::Embeddings, Self::Media, Self::Payouts, Self::Manage];
 
     /// As keys name it; empty for what every key may.
     #[must_use]
@@ -31,6 +34,7 @@ impl Scope {
             Self::Plan => "plan",
             Self::Embeddings => "embeddings",
             Self::Media => "media",
+            Self::Payouts => "payouts",
             Self::Manage => "manage",
         }
     }

@@ -96,7 +96,7 @@ pub async fn reserve_for(
     let mut reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
     if let Err(Refusal::Insufficient { required, .. }) = &reserved
         && payer.reloads_below().is_some()
-        && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), *required).await
+        && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), auto_pay::Need::Call(*required)).await
     {
         reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
     }
@@ -267,7 +267,7 @@ impl Bounds<'_> {
         let request = self.request;
         let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
         for offer in offers {
-            let output = request.max_output_tokens().unwrap_or(1).saturating_mul(request.n());
+            let output = offer.bound_output(request.max_output_tokens().unwrap_or(1)).saturating_mul(request.n());
             let least = TokenUsage { input: request.input_tokens_lower(), output, ..TokenUsage::default() };
             need.most = need.most.max(self.most(offer));
             need.least = need.least.max(offer.cost(Quantity::Tokens(least)));
@@ -282,8 +282,8 @@ impl Bounds<'_> {
     /// The most that the call can cost at a model.
     fn most(&self, offer: &Offer) -> MicroUsd {
         let request = self.request;
-        let output =
-            request.max_output_tokens().unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
+        let asked = request.max_output_tokens().map(|asked| offer.bound_output(asked));
+        let output = asked.unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
         offer.provider.origin().charge(offer.price.cost_at_most(request.input_tokens_upper(), output))
     }
 

@@ -140,6 +140,13 @@ impl Offer {
         }
     }
 
+    /// What of a client's own limit the model can give: at most its output limit, else its context window, as far as known.
+    #[must_use]
+    pub const fn bound_output(&self, asked: u64) -> u64 {
+        let bound = if self.max_output_tokens > 0 { self.max_output_tokens } else { self.max_context_tokens };
+        if bound > 0 && bound < asked { bound } else { asked }
+    }
+
     /// Most output tokens to reckon with when the client does not say.
     #[must_use]
     pub const fn output_tokens_cap(&self) -> u64 {

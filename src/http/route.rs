@@ -63,12 +63,17 @@ pub enum Access {
     Key(Scope),
     /// An API key with this scope, or a person who has signed in.
     Account(Scope),
-    /// A person who has signed in, or a key that may look after the account ([`Scope::Manage`]).
+    /// A person who has signed in, or a key that may look after the whole account ([`Scope::Manage`], and neither a workspace
+    /// nor a budget or credits of its own).
     Owner,
+    /// As [`Access::Owner`], and a key that may look after its part of the account: the handler keeps it to that.
+    Keeper,
     /// A person who has signed in.
     Session,
     /// The key of an agent.
     Agent,
+    /// The key of an agent that may send its money out ([`Scope::Payouts`]).
+    AgentPayouts,
     /// The key of an agent, or the admin token.
     AgentOrAdmin,
     /// The admin token.

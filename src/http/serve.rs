@@ -15,7 +15,8 @@ use super::route::{Access, Method, Route};
 use super::table::Found;
 use crate::app::{App, Cx};
 use crate::auth::admin_session::check_session;
-use crate::auth::{Caller, resolve_caller, session_required};
+use crate::auth::scope::Scope;
+use crate::auth::{Caller, KeyCaller, resolve_caller, session_required};
 use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
 use crate::meter::limit::{Admission, Limits, Standing, admit_key};
 use crate::observe::counters::{ADMIN_RATE_LIMITED, RATE_LIMITED, count};
@@ -195,15 +196,21 @@ fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
         (Access::Public | Access::Signed, _)
         | (Access::Visitor, Caller::Nobody | Caller::Key(_) | Caller::Session(_))
         | (Access::Admin | Access::AgentOrAdmin, Caller::Admin)
-        | (Access::Account(_) | Access::Owner | Access::Session, Caller::Session(_)) => Ok(()),
+        | (Access::Account(_) | Access::Owner | Access::Keeper | Access::Session, Caller::Session(_)) => Ok(()),
         (Access::Key(scope) | Access::Account(scope), Caller::Key(key)) if key.scopes.allow(scope) => Ok(()),
-        (Access::Owner, Caller::Key(key)) if key.may_manage() => Ok(()),
+        (Access::Keeper, Caller::Key(key)) if key.may_manage() => Ok(()),
+        (Access::Owner, Caller::Key(key)) if key.may_manage() && !key.is_partial() => Ok(()),
+        (Access::Owner, Caller::Key(key)) if key.may_manage() => {
+            let text = "Session authentication required: a key with a workspace, a budget or credits of its own can't look after the account";
+            Err(ApiError::new(Kind::Forbidden, text))
+        }
         (Access::Agent | Access::AgentOrAdmin, Caller::Key(key)) if key.agent_id.is_some() => Ok(()),
-        (Access::Owner | Access::Session, Caller::Key(_)) => Err(session_required()),
+        (Access::AgentPayouts, Caller::Key(key)) if key.agent_id.is_some() => check_payouts(key),
+        (Access::Owner | Access::Keeper | Access::Session, Caller::Key(_)) => Err(session_required()),
         (Access::Key(_) | Access::Account(_), Caller::Key(_)) => {
             Err(ApiError::new(Kind::Forbidden, "insufficient scope"))
         }
-        (Access::Agent | Access::AgentOrAdmin, Caller::Key(_) | Caller::Session(_)) => {
+        (Access::Agent | Access::AgentPayouts | Access::AgentOrAdmin, Caller::Key(_) | Caller::Session(_)) => {
             Err(ApiError::new(Kind::Forbidden, "This route wants the API key of an agent"))
         }
         (Access::Key(_), Caller::Session(_)) => {
@@ -215,6 +222,18 @@ fn check_access(access: Access, caller: &Caller) -> Result<(), ApiError> {
         (_, Caller::Admin) => Err(ApiError::new(Kind::Forbidden, "This route wants an API key, not the admin token")),
         (_, Caller::Nobody) => Err(ApiError::new(Kind::MissingCredential, "Missing Authorization header")),
     }
+}
+
+/// A key that may spend only so much sends nothing out: that would be spending without the limit.
+fn check_payouts(key: &KeyCaller) -> Result<(), ApiError> {
+    if !key.scopes.allow(Scope::Payouts) {
+        return Err(ApiError::new(Kind::Forbidden, "insufficient scope"));
+    }
+    if key.is_partial() {
+        let text = "A key with a workspace, a budget or credits of its own can't send money out";
+        return Err(ApiError::new(Kind::Forbidden, text));
+    }
+    Ok(())
 }
 
 async fn admit(

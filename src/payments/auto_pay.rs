@@ -8,25 +8,26 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use durable_objects::wallet::protocol::{Command, Reply, Wallet, name};
-use guildhall_domain::billing::auto_pay::{AMOUNT_DEFAULT, AutoPay, Readiness, rest_ms};
+use guildhall_domain::billing::auto_pay::{AMOUNT_DEFAULT, AutoPay, DAY_MAX, Readiness};
 use guildhall_domain::ids::PaymentId;
 use guildhall_domain::money::MicroUsd;
 
-use super::charge::{Begun, Wanted, begin, make, take_over};
+use super::charge::{Begun, Wanted, begin, look_up, make, take_over};
 use super::{Desk, read_billing};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::meter::money::{flush, known_balance};
 use crate::meter::payer::Payer;
 use crate::ports::{Ports, ask};
-use crate::store::money::billing::{BillingRow, forget_declines, note_decline};
-use crate::store::money::payments::{PaymentRow, drop_payment, find_payment};
+use crate::store::money::billing::{BillingRow, forget_declines};
+use crate::store::money::payments::{PaymentRow, count_auto_charges, drop_payment, find_payment};
 
 /// How long a call waits for a charge that somebody else makes.
 const WAIT_MS: i64 = 20_000;
 const LOOK_MS: u32 = 250;
 /// How often an isolate looks after one account's threshold.
 const LOOK_AGAIN_MS: i64 = 5_000;
+const DAY_MS: i64 = 86_400_000;
 /// Accounts remembered at most.
 const ACCOUNTS_MAX: usize = 4_096;
 /// By then the wallet knows what the isolate's last calls cost.
@@ -79,14 +80,39 @@ pub fn note_spending(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>) {
     let (app, ports_then, payer) = (Rc::clone(app), Rc::clone(ports), Rc::clone(payer));
     ports.background.spawn(Box::pin(async move {
         ports_then.clock.sleep_ms(SETTLED_MS).await;
-        reload(&app, &ports_then, payer.owner(), below).await;
+        reload(&app, &ports_then, payer.owner(), Need::Threshold(below)).await;
     }));
 }
 
-/// A call finds too little money: whether there is enough now. Never fails: what goes wrong is logged.
-pub async fn reload(app: &Rc<App>, ports: &Rc<Ports>, account_id: &str, wanted: MicroUsd) -> bool {
+/// What is to be paid.
+#[derive(Debug, Clone, Copy)]
+pub enum Need {
+    /// A call that wants so much available. What does not make it possible is not charged for it.
+    Call(MicroUsd),
+    /// A balance that is to be no lower.
+    Threshold(MicroUsd),
+}
+
+impl Need {
+    fn is_met(self, available: MicroUsd) -> bool {
+        let (Self::Call(wanted) | Self::Threshold(wanted)) = self;
+        available >= wanted
+    }
+
+    /// Whether it wants this amount charged.
+    fn wants(self, available: MicroUsd, amount: MicroUsd) -> bool {
+        let is_of_use = match self {
+            Self::Call(_) => available.checked_add(amount).is_some_and(|then| self.is_met(then)),
+            Self::Threshold(_) => true,
+        };
+        is_of_use && !self.is_met(available)
+    }
+}
+
+/// Charges for what is needed, where that is of use: whether there is enough now. Never fails: what goes wrong is logged.
+pub async fn reload(app: &Rc<App>, ports: &Rc<Ports>, account_id: &str, need: Need) -> bool {
     let desk = Desk::new(app, ports);
-    match try_reload(&desk, account_id, wanted).await {
+    match try_reload(&desk, account_id, need).await {
         Ok(is_enough) => is_enough,
         Err(error) => {
             let cause = error.cause.as_deref().unwrap_or(&error.message);
@@ -96,67 +122,84 @@ pub async fn reload(app: &Rc<App>, ports: &Rc<Ports>, account_id: &str, wanted: 
     }
 }
 
-async fn try_reload(desk: &Desk, account_id: &str, wanted: MicroUsd) -> Result<bool, ApiError> {
+async fn try_reload(desk: &Desk, account_id: &str, need: Need) -> Result<bool, ApiError> {
     let billing = read_billing(desk, account_id).await?;
+    let amount = amount_of(&billing);
     if auto_pay_of(&billing).readiness(desk.now_ms()) != Readiness::Ready {
         return Ok(false);
     }
-    let id = PaymentId::from_random(desk.draw());
+    let available = read_available(desk, account_id).await?;
+    if !need.wants(available, amount) {
+        return Ok(need.is_met(available));
+    }
     let product = if account_id.starts_with("prov_") { "toolrouter" } else { "tokaroo" };
-    let charge = Wanted { account_id, kind: "auto", product, amount: amount_of(&billing), id };
-    let row = match begin(desk, &charge).await? {
-        Begun::Ours(row) => {
-            // Now nobody else charges: whether it is needed can be asked.
-            if has_enough(desk, account_id, wanted).await? {
-                drop_payment(account_id, &row.id).run(desk.db()).await?;
-                return Ok(true);
+    for _ in 0..2 {
+        let id = PaymentId::from_random(desk.draw());
+        let charge = Wanted { account_id, kind: "auto", product, amount, id };
+        let row = match begin(desk, &charge).await? {
+            // Nobody else charges meanwhile: whether it is needed can be asked.
+            Begun::Ours(row) => {
+                let available = read_available(desk, account_id).await?;
+                if !need.wants(available, amount) || is_over_day(desk, account_id).await? {
+                    drop_payment(account_id, &row.id).run(desk.db()).await?;
+                    return Ok(need.is_met(available));
+                }
+                make(desk, &row).await?
             }
-            make(desk, &row).await?
+            Begun::Known(row) | Begun::Other(row) => match take_over(desk, &row).await? {
+                None => return wait_for(desk, &row, need).await,
+                Some(taken) => {
+                    let available = read_available(desk, account_id).await?;
+                    if charge.is(&taken.row) && need.wants(available, amount) {
+                        make(desk, &taken.row).await?
+                    } else if look_up(desk, &taken).await?.status == "pending" {
+                        return Ok(need.is_met(available));
+                    } else {
+                        // It is out of the way.
+                        continue;
+                    }
+                }
+            },
+            Begun::OverLimit => {
+                desk.log(format_args!("auto pay of {account_id}: the month's limit is reached"));
+                return Ok(false);
+            }
+        };
+        if row.status == "paid" {
+            forget_declines(account_id).run(desk.db()).await?;
         }
-        Begun::Known(row) | Begun::Other(row) => match take_over(desk, &row).await? {
-            Some(row) => make(desk, &row).await?,
-            None => return wait_for(desk, &row, wanted).await,
-        },
-        Begun::OverLimit => {
-            desk.log(format_args!("auto pay of {account_id}: the month's limit is reached"));
-            return Ok(false);
-        }
-    };
-    note_answer(desk, &row, billing.auto_declines).await?;
-    Ok(row.status == "paid")
+        return Ok(row.status == "paid");
+    }
+    read_available(desk, account_id).await.map(|available| need.is_met(available))
 }
 
-/// A decline makes it rest; a payment makes the declines forgotten.
-async fn note_answer(desk: &Desk, row: &PaymentRow, declines: i64) -> Result<(), ApiError> {
-    match row.status.as_str() {
-        "paid" => forget_declines(&row.account_id).run(desk.db()).await?,
-        "failed" if row.kind == "auto" => {
-            let until_ms = desk.now_ms() + rest_ms(declines + 1);
-            desk.app.credentials.forget_account(&row.account_id);
-            note_decline(&row.account_id, until_ms).run(desk.db()).await?
-        }
-        _ => return Ok(()),
-    };
-    Ok(())
+/// Whether the day has had its charges: the one that is begun counts.
+async fn is_over_day(desk: &Desk, account_id: &str) -> Result<bool, ApiError> {
+    let counted = count_auto_charges(account_id, desk.now_ms() - DAY_MS).run(desk.db()).await?;
+    let is_over = counted.is_some_and(|counted| counted.total > DAY_MAX);
+    if is_over {
+        desk.log(format_args!("auto pay of {account_id}: it has charged {DAY_MAX} times within a day"));
+    }
+    Ok(is_over)
 }
 
-async fn has_enough(desk: &Desk, account_id: &str, wanted: MicroUsd) -> Result<bool, ApiError> {
+async fn read_available(desk: &Desk, account_id: &str) -> Result<MicroUsd, ApiError> {
     flush(&desk.app, &desk.ports, account_id).await?;
     match ask::<Wallet>(&*desk.ports.objects, &name(account_id), &Command::Balance).await? {
-        Reply::Balance(balance) => Ok(balance.available >= wanted),
+        Reply::Balance(balance) => Ok(balance.available),
         other => Err(ApiError::internal(format!("balance: {other:?}"))),
     }
 }
 
 /// Somebody else charges: their outcome is ours.
-async fn wait_for(desk: &Desk, row: &PaymentRow, wanted: MicroUsd) -> Result<bool, ApiError> {
+async fn wait_for(desk: &Desk, row: &PaymentRow, need: Need) -> Result<bool, ApiError> {
     let until_ms = desk.now_ms() + WAIT_MS;
     while desk.now_ms() < until_ms {
         desk.ports.clock.sleep_ms(LOOK_MS).await;
         match find_payment(&row.account_id, &row.id).run(desk.db()).await? {
             Some(row) if row.status == "pending" || (row.status == "paid" && !row.credited) => {}
             Some(row) if row.status != "paid" => return Ok(false),
-            _ => return has_enough(desk, &row.account_id, wanted).await,
+            _ => return read_available(desk, &row.account_id).await.map(|available| need.is_met(available)),
         }
     }
     Ok(false)

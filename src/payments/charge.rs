@@ -1,8 +1,10 @@
 //! Charges of a saved card: at most one in flight per account, over all isolates.
 //!
 //! The row is written first, under a unique index; whoever writes it makes the charge, and holds a lease on it. When the
-//! answer is lost the row stays, and the next one to come sends the very same call again: Stripe gives the first answer.
+//! answer is lost the row stays, and whoever wants the same charge sends the very same call again: Stripe gives the first
+//! answer. Whoever wants something else looks for it at Stripe, and never makes it: its owner may have given it up.
 
+use guildhall_domain::billing::auto_pay::rest_ms;
 use guildhall_domain::billing::objects::Intent;
 use guildhall_domain::ids::PaymentId;
 use guildhall_domain::money::MicroUsd;
@@ -12,6 +14,7 @@ use super::settle::settle;
 use super::stripe::{NewCharge, StripeError, explain_decline};
 use super::{Desk, read_billing};
 use crate::http::error::{ApiError, Kind};
+use crate::store::money::billing::{count_decline, rest_auto_pay};
 use crate::store::money::payments::{
     PaymentRow, find_in_flight, find_payment, insert_payment, lease_payment, mark_paid, mark_unpaid,
 };
@@ -19,6 +22,8 @@ use crate::store::statement::Changed;
 
 /// How long whoever makes a charge is left alone: longer than Stripe may take, tries included.
 const LEASE_MS: i64 = 60_000;
+/// A charge that Stripe does not know so long after its last lease ended never reached it.
+const QUIET_MS: i64 = 90_000;
 /// Stripe forgets a call's name after 24 hours: from then on the same call would be another charge.
 const SAME_CALL_MS: i64 = 23 * 3_600_000;
 const DESCRIPTION: &str = "Prepaid credit";
@@ -35,6 +40,14 @@ pub struct Wanted<'a> {
     pub amount: MicroUsd,
     /// Its id: the same one for the same request.
     pub id: PaymentId,
+}
+
+impl Wanted<'_> {
+    /// Whether a row is this charge, and so may be made for it.
+    #[must_use]
+    pub fn is(&self, row: &PaymentRow) -> bool {
+        row.kind == self.kind && row.total_micros == self.amount.0
+    }
 }
 
 /// What came of trying to begin a charge.
@@ -85,18 +98,61 @@ pub async fn begin(desk: &Desk, wanted: &Wanted<'_>) -> Result<Begun, ApiError> 
     }
 }
 
+/// A charge that was taken over: its row, with our lease on it.
+pub struct Taken {
+    /// The row.
+    pub row: PaymentRow,
+    /// When the lease of whoever had it before ended.
+    left_ms: i64,
+}
+
 /// Takes over a charge whose maker was lost; `None` while there may still be one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn take_over(desk: &Desk, row: &PaymentRow) -> Result<Option<PaymentRow>, ApiError> {
-    let now_ms = desk.now_ms();
-    if row.leased_until_ms > now_ms {
+pub async fn take_over(desk: &Desk, row: &PaymentRow) -> Result<Option<Taken>, ApiError> {
+    let (now_ms, left_ms) = (desk.now_ms(), row.leased_until_ms);
+    if left_ms > now_ms {
         return Ok(None);
     }
-    let lease = lease_payment(&row.account_id, &row.id, row.leased_until_ms, now_ms + LEASE_MS);
+    let lease = lease_payment(&row.account_id, &row.id, left_ms, now_ms + LEASE_MS);
     let Changed(taken) = lease.run(desk.db()).await?;
-    Ok((taken > 0).then(|| PaymentRow { leased_until_ms: now_ms + LEASE_MS, ..row.clone() }))
+    let row = PaymentRow { leased_until_ms: now_ms + LEASE_MS, ..row.clone() };
+    Ok((taken > 0).then_some(Taken { row, left_ms }))
+}
+
+/// Looks at Stripe for a charge that was taken over, without making it; gives the row as it then is. One that Stripe does
+/// not know has failed, unless it may still be on its way there.
+///
+/// # Errors
+/// When Stripe or the database fails.
+pub async fn look_up(desk: &Desk, taken: &Taken) -> Result<PaymentRow, ApiError> {
+    let row = &taken.row;
+    let (account_id, id) = (row.account_id.as_str(), row.id.as_str());
+    let found = find_intent(desk, row).await;
+    // It is nobody's again, since when it was nobody's.
+    lease_payment(account_id, id, row.leased_until_ms, taken.left_ms).run(desk.db()).await?;
+    match found? {
+        Some(intent) => note_outcome(desk, row, &intent).await?,
+        None if desk.now_ms() - taken.left_ms > QUIET_MS => {
+            let failure = "The payment never reached the payment provider; nothing was charged.";
+            mark_unpaid(account_id, id, "failed", failure, None).run(desk.db()).await?;
+        }
+        None => {}
+    }
+    settle(desk, account_id, id).await
+}
+
+async fn find_intent(desk: &Desk, row: &PaymentRow) -> Result<Option<Intent>, StripeError> {
+    let stripe = desk.stripe()?;
+    if let Some(intent_id) = &row.intent_id {
+        return stripe.read_intent(intent_id).await.map(Some);
+    }
+    let intents = match stripe.list_intents(row.customer_id.as_deref().unwrap_or_default()).await {
+        Err(StripeError::Missing) => Vec::new(),
+        intents => intents?,
+    };
+    Ok(intents.into_iter().find(|intent| intent.metadata.get("payment_id") == Some(&row.id)))
 }
 
 /// Makes a charge that is ours, or finds out what became of it; gives the row as it then is.
@@ -120,15 +176,19 @@ pub async fn make(desk: &Desk, row: &PaymentRow) -> Result<PaymentRow, ApiError>
         Ok(intent) => note_outcome(desk, row, &intent).await?,
         Err(StripeError::Card { message, intent, .. }) => {
             let intent_id = intent.map(|intent| intent.id);
-            mark_unpaid(account_id, id, "failed", &message, intent_id.as_deref()).run(desk.db()).await?;
+            note_decline(desk, row, &message, intent_id.as_deref()).await?;
         }
-        Err(StripeError::Missing | StripeError::Refused { .. }) => {
+        Err(error @ (StripeError::Missing | StripeError::Refused { .. })) => {
+            desk.log(format_args!("payment {id}: {error}"));
             let failure = "The saved card cannot be charged any more; save it again.";
             mark_unpaid(account_id, id, "failed", failure, None).run(desk.db()).await?;
+            if row.kind == "auto" {
+                rest_auto_pay(account_id, desk.now_ms() + rest_ms(1)).run(desk.db()).await?;
+            }
         }
         Err(error) => {
             // Whoever comes next need not wait for the lease to end.
-            _ = lease_payment(account_id, id, row.leased_until_ms, 0).run(desk.db()).await;
+            _ = lease_payment(account_id, id, row.leased_until_ms, desk.now_ms()).run(desk.db()).await;
             return Err(ApiError::from(error).with("payment_id", id));
         }
     }
@@ -150,8 +210,28 @@ pub async fn note_outcome(desk: &Desk, row: &PaymentRow, intent: &Intent) -> Res
         "processing" => {}
         _ => {
             let failure = explain_decline(intent.last_payment_error.as_ref());
-            mark_unpaid(account_id, id, "failed", &failure, Some(&intent.id)).run(desk.db()).await?;
+            note_decline(desk, row, &failure, Some(&intent.id)).await?;
         }
+    }
+    Ok(())
+}
+
+/// Writes down that the card was declined, once, whoever tells of it. Auto pay rests then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn note_decline(
+    desk: &Desk,
+    row: &PaymentRow,
+    failure: &str,
+    intent_id: Option<&str>,
+) -> Result<(), ApiError> {
+    let (account_id, id) = (row.account_id.as_str(), row.id.as_str());
+    let Changed(told) = mark_unpaid(account_id, id, "failed", failure, intent_id).run(desk.db()).await?;
+    if told > 0 && row.kind == "auto" {
+        let declines = read_billing(desk, account_id).await?.auto_declines + 1;
+        count_decline(account_id, desk.now_ms() + rest_ms(declines)).run(desk.db()).await?;
+        desk.app.credentials.forget_account(account_id);
     }
     Ok(())
 }
@@ -164,16 +244,21 @@ pub async fn charge_now(desk: &Desk, wanted: &Wanted<'_>) -> Result<PaymentRow, 
     for _ in 0..2 {
         match begin(desk, wanted).await? {
             Begun::Ours(row) => return paid_or(make(desk, &row).await?),
+            Begun::Known(row) if !wanted.is(&row) => {
+                let text = "This Idempotency-Key was used for a charge of another amount";
+                return Err(ApiError::new(Kind::IdempotencyMismatch, text).with("payment_id", row.id));
+            }
             Begun::Known(row) if row.status != "pending" => {
                 return paid_or(settle(desk, wanted.account_id, &row.id).await?);
             }
             Begun::Known(row) | Begun::Other(row) => {
-                let Some(row) = take_over(desk, &row).await? else { break };
-                let is_the_same = row.kind == wanted.kind && row.total_micros == wanted.amount.0;
-                let row = make(desk, &row).await?;
+                let Some(taken) = take_over(desk, &row).await? else { break };
                 // An answer was lost, and its owner asks again: this is that payment, not another.
-                if is_the_same || row.id == wanted.id.as_str() {
-                    return paid_or(row);
+                if wanted.is(&taken.row) {
+                    return paid_or(make(desk, &taken.row).await?);
+                }
+                if look_up(desk, &taken).await?.status == "pending" {
+                    break;
                 }
             }
             Begun::OverLimit => return Err(ApiError::internal("a charge without a limit is over it")),

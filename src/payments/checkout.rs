@@ -5,8 +5,9 @@ use guildhall_domain::ids::PaymentId;
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::month_of;
 
-use super::stripe::NewCheckout;
-use super::{Desk, ensure_customer};
+use super::pages::make_room;
+use super::stripe::{NewCheckout, StripeError};
+use super::{Desk, ensure_customer, renew_customer};
 use crate::http::error::ApiError;
 use crate::store::money::payments::{insert_payment, note_session};
 
@@ -66,6 +67,7 @@ pub fn check_amount(amount: MicroUsd, product: Product) -> Result<(), ApiError> 
 /// 503 when Stripe does not answer.
 pub async fn open_checkout(desk: &Desk, new: &NewPayment<'_>) -> Result<OpenedCheckout, ApiError> {
     let now_ms = desk.now_ms();
+    make_room(desk, new.account_id).await?;
     let customer = ensure_customer(desk, new.account_id).await?;
     let fee = if new.amount > MicroUsd::ZERO { new.product.fee(new.amount) } else { MicroUsd::ZERO };
     let total = new.amount.checked_add(fee).ok_or_else(|| ApiError::internal("a fee that does not fit"))?;
@@ -89,15 +91,23 @@ pub async fn open_checkout(desk: &Desk, new: &NewPayment<'_>) -> Result<OpenedCh
     row.run(desk.db()).await?;
     let all_lines = [("Credit", new.amount), ("Processing fee", fee)];
     let lines: Vec<_> = all_lines.into_iter().filter(|(_, price)| *price > MicroUsd::ZERO).collect();
-    let session = NewCheckout {
-        customer: &customer,
+    let metadata = [("payment_id", id), ("account_id", new.account_id), ("product", new.product.name())];
+    let session = |customer| NewCheckout {
+        customer,
         lines: &lines,
         saves_card: new.saves_card,
         success_url: new.success_url,
         cancel_url: new.cancel_url,
-        metadata: &[("payment_id", id), ("account_id", new.account_id), ("product", new.product.name())],
+        metadata: &metadata,
     };
-    let session = desk.stripe()?.create_checkout(&format!("payment:{id}"), &session).await?;
+    let stripe = desk.stripe()?;
+    let session = match stripe.create_checkout(&format!("payment:{id}"), &session(&customer)).await {
+        Err(StripeError::Missing) => {
+            let customer = renew_customer(desk, new.account_id, &customer).await?;
+            stripe.create_checkout(&format!("payment:{id}:again"), &session(&customer)).await?
+        }
+        session => session?,
+    };
     note_session(new.account_id, id, &session.id).run(desk.db()).await?;
     Ok(OpenedCheckout { payment_id: id.to_owned(), url: session.url.unwrap_or_default(), session_id: session.id, fee })
 }

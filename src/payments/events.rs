@@ -7,6 +7,7 @@ use guildhall_domain::billing::objects::{Charge, CheckoutSession, HasId, Intent,
 use guildhall_domain::money::MicroUsd;
 
 use super::Desk;
+use super::charge::note_decline;
 use super::settle::settle;
 use super::stripe::{StripeError, explain_decline};
 use crate::http::error::ApiError;
@@ -53,8 +54,7 @@ async fn note(desk: &Desk, row: &PaymentRow, news: &News, told_at_s: i64) -> Res
         // At a page the customer tries another card.
         News::PaymentFailed(intent) if matches!(row.kind.as_str(), "charge" | "auto") => {
             let failure = explain_decline(intent.last_payment_error.as_ref());
-            mark_unpaid(account_id, id, "failed", &failure, Some(&intent.id)).run(desk.db()).await?;
-            Ok(())
+            note_decline(desk, row, &failure, Some(&intent.id)).await
         }
         News::Refunded(charge) => note_refund(desk, row, charge, told_at_s).await,
         News::RefundFailed(refund) => note_failed_refund(desk, row, refund, told_at_s).await,

@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `stripe/` | the client of Stripe's API, and the sandbox's own Stripe |
 //! | `checkout.rs` | opens pages where customers pay or save a card |
+//! | `by_hand.rs` | money that is put in by hand |
+//! | `pages.rs` | pages that wait for their customers |
 //! | `charge.rs` | charges a saved card, one charge at a time |
 //! | `auto_pay.rs` | does so when money runs out |
 //! | `events.rs` | what Stripe tells |
@@ -19,9 +21,11 @@
 
 pub mod activation;
 pub mod auto_pay;
+pub mod by_hand;
 pub mod charge;
 pub mod checkout;
 pub mod events;
+pub mod pages;
 pub mod reconcile;
 pub mod sandbox;
 pub mod settle;
@@ -39,7 +43,9 @@ use crate::app::{App, Cx};
 use crate::config::Mode;
 use crate::http::error::ApiError;
 use crate::ports::{Db, PortError, Ports};
-use crate::store::money::billing::{BillingRow, find_billing, forget_card, note_customer, open_billing, save_card};
+use crate::store::money::billing::{
+    BillingRow, find_billing, forget_card, note_customer, open_billing, replace_customer, save_card,
+};
 use crate::store::money::payments::PaymentRow;
 use stripe::{Stripe, StripeError};
 
@@ -136,6 +142,20 @@ pub async fn ensure_customer(desk: &Desk, account_id: &str) -> Result<String, Ap
     let id =
         desk.stripe()?.create_customer(&format!("customer:{account_id}"), None, &[("account_id", account_id)]).await?;
     note_customer(account_id, &id).run(desk.db()).await?;
+    Ok(read_billing(desk, account_id).await?.customer_id.unwrap_or(id))
+}
+
+/// Makes the account a customer again whom Stripe does not know any more, because somebody deleted it there; its card is
+/// gone with it.
+///
+/// # Errors
+/// When Stripe or the database fails.
+pub async fn renew_customer(desk: &Desk, account_id: &str, gone: &str) -> Result<String, ApiError> {
+    let (name, metadata) = (format!("customer:{account_id}:after:{gone}"), [("account_id", account_id)]);
+    let id = desk.stripe()?.create_customer(&name, None, &metadata).await?;
+    replace_customer(account_id, gone, &id).run(desk.db()).await?;
+    desk.app.credentials.forget_account(account_id);
+    desk.log(format_args!("account {account_id}: customer {gone} is gone, {id} takes its place"));
     Ok(read_billing(desk, account_id).await?.customer_id.unwrap_or(id))
 }
 

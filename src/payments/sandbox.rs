@@ -2,7 +2,7 @@
 //! Stripe had sent it. Nothing of this exists in live mode, or where Stripe is configured.
 
 use guildhall_domain::billing::event::read_event;
-use guildhall_domain::billing::sandbox::{PaidBy, Shelf, TestCard, pay_checkout};
+use guildhall_domain::billing::sandbox::{EVENTS, PaidBy, Shelf, TestCard, pay_checkout};
 use guildhall_domain::hex::to_hex;
 use serde_json::Value;
 
@@ -58,7 +58,8 @@ pub async fn read(desk: &Desk, id: &str, kind: &str) -> Result<Value, ApiError> 
 /// 404 for an unknown page; when the database or the wallet fails.
 pub async fn pay(desk: &Desk, session_id: &str, card: TestCard, save: bool) -> Result<Paid, ApiError> {
     let session = read(desk, session_id, "checkout.session").await?;
-    let shelf = Shelf::from([(session_id.to_owned(), session)]);
+    let mut shelf = Shelf::from([(session_id.to_owned(), session)]);
+    load(&desk.ports, &mut shelf, &[EVENTS.to_owned()]).await?;
     let fresh = format!("test_{}", to_hex(&desk.draw::<12>()));
     match pay_checkout(&shelf, session_id, card, save, &fresh, desk.now_ms() / 1_000) {
         PaidBy::Refused(why) => Ok(Paid::Refused(why)),

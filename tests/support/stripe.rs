@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use guildhall::ports::{FetchError, Inbound, InboundBody, Outbound};
 use guildhall_domain::billing::form::read_form;
-use guildhall_domain::billing::sandbox::{Call, PaidBy, Shelf, TestCard, Turn, answer, pay_checkout};
+use guildhall_domain::billing::sandbox::{Call, PaidBy, Shelf, TestCard, Turn, answer, keep_event, pay_checkout};
 use guildhall_domain::billing::signature::sign;
 use serde_json::{Value, json};
 
@@ -21,6 +21,14 @@ pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 pub const WITH_STRIPE: &[(&str, &str)] =
     &[("STRIPE_SECRET_KEY", STRIPE_KEY), ("STRIPE_WEBHOOK_SECRETS", "whsec_0123456789abcdef,whsec_fedcba9876543210")];
 
+/// What becomes of a call.
+enum Trouble {
+    /// It does not get through, or its answer does not.
+    Fault(Fault),
+    /// This is answered, and nothing done.
+    Says(u16, Value),
+}
+
 /// The double.
 #[derive(Default)]
 pub struct StripeDouble {
@@ -29,7 +37,7 @@ pub struct StripeDouble {
     pub sent: RefCell<Vec<Outbound>>,
     /// How long each answer takes.
     pub latency_ms: Cell<u64>,
-    faults: RefCell<VecDeque<Option<Fault>>>,
+    troubles: RefCell<VecDeque<Option<Trouble>>>,
     is_down: Cell<bool>,
     ids: Cell<u32>,
 }
@@ -42,14 +50,23 @@ impl StripeDouble {
 
     /// Lets so many more calls pass, then fails one.
     pub fn fail_after(&self, passing: usize, fault: Fault) {
-        let mut faults = self.faults.borrow_mut();
-        faults.extend(std::iter::repeat_n(None, passing));
-        faults.push_back(Some(fault));
+        self.trouble(passing, Trouble::Fault(fault));
+    }
+
+    /// Lets so many more calls pass, then answers one with a refusal of this status and type.
+    pub fn say_after(&self, passing: usize, status: u16, kind: &str) {
+        self.trouble(passing, Trouble::Says(status, json!({ "error": { "type": kind, "message": "No." } })));
+    }
+
+    fn trouble(&self, passing: usize, trouble: Trouble) {
+        let mut troubles = self.troubles.borrow_mut();
+        troubles.extend(std::iter::repeat_with(|| None).take(passing));
+        troubles.push_back(Some(trouble));
     }
 
     /// Forgets the failures that have not happened yet.
     pub fn heal(&self) {
-        self.faults.borrow_mut().clear();
+        self.troubles.borrow_mut().clear();
         self.latency_ms.set(0);
         self.is_down.set(false);
     }
@@ -83,10 +100,21 @@ impl StripeDouble {
         *event
     }
 
+    /// An event happens that nobody brings us.
+    pub fn happen(&self, event: &Value) {
+        let kept = keep_event(&self.shelf.borrow(), event);
+        self.shelf.borrow_mut().extend(kept);
+    }
+
     pub async fn answer(&self, request: Outbound, now_ms: i64) -> Result<Inbound, FetchError> {
         self.sent.borrow_mut().push(request.clone());
-        let fault =
-            if self.is_down.get() { Some(Fault::Before) } else { self.faults.borrow_mut().pop_front().flatten() };
+        let trouble = self.troubles.borrow_mut().pop_front().flatten();
+        let trouble = if self.is_down.get() { Some(Trouble::Fault(Fault::Before)) } else { trouble };
+        let fault = match trouble {
+            Some(Trouble::Says(status, body)) => return Ok(written(status, &body)),
+            Some(Trouble::Fault(fault)) => Some(fault),
+            None => None,
+        };
         let pause = Duration::from_millis(self.latency_ms.get());
         if fault == Some(Fault::Before) {
             tokio::time::sleep(pause).await;
@@ -108,8 +136,7 @@ impl StripeDouble {
         if fault == Some(Fault::After) {
             return Err(FetchError::TimedOut);
         }
-        let body = InboundBody::Whole(body.to_string().into_bytes());
-        Ok(Inbound { status, content_type: "application/json".into(), retry_after: String::new(), body })
+        Ok(written(status, &body))
     }
 
     fn obey(&self, method: &str, path: &str, form: &str, key: &str, now_ms: i64) -> (u16, Value) {
@@ -134,6 +161,11 @@ impl StripeDouble {
             }
         }
     }
+}
+
+fn written(status: u16, body: &Value) -> Inbound {
+    let body = InboundBody::Whole(body.to_string().into_bytes());
+    Inbound { status, content_type: "application/json".into(), retry_after: String::new(), body }
 }
 
 /// An event of Stripe's.

@@ -10,6 +10,8 @@ pub const AMOUNT_DEFAULT: MicroUsd = MicroUsd(20_000_000);
 pub const AMOUNT_RANGE: (MicroUsd, MicroUsd) = (MicroUsd(1_000_000), MicroUsd(500_000_000));
 /// The highest threshold.
 pub const THRESHOLD_MAX: MicroUsd = MicroUsd(500_000_000);
+/// Charges within 24 hours at most: whoever has one of the account's keys does not empty the card in a night.
+pub const DAY_MAX: i64 = 24;
 /// Declines in a row after which only the owner can set it going again.
 pub const DECLINES_MAX: i64 = 3;
 /// How long it rests after a decline: an hour, then two.

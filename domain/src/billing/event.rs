@@ -128,6 +128,29 @@ impl Dispute {
     }
 }
 
+/// The types that are more than [`News::Other`].
+pub const KINDS: [&str; 19] = [
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "payment_intent.canceled",
+    "charge.refunded",
+    "refund.failed",
+    "refund.updated",
+    "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "payment_method.detached",
+    "payment_method.updated",
+    "payment_method.automatically_updated",
+];
+
 /// Reads an event. One of a type that the house knows but with an object that it cannot read is an error: Stripe sends it
 /// again, and a person sees it fail.
 ///
@@ -200,6 +223,14 @@ mod tests {
         assert_eq!(event("invoice.paid", json!({})).unwrap().news, News::Other);
         assert!(event("charge.refunded", json!({ "no": "id" })).is_err());
         assert!(read_event(b"{}").is_err() && read_event(b"nonsense").is_err());
+    }
+
+    #[test]
+    fn every_kind_that_is_asked_for_is_read() {
+        for kind in KINDS {
+            let object = json!({ "no": "id" });
+            assert!(event(kind, object).is_err(), "{kind} is of no interest");
+        }
     }
 
     #[test]

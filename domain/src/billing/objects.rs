@@ -210,6 +210,9 @@ pub struct Transfer {
 pub struct List<T> {
     /// The objects, newest first.
     pub data: Vec<T>,
+    /// Whether there are more after them.
+    #[serde(default)]
+    pub has_more: bool,
 }
 
 impl Intent {

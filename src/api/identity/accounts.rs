@@ -1,6 +1,5 @@
 //! What an administrator does to an account: credits and limits.
 
-use durable_objects::wallet::protocol::{Command, RefusalCode, Reply as WalletReply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,8 +10,7 @@ use crate::http::input::{Json, Path};
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::limit::Limits;
-use crate::meter::money::notice_credit;
-use crate::ports::ask;
+use crate::payments::by_hand::{Credit, credit_by_hand};
 use crate::routes;
 use crate::store::identity::accounts::{AccountRow, find_account, update_limits};
 
@@ -20,7 +18,8 @@ routes! {
     tag "Accounts", dialect TokenHub;
     /// Add credits to an account.
     ///
-    /// The money is there when the answer comes. Send an `Idempotency-Key`, and a retry adds nothing.
+    /// The money is there when the answer comes. Send an `Idempotency-Key`, and a retry within 24 hours adds nothing; the same
+    /// key later is refused with 409, with another amount with 422.
     Post "/admin/v1/accounts/{id}/credits" Access::Admin, audit = "account.credit" => add_credits;
     /// Set an account's rate limits.
     ///
@@ -94,23 +93,15 @@ async fn add_credits(cx: Cx, (Path(id), Json(new)): (Path, Json<NewCredits>)) ->
     }
     cx.audit_detail(format_args!("{} USD: {}", amount.to_usd_string(), new.reason));
     let deposit_id = cx.name_once("dep");
-    let command = Command::Credit { id: deposit_id.clone(), amount, reason: new.reason };
-    match ask::<Wallet>(&*cx.ports.objects, &name(&account.id), &command).await? {
-        WalletReply::Moved { balance, .. } => {
-            notice_credit(&cx.app, &account.id);
-            Ok(Reply(CreditsAdded {
-                ok: true,
-                account_id: account.id,
-                id: deposit_id,
-                amount_usd: amount.to_usd(),
-                balance_usd: balance.to_usd(),
-            }))
-        }
-        WalletReply::Refused { code: RefusalCode::AmountInvalid, .. } => {
-            Err(ApiError::invalid("amount_usd", "the balance would exceed what a wallet may hold"))
-        }
-        other => Err(ApiError::internal(format!("credit: {other:?}"))),
-    }
+    let credit = Credit { account_id: &account.id, id: &deposit_id, amount, reason: &new.reason, field: "amount_usd" };
+    let balance = credit_by_hand(&cx, &credit).await?;
+    Ok(Reply(CreditsAdded {
+        ok: true,
+        account_id: account.id,
+        id: deposit_id,
+        amount_usd: amount.to_usd(),
+        balance_usd: balance.to_usd(),
+    }))
 }
 
 async fn set_limits(

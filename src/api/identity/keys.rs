@@ -36,35 +36,36 @@ routes! {
     ///
     /// A person's session creates `tok_` keys, a `ToolRouter` key creates `tr_live_` keys; any key works on every surface.
     /// A key gives no rights that it does not have.
-    Post "/v1/keys" Access::Owner => create_own_key;
+    Post "/v1/keys" Access::Keeper => create_own_key;
     /// List the account's API keys, newest first.
     ///
-    /// `data` for Tokaroo's clients, `keys` for `ToolRouter`'s. A key of a workspace sees the keys of that workspace.
-    Get "/v1/keys" Access::Owner => list_keys_of_account;
+    /// `data` for Tokaroo's clients, `keys` for `ToolRouter`'s. A key of a workspace sees the keys of that workspace,
+    /// one with a budget or credits of its own itself.
+    Get "/v1/keys" Access::Keeper => list_keys_of_account;
     /// Get an API key.
-    Get "/v1/keys/{id}" Access::Owner => get_own_key;
+    Get "/v1/keys/{id}" Access::Keeper => get_own_key;
     /// Change parts of an API key.
     ///
     /// What is left out stays. A key that is disabled is refused at once where it was, within two seconds everywhere.
-    Patch "/v1/keys/{id}" Access::Owner => patch_own_key;
+    Patch "/v1/keys/{id}" Access::Keeper => patch_own_key;
     /// Revoke an API key.
     ///
     /// For good, and at once. No key revokes itself.
-    Delete "/v1/keys/{id}" Access::Owner => delete_own_key;
+    Delete "/v1/keys/{id}" Access::Keeper => delete_own_key;
     /// Add credits to an API key.
     ///
     /// Credits are what the key may spend of the account's balance in all. A key without them gets this limit from now on.
-    Post "/v1/keys/{id}/credits" Access::Owner => add_key_credits;
+    Post "/v1/keys/{id}/credits" Access::Keeper => add_key_credits;
     /// Rotate an API key.
     ///
     /// The id and everything else stay; the old key is dead, and `rotation_days` count from now.
-    Post "/v1/keys/{id}/rotate" Access::Owner => rotate_own_key;
+    Post "/v1/keys/{id}/rotate" Access::Keeper => rotate_own_key;
     /// Create an API key (Tokaroo's path).
-    Post "/v1/api-keys" Access::Owner, dialect = Dialect::Tokaroo => create_own_key;
+    Post "/v1/api-keys" Access::Keeper, dialect = Dialect::Tokaroo => create_own_key;
     /// List the account's API keys (Tokaroo's path).
-    Get "/v1/api-keys" Access::Owner, dialect = Dialect::Tokaroo => list_keys_of_account;
+    Get "/v1/api-keys" Access::Keeper, dialect = Dialect::Tokaroo => list_keys_of_account;
     /// Revoke an API key (Tokaroo's path).
-    Delete "/v1/api-keys/{id}" Access::Owner, dialect = Dialect::Tokaroo => delete_own_key;
+    Delete "/v1/api-keys/{id}" Access::Keeper, dialect = Dialect::Tokaroo => delete_own_key;
 }
 
 /// A key to create.
@@ -191,7 +192,9 @@ async fn list_keys_of_account(cx: Cx, Query(query): Query<OwnKeysQuery>) -> Resu
     };
     let page = PageQuery::read(query.limit.as_deref(), query.offset.as_deref());
     let (limit, offset) = (page.limit(), page.offset());
-    let reads = (list_own_keys(account_id, workspace_id, limit, offset), count_own_keys(account_id, workspace_id));
+    let only = rights.only_key_id();
+    let reads =
+        (list_own_keys(account_id, workspace_id, only, limit, offset), count_own_keys(account_id, workspace_id, only));
     let (records, total) = run_all(&*cx.ports.db, reads).await?;
     let data = show_keys(&cx, account_id, records).await?;
     let keys: Vec<_> = data.iter().map(ToolRouterKey::from).collect();
@@ -229,6 +232,7 @@ async fn delete_own_key(cx: Cx, Path(id): Path) -> Result<Reply<KeyRevoked>, Api
     if rights.is_own_key(&id) {
         return Err(ApiError::new(Kind::Conflict, "A key can't revoke itself: use another key, or sign in"));
     }
+    rights.check(&grant_of(&record))?;
     revoke_key(&cx, &record).await?;
     Ok(Reply(KeyRevoked { deleted: true, revoked: true, id }))
 }
@@ -285,7 +289,7 @@ async fn check_limits(cx: &Cx, account_id: &str, patch: &KeyPatch) -> Result<(),
 }
 
 async fn check_room(cx: &Cx, account_id: &str) -> Result<(), ApiError> {
-    let known = count_own_keys(account_id, None).run(&*cx.ports.db).await?.map_or(0, |count| count.total);
+    let known = count_own_keys(account_id, None, None).run(&*cx.ports.db).await?.map_or(0, |count| count.total);
     if known >= KEYS_MAX {
         return Err(ApiError::new(Kind::Conflict, format!("An account has at most {KEYS_MAX} keys; revoke one first")));
     }
@@ -319,7 +323,8 @@ fn grant_of(record: &KeyRecord) -> Grant {
 async fn require_key(cx: &Cx, rights: &Rights, id: &str) -> Result<KeyRecord, ApiError> {
     let record = find_own_key(cx.caller.account_id()?, id).run(&*cx.ports.db).await?;
     let is_seen = |record: &KeyRecord| {
-        rights.workspace_id().is_none_or(|workspace_id| record.workspace_id.as_deref() == Some(workspace_id))
+        rights.only_key_id().is_none_or(|only| only == record.id)
+            && rights.workspace_id().is_none_or(|workspace_id| record.workspace_id.as_deref() == Some(workspace_id))
     };
     record.filter(is_seen).ok_or_else(|| ApiError::not_found("API key").code("KEY_NOT_FOUND"))
 }

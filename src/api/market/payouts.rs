@@ -27,7 +27,7 @@ routes! {
     ///
     /// The agent's operator opens the address in a browser and answers Stripe's questions. Call it again when the address
     /// is too old, or for what Stripe asks later.
-    Post "/api/agents/connect" Access::Agent, body_max_bytes = 1 << 16 => connect;
+    Post "/api/agents/connect" Access::AgentPayouts, body_max_bytes = 1 << 16 => connect;
     /// Get the state of your bank account.
     Get "/api/agents/connect" Access::Agent => get_connection;
     /// Withdraw to your bank account.
@@ -36,7 +36,7 @@ routes! {
     /// The money leaves the wallet before it is sent, and comes back if it is refused. After a 503 it is not known yet
     /// what became of it: the withdrawal is brought to its end within the hour, and is not made twice. Send an
     /// `Idempotency-Key`, and a retry asks about the same withdrawal.
-    Post "/api/agents/wallet/withdraw" Access::Agent => withdraw;
+    Post "/api/agents/wallet/withdraw" Access::AgentPayouts => withdraw;
 }
 
 /// Where Stripe sends the operator afterwards.

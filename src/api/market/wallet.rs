@@ -1,8 +1,6 @@
 //! Agents' wallets: cents at the edge, micro-dollars inside.
 
-use durable_objects::wallet::protocol::{
-    Balance, Command, JournalLine, PAGE_MAX, RefusalCode, Reply as WalletReply, Wallet, name,
-};
+use durable_objects::wallet::protocol::{Balance, Command, JournalLine, PAGE_MAX, Reply as WalletReply, Wallet, name};
 use guildhall_domain::agent::statement::{Kind as Entry, Movement, count_lines, transaction_id, write_statement};
 use guildhall_domain::billing::fee::Product;
 use guildhall_domain::ids::PaymentId;
@@ -19,9 +17,10 @@ use crate::http::error::{ApiError, Kind};
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;
-use crate::meter::money::{flush, notice_credit};
+use crate::meter::money::flush;
 use crate::payments::Desk;
 use crate::payments::activation::payments_url;
+use crate::payments::by_hand::{Credit, credit_by_hand};
 use crate::payments::checkout::{NewPayment, open_checkout};
 use crate::payments::withdrawals::{OnHold, read_withdrawable};
 use crate::ports::ask;
@@ -203,24 +202,16 @@ async fn deposit(cx: Cx, Json(new): Json<NewDeposit>) -> Result<Reply<Deposited>
     let id = cx.name_once("dep");
     let by_admin = matches!(cx.caller, Caller::Admin);
     let reason = if by_admin { "Deposit by the administrator" } else { "Deposit" };
-    let command = Command::Credit { id: id.clone(), amount, reason: reason.to_owned() };
-    match ask::<Wallet>(&*cx.ports.objects, &name(&agent.account_id), &command).await? {
-        WalletReply::Moved { balance, .. } => {
-            notice_credit(&cx.app, &agent.account_id);
-            let deposit = Deposit {
-                transaction_id: transaction_id(&agent.account_id, &format!("credit:{id}")),
-                amount_cents: new.amount_cents,
-                balance_after: balance.to_cents_floor(),
-                agent_id: agent.id,
-                agent_name: agent.name,
-            };
-            Ok(Reply(Deposited { success: true, deposit }))
-        }
-        WalletReply::Refused { code: RefusalCode::AmountInvalid, .. } => {
-            Err(ApiError::invalid("amountCents", "The balance would exceed what a wallet may hold"))
-        }
-        other => Err(ApiError::internal(format!("deposit: {other:?}"))),
-    }
+    let credit = Credit { account_id: &agent.account_id, id: &id, amount, reason, field: "amountCents" };
+    let balance = credit_by_hand(&cx, &credit).await?;
+    let deposit = Deposit {
+        transaction_id: transaction_id(&agent.account_id, &format!("credit:{id}")),
+        amount_cents: new.amount_cents,
+        balance_after: balance.to_cents_floor(),
+        agent_id: agent.id,
+        agent_name: agent.name,
+    };
+    Ok(Reply(Deposited { success: true, deposit }))
 }
 
 async fn open_deposit_checkout(

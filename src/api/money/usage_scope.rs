@@ -1,12 +1,12 @@
 //! Whose usage a caller may see, and which of it they ask for.
 //!
-//! A session and a key that may look after the account see all of the account, or the key and workspace that they name.
-//! Every other key sees its own calls alone.
+//! A session and a key that may look after the account see all of the account, or the key and workspace that they name; one
+//! that may look after a workspace sees that workspace. Every other key sees its own calls alone.
 
 use guildhall_domain::time::parse_rfc3339;
 
 use crate::app::Cx;
-use crate::auth::{Caller, KeyCaller};
+use crate::auth::{Caller, Sight};
 use crate::http::error::{ApiError, Kind};
 use crate::observe::usage::UsageFilter;
 use crate::store::money::reports::{list_key_faces, list_workspace_faces};
@@ -46,21 +46,30 @@ pub async fn read_filter(cx: &Cx, wanted: &Wanted<'_>) -> Result<UsageFilter, Ap
         return Err(ApiError::invalid("key_id", "key_id and api_key_id name different keys"));
     }
     let (key, workspace) = (wanted.api_key_id.or(wanted.key_id), wanted.workspace_id);
-    let mut filter = UsageFilter {
-        account_id: cx.caller.account_id()?.to_owned(),
-        api_key_id: key.map(str::to_owned),
-        workspace_id: workspace.map(str::to_owned),
-        request_type: wanted.request_type.map(str::to_owned),
-    };
-    if let Some(own) = bound_key(&cx.caller) {
-        let is_anothers = key.is_some_and(|id| id != own.key_id);
-        let is_elsewhere = workspace.is_some_and(|id| own.workspace_id.as_deref() != Some(id));
-        if is_anothers || is_elsewhere {
-            let text = "Session authentication required: an API key sees its own usage only";
-            return Err(ApiError::new(Kind::Forbidden, text));
+    // Whether it may name others than itself.
+    let may_name = match &cx.caller {
+        Caller::Key(own) => {
+            let sight = own.sight();
+            let is_anothers = sight == Sight::Own && key.is_some_and(|id| id != own.key_id);
+            let is_elsewhere =
+                sight != Sight::All && workspace.is_some_and(|id| own.workspace_id.as_deref() != Some(id));
+            if is_anothers || is_elsewhere {
+                let whose = if sight == Sight::Own { "its own usage" } else { "the usage of its workspace" };
+                let text = format!("Session authentication required: this API key sees {whose} only");
+                return Err(ApiError::new(Kind::Forbidden, text));
+            }
+            sight != Sight::Own
         }
-        filter.api_key_id = Some(own.key_id.clone());
-    } else if key.is_some() || workspace.is_some() {
+        _ => true,
+    };
+    let widest = widest_filter(cx)?;
+    let filter = UsageFilter {
+        api_key_id: key.map(str::to_owned).or(widest.api_key_id),
+        workspace_id: workspace.map(str::to_owned).or(widest.workspace_id),
+        request_type: wanted.request_type.map(str::to_owned),
+        ..widest
+    };
+    if may_name && (key.is_some() || workspace.is_some()) {
         check_theirs(cx, &filter).await?;
     }
     Ok(filter)
@@ -71,20 +80,15 @@ pub async fn read_filter(cx: &Cx, wanted: &Wanted<'_>) -> Result<UsageFilter, Ap
 /// # Errors
 /// 401 without an account.
 pub fn widest_filter(cx: &Cx) -> Result<UsageFilter, ApiError> {
-    Ok(UsageFilter {
-        account_id: cx.caller.account_id()?.to_owned(),
-        api_key_id: bound_key(&cx.caller).map(|own| own.key_id.clone()),
-        workspace_id: None,
-        request_type: None,
-    })
-}
-
-/// The caller, if it is a key that sees its own calls alone.
-fn bound_key(caller: &Caller) -> Option<&KeyCaller> {
-    match caller {
-        Caller::Key(key) if !key.may_manage() => Some(key),
-        _ => None,
-    }
+    let (api_key_id, workspace_id) = match &cx.caller {
+        Caller::Key(own) => match own.sight() {
+            Sight::All => (None, None),
+            Sight::Workspace(workspace_id) => (None, Some(workspace_id.to_owned())),
+            Sight::Own => (Some(own.key_id.clone()), None),
+        },
+        _ => (None, None),
+    };
+    Ok(UsageFilter { account_id: cx.caller.account_id()?.to_owned(), api_key_id, workspace_id, request_type: None })
 }
 
 /// Whether the key and the workspace of a filter are the account's. Both are looked up in any case.

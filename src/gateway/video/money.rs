@@ -19,7 +19,7 @@ use crate::gateway::settlement::{Outcome, usage_for_receipt};
 use crate::gateway::table::Offer;
 use crate::http::error::ApiError;
 use crate::meter::money::Refusal;
-use crate::payments::auto_pay::reload;
+use crate::payments::auto_pay::{Need, reload};
 use crate::ports::ask;
 use crate::store::money::usage::{Source, UsageRow};
 
@@ -134,7 +134,7 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
         if is_short
             && tries == 0
             && key.payer.reloads_below().is_some()
-            && reload(&cx.app, &cx.ports, &account, amount).await
+            && reload(&cx.app, &cx.ports, &account, Need::Call(amount)).await
         {
             continue;
         }

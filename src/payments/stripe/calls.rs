@@ -1,5 +1,6 @@
 //! The calls, each a few lines.
 
+use guildhall_domain::billing::event::KINDS;
 use guildhall_domain::billing::fee::to_cents;
 use guildhall_domain::billing::form::Form;
 use guildhall_domain::billing::objects::{
@@ -92,6 +93,34 @@ impl Stripe {
     /// [`StripeError`].
     pub async fn read_checkout(&self, id: &str) -> Result<CheckoutSession, StripeError> {
         self.get(&format!("/v1/checkout/sessions/{id}"), Form::default()).await
+    }
+
+    /// Closes a checkout that nobody has paid.
+    ///
+    /// # Errors
+    /// [`StripeError`]; [`StripeError::Refused`] when it is over.
+    pub async fn expire_checkout(&self, id: &str) -> Result<CheckoutSession, StripeError> {
+        self.post(&format!("expire:{id}"), &format!("/v1/checkout/sessions/{id}/expire"), Form::default()).await
+    }
+
+    /// The events of interest that were created from a second on and before another, newest first, a hundred at a time:
+    /// those after the one that is named.
+    ///
+    /// # Errors
+    /// [`StripeError`].
+    pub async fn list_events(
+        &self,
+        since_s: i64,
+        until_s: i64,
+        after: Option<&str>,
+    ) -> Result<List<Value>, StripeError> {
+        let query = Form::default()
+            .with_number("limit", 100)
+            .with_number("created[gte]", since_s)
+            .with_number("created[lt]", until_s)
+            .with_some("starting_after", after);
+        let query = KINDS.iter().fold(query, |query, kind| query.with("types[]", kind));
+        self.get("/v1/events", query).await
     }
 
     /// Charges a saved card at once.

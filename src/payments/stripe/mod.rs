@@ -36,8 +36,8 @@ const WAIT_MS: u32 = 25_000;
 const PAUSE_MS: u32 = 500;
 /// Tries in all.
 const TRIES: u32 = 2;
-/// The largest answer.
-const ANSWER_MAX_BYTES: u32 = 1 << 20;
+/// The largest answer: a hundred events.
+const ANSWER_MAX_BYTES: u32 = 4 << 20;
 
 /// Why a call gave nothing.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub enum StripeError {
     },
     /// There is no such object.
     Missing,
-    /// Stripe refuses the request: for sure, nothing happened.
+    /// Stripe refuses what the request asks for: for sure, nothing happened.
     Refused {
         /// Stripe's code; may be empty.
         code: String,
@@ -227,13 +227,16 @@ fn judge<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, StripeError
     }
     let told = serde_json::from_slice::<Envelope>(body).unwrap_or_default().error;
     let (code, message) = (told.code.unwrap_or_default(), told.message.unwrap_or_default());
+    let message_in_full = format!("status {status} {code} {message}");
     Err(match (status, told.r#type.as_str()) {
         (_, "card_error") => StripeError::Card { code, message, intent: told.payment_intent },
-        (404, _) => StripeError::Missing,
         (429, _) => StripeError::Busy,
-        // The same call is under way elsewhere.
-        (409, _) | (500.., _) => StripeError::Unknown(format!("status {status} {message}")),
-        _ => StripeError::Refused { code, message: format!("status {status} {message}") },
+        // These say nothing of what was asked for: our key was rolled or restricted, the same call is under way elsewhere, its
+        // name was used for another one, or it is not Stripe that speaks.
+        (..=399 | 401 | 403 | 408 | 409 | 500.., _) => StripeError::Unknown(message_in_full),
+        (_, "invalid_request_error") if status == 404 || code == "resource_missing" => StripeError::Missing,
+        (_, "invalid_request_error") => StripeError::Refused { code, message: message_in_full },
+        _ => StripeError::Unknown(message_in_full),
     })
 }
 

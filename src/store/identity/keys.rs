@@ -187,18 +187,18 @@ queries! {
            k.requests_per_hour, k.concurrent, k.metadata, k.credits_micros, k.workspace_id, w.name AS workspace_name
          FROM api_keys k LEFT JOIN workspaces w ON w.account_id = k.account_id AND w.workspace_id = k.workspace_id
          WHERE k.account_id = ?1 AND k.id = ?2 AND k.status <> 'revoked'";
-    /// A page of an account's keys, or of those of one workspace, newest first.
-    tenant("account_id") fn list_own_keys(account_id: &str, workspace_id: Option<&str>, limit: i64, offset: i64) -> Vec<KeyRecord> =
+    /// A page of an account's keys, or of those of one workspace or id, newest first.
+    tenant("account_id") fn list_own_keys(account_id: &str, workspace_id: Option<&str>, id: Option<&str>, limit: i64, offset: i64) -> Vec<KeyRecord> =
         "SELECT k.id, k.account_id, k.product, k.masked, k.name, k.scopes, k.status, k.created_at_ms, k.rotated_at_ms, k.last_used_at_ms,
            k.expires_at_ms, k.rotation_days, k.monthly_budget_micros, k.budget_reset_at_ms, k.rate_limit_rps, k.requests_per_minute,
            k.requests_per_hour, k.concurrent, k.metadata, k.credits_micros, k.workspace_id, w.name AS workspace_name
          FROM api_keys k LEFT JOIN workspaces w ON w.account_id = k.account_id AND w.workspace_id = k.workspace_id
-         WHERE k.account_id = ?1 AND k.status <> 'revoked' AND (?2 IS NULL OR k.workspace_id = ?2)
-         ORDER BY k.created_at_ms DESC, k.id DESC LIMIT ?3 OFFSET ?4";
+         WHERE k.account_id = ?1 AND k.status <> 'revoked' AND (?2 IS NULL OR k.workspace_id = ?2) AND (?3 IS NULL OR k.id = ?3)
+         ORDER BY k.created_at_ms DESC, k.id DESC LIMIT ?4 OFFSET ?5";
     /// How many an account has, or one of its workspaces.
-    tenant("account_id") fn count_own_keys(account_id: &str, workspace_id: Option<&str>) -> Option<Total> =
+    tenant("account_id") fn count_own_keys(account_id: &str, workspace_id: Option<&str>, id: Option<&str>) -> Option<Total> =
         "SELECT COUNT(*) AS total FROM api_keys
-         WHERE account_id = ?1 AND status <> 'revoked' AND (?2 IS NULL OR workspace_id = ?2)";
+         WHERE account_id = ?1 AND status <> 'revoked' AND (?2 IS NULL OR workspace_id = ?2) AND (?3 IS NULL OR id = ?3)";
     /// Lets a key spend so much more, up to a most; one without such a limit has it from now on.
     tenant("account_id") fn add_credits(account_id: &str, id: &str, amount_micros: i64, most_micros: i64) -> Changed =
         "UPDATE api_keys SET credits_micros = COALESCE(credits_micros, 0) + ?3

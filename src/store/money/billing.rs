@@ -59,6 +59,10 @@ queries! {
     /// Notes Stripe's name for the account, unless it has one.
     tenant("account_id") fn note_customer(account_id: &str, customer_id: &str) -> Changed =
         "UPDATE billing SET customer_id = COALESCE(customer_id, ?2) WHERE account_id = ?1";
+    /// Puts a customer in the place of one that is gone, and its card with it.
+    tenant("account_id") fn replace_customer(account_id: &str, gone: &str, customer_id: &str) -> Changed =
+        "UPDATE billing SET customer_id = ?3, payment_method_id = NULL, card_brand = NULL, card_last4 = NULL, card_exp_month = NULL,
+           card_exp_year = NULL WHERE account_id = ?1 AND customer_id = ?2";
     /// Saves a card. With the activation terms accepted it turns auto pay on, unless the owner has said otherwise; declines of
     /// another card count no more.
     tenant("account_id") fn save_card(account_id: &str, payment_method_id: &str, brand: &str, last4: &str, exp_month: i64, exp_year: i64,
@@ -85,8 +89,11 @@ queries! {
     tenant("account_id") fn set_auto_pay(account_id: &str, enabled: Option<i64>, amount_micros: Option<i64>, threshold_micros: Option<i64>) -> Changed =
         "UPDATE billing SET auto_enabled = COALESCE(?2, auto_enabled), auto_amount_micros = COALESCE(?3, auto_amount_micros),
            auto_threshold_micros = COALESCE(?4, auto_threshold_micros), auto_declines = 0, auto_rests_until_ms = 0 WHERE account_id = ?1";
+    /// Has auto pay rest.
+    tenant("account_id") fn rest_auto_pay(account_id: &str, rests_until_ms: i64) -> Changed =
+        "UPDATE billing SET auto_rests_until_ms = ?2 WHERE account_id = ?1";
     /// Counts a decline, and has auto pay rest.
-    tenant("account_id") fn note_decline(account_id: &str, rests_until_ms: i64) -> Changed =
+    tenant("account_id") fn count_decline(account_id: &str, rests_until_ms: i64) -> Changed =
         "UPDATE billing SET auto_declines = auto_declines + 1, auto_rests_until_ms = ?2 WHERE account_id = ?1";
     /// The card paid.
     tenant("account_id") fn forget_declines(account_id: &str) -> Changed =

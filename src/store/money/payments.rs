@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::queries;
+use crate::store::Total;
 use crate::store::statement::{Changed, read_flag};
 
 /// A payment.
@@ -63,6 +64,24 @@ pub struct PaymentRow {
     pub created_at_ms: i64,
 }
 
+/// An event of Stripe's.
+#[derive(Debug, Deserialize)]
+pub struct EventId {
+    /// `evt_…`.
+    pub id: String,
+}
+
+/// How far Stripe's events were read.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Reading {
+    /// Those created from then on; seconds since 1970.
+    pub since_s: i64,
+    /// And before then.
+    pub until_s: i64,
+    /// The last one that was read, from the newest on; `None` before the first.
+    pub after_id: Option<String>,
+}
+
 queries! {
     /// Begins a payment; changes nothing when its id is known, when another charge is in flight, or beyond the month's limit.
     tenant("account_id") fn insert_payment(account_id: &str, id: &str, wallet: &str, kind: &str, product: &str, amount_micros: i64,
@@ -89,6 +108,9 @@ queries! {
     /// Takes a charge over that nobody is making; the lease as it was found proves it.
     tenant("account_id") fn lease_payment(account_id: &str, id: &str, found_ms: i64, until_ms: i64) -> Changed =
         "UPDATE payments SET leased_until_ms = ?4 WHERE account_id = ?1 AND id = ?2 AND leased_until_ms = ?3 AND status = 'pending'";
+    /// How often auto pay has charged since, or is charging.
+    tenant("account_id") fn count_auto_charges(account_id: &str, since_ms: i64) -> Option<Total> =
+        "SELECT COUNT(*) AS total FROM payments WHERE account_id = ?1 AND created_at_ms > ?2 AND kind = 'auto' AND status IN ('pending', 'paid')";
     /// Drops a charge that was never sent.
     tenant("account_id") fn drop_payment(account_id: &str, id: &str) -> Changed =
         "DELETE FROM payments WHERE account_id = ?1 AND id = ?2 AND kind = 'auto' AND status = 'pending' AND intent_id IS NULL";
@@ -135,9 +157,18 @@ queries! {
     /// A payment that came and that did not go back.
     tenant("account_id") fn find_funding(account_id: &str) -> Option<PaymentRow> =
         "SELECT * FROM payments WHERE account_id = ?1 AND status = 'paid' AND amount_micros > reversed_micros ORDER BY created_at_ms DESC LIMIT 1";
-    /// Payments with something left to do, those that waited longest first.
+    /// Charges and reversals with something left to do, those that waited longest first.
     global("the hour's job looks after the payments of everybody") fn list_open(looked_before_ms: i64, limit: i64) -> Vec<PaymentRow> =
-        "SELECT * FROM payments WHERE is_open = 1 AND looked_at_ms < ?1 ORDER BY looked_at_ms LIMIT ?2";
+        "SELECT * FROM payments WHERE is_open = 1 AND (status <> 'pending' OR kind IN ('charge', 'auto')) AND looked_at_ms < ?1
+         ORDER BY looked_at_ms LIMIT ?2";
+    /// Pages that nobody has paid, those that waited longest first.
+    global("the hour's job looks after the payments of everybody") fn list_pages(looked_before_ms: i64, limit: i64) -> Vec<PaymentRow> =
+        "SELECT * FROM payments WHERE status = 'pending' AND kind NOT IN ('charge', 'auto') AND looked_at_ms < ?1
+         ORDER BY looked_at_ms LIMIT ?2";
+    /// An account's pages that nobody has paid, beyond the newest.
+    tenant("account_id") fn list_old_pages(account_id: &str, newest: i64) -> Vec<PaymentRow> =
+        "SELECT * FROM payments WHERE account_id = ?1 AND status = 'pending' AND kind NOT IN ('charge', 'auto')
+         ORDER BY created_at_ms DESC LIMIT 3 OFFSET ?2";
     /// Notes that a payment was looked after.
     tenant("account_id") fn note_look(account_id: &str, id: &str, looked_at_ms: i64) -> Changed =
         "UPDATE payments SET looked_at_ms = ?3 WHERE account_id = ?1 AND id = ?2";
@@ -151,6 +182,16 @@ queries! {
     /// An event was applied; once.
     global("Stripe's events name the payment and not its tenant") fn insert_event(id: &str, kind: &str, payment_id: Option<&str>, received_at_ms: i64) -> Changed =
         "INSERT INTO stripe_events (id, kind, payment_id, received_at_ms) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING";
+    /// Which of these events were applied.
+    global("Stripe's events name the payment and not its tenant") fn list_known_events(ids: &str) -> Vec<EventId> =
+        "SELECT e.id FROM json_each(?1) AS asked JOIN stripe_events e ON e.id = asked.value";
+    /// How far Stripe's events were read.
+    global("the hour's job looks after the events of everybody") fn find_reading() -> Option<Reading> =
+        "SELECT since_s, until_s, after_id FROM stripe_reading WHERE id = 1";
+    /// Notes how far Stripe's events were read.
+    global("the hour's job looks after the events of everybody") fn put_reading(since_s: i64, until_s: i64, after_id: Option<&str>) -> Changed =
+        "INSERT INTO stripe_reading (id, since_s, until_s, after_id) VALUES (1, ?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET since_s = excluded.since_s, until_s = excluded.until_s, after_id = excluded.after_id";
     /// Forgets events that Stripe will not send again.
     global("the hour's job looks after the events of everybody") fn prune_events(received_before_ms: i64) -> Changed =
         "DELETE FROM stripe_events WHERE received_at_ms < ?1";

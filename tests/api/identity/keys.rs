@@ -2,6 +2,7 @@
 
 mod credits;
 mod life;
+mod parts;
 mod rights;
 
 use serde_json::{Value, json};
@@ -97,7 +98,7 @@ fn a_toolrouter_key_creates_its_like() {
         assert_eq!(keys[0], expected);
         let one = read(&app, &owner.key, answer["id"].as_str().unwrap()).await.expect(200).json();
         assert_eq!((&one["id"], &one["credits_used"], &one["key"]), (&answer["id"], &json!(0.000_25), &json!(null)));
-        let page = app.get("/v1/keys?limit=1&offset=1").bearer(&key.key).send().await;
+        let page = app.get("/v1/keys?limit=1&offset=1").bearer(&owner.key).send().await;
         assert_eq!(page.expect(200).json()["keys"][0]["name"], "first key");
         let page = app.get("/v1/keys?limit=1").bearer(&owner.key).send().await.expect(200).json();
         assert_eq!((&page["has_more"], &page["total"]), (&json!(true), &json!(2)));

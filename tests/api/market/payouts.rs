@@ -147,6 +147,30 @@ fn only_agents_connect_and_withdraw() {
 }
 
 #[test]
+fn only_keys_that_may_send_money_out() {
+    run_with(WITH_STRIPE, async |app| {
+        let agent = app.banked_agent("Lily", 1_000).await;
+        let change = async |change: &str| {
+            app.database.execute(&format!("UPDATE api_keys SET {change} WHERE agent_id IS NOT NULL"));
+            app.pass_ms(5_000).await;
+        };
+        for (at, limits) in
+            [r#"scopes = '["chat","manage"]'"#, "scopes = '[]', credits_micros = 5000000"].iter().enumerate()
+        {
+            change(limits).await;
+            app.withdraw(&agent, 300, &format!("refused {at}")).await.expect(403);
+            connect(&app, &agent, json!({})).await.expect(403);
+            connection(&app, &agent).await;
+        }
+        change(r#"scopes = '["payouts"]', credits_micros = NULL"#).await;
+        connect(&app, &agent, json!({})).await.expect(200);
+        app.withdraw(&agent, 300, "w").await.expect(200);
+        assert_eq!(app.paid_out(), [300]);
+        app.assert_nothing_lost(&agent, 1_000);
+    });
+}
+
+#[test]
 fn without_stripe_live_mode_pays_nobody() {
     run_with(&[("MODE", "live")], async |app| {
         let agent = app.agent("Lily").await;

@@ -157,6 +157,23 @@ fn a_deposit_that_is_sent_again_is_made_once() {
 }
 
 #[test]
+fn a_deposit_under_a_name_of_another_day_is_refused() {
+    run(async |app| {
+        let agent = app.agent("MyAgent").await;
+        let deposit = async |cents: i64| {
+            let call = app.post("/api/agents/wallet/deposit").bearer(&agent.key.key).idempotency_key("d1");
+            let answer = call.json(&json!({ "amountCents": cents })).send().await;
+            app.pass_ms(25 * 3_600_000).await;
+            answer
+        };
+        deposit(500).await.expect(200);
+        deposit(600).await.expect(422);
+        deposit(500).await.expect(409);
+        assert_eq!(app.wallet(&agent).await["balanceCents"], 500);
+    });
+}
+
+#[test]
 fn a_deposit_whose_answer_was_lost_is_made_once() {
     for (fault, first) in [(Fault::Before, 0), (Fault::After, 500)] {
         run(async |app| {

@@ -167,6 +167,7 @@ fn depth_and_length_within_reason_are_served() {
 fn a_limit_beyond_all_money_is_refused_not_overflowed() {
     run(async |app| {
         let key = app.with_model().await;
+        add_model(&app, "m1", "p1", serde_json::json!({ "max_output_tokens": 0 })).await;
         for members in [r#""max_tokens":18446744073709551615"#, r#""max_tokens":9223372036854775807,"n":128"#] {
             let answer = chat(&app, &key, &with(members)).send().await.expect(402).json();
             assert!(answer["required_usd"].as_f64().unwrap() > 10.0, "{answer}");

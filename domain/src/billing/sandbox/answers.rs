@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cards::{Outcome, TestCard, charge_of};
+use super::cards::{EVENTS, Outcome, TestCard, charge_of};
 use super::{Answer, Call, Shelf, Turn, refusal};
 
 /// Takes the object of this id from the shelf, or has the call come again with it.
@@ -26,7 +26,9 @@ pub(super) fn route(call: &Call<'_>, shelf: &Shelf) -> Turn {
             call,
             json!({ "object": "customer", "email": call.field("email"), "metadata": call.pairs("metadata"), "intents": [] }),
         ),
-        ("POST", ["checkout", "sessions"]) => create_checkout(call),
+        ("POST", ["checkout", "sessions"]) => create_checkout(call, shelf),
+        ("POST", ["checkout", "sessions", id, "expire"]) => expire_checkout(shelf, id),
+        ("GET", ["events"]) => list_events(call, shelf),
         ("POST", ["payment_intents"]) => create_intent(call, shelf),
         ("GET", ["payment_intents"]) => list_intents(call, shelf),
         ("GET", ["payment_intents" | "setup_intents", id]) => read_intent(call, shelf, id),
@@ -85,7 +87,10 @@ fn create(prefix: &str, call: &Call<'_>, mut object: Value) -> Turn {
     Turn::Done(kept(&id, object))
 }
 
-fn create_checkout(call: &Call<'_>) -> Turn {
+fn create_checkout(call: &Call<'_>, shelf: &Shelf) -> Turn {
+    if let Some(customer) = call.field("customer") {
+        take!(shelf, customer);
+    }
     let lines = (0..4).map(|line| {
         let price = call.number(&format!("line_items[{line}][price_data][unit_amount]"));
         price.saturating_mul(call.number(&format!("line_items[{line}][quantity]")))
@@ -107,6 +112,39 @@ fn create_checkout(call: &Call<'_>) -> Turn {
             "metadata": call.pairs("metadata"), "created": call.now_s,
         }),
     )
+}
+
+fn expire_checkout(shelf: &Shelf, id: &str) -> Turn {
+    let mut session = take!(shelf, id);
+    if session["status"] != "open" {
+        return Turn::Done(refusal(400, "invalid_request_error", "", "Only open sessions can be expired"));
+    }
+    session["status"] = "expired".into();
+    session["url"] = Value::Null;
+    Turn::Done(kept(id, session))
+}
+
+/// Newest first, within a time, of some types, before an event.
+fn list_events(call: &Call<'_>, shelf: &Shelf) -> Turn {
+    let Some(known) = shelf.get(EVENTS) else { return Turn::Need(vec![EVENTS.to_owned()]) };
+    let ids: Vec<_> = known.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let missing: Vec<_> = ids.iter().filter(|id| !shelf.contains_key(**id)).map(|id| (*id).to_owned()).collect();
+    if !missing.is_empty() {
+        return Turn::Need(missing);
+    }
+    let kinds: Vec<_> = call.form.iter().filter(|(name, _)| name == "types[]").map(|(_, kind)| kind.as_str()).collect();
+    let (since_s, until_s) = (call.number("created[gte]"), call.number("created[lt]"));
+    let after = call.field("starting_after");
+    let rest = ids.iter().skip_while(|id| after.is_some_and(|after| **id != after)).skip(usize::from(after.is_some()));
+    let mut fitting = rest.map(|id| &shelf[*id]).filter(|event| {
+        let at_s = event["created"].as_i64().unwrap_or(0);
+        let is_wanted = event["type"].as_str().is_some_and(|kind| kinds.contains(&kind));
+        is_wanted && at_s >= since_s && (until_s == 0 || at_s < until_s)
+    });
+    let limit = usize::try_from(call.number("limit")).unwrap_or(10);
+    let data: Vec<_> = fitting.by_ref().take(limit).cloned().collect();
+    let has_more = fitting.next().is_some();
+    Turn::Done(ok(json!({ "object": "list", "data": data, "has_more": has_more })))
 }
 
 fn create_intent(call: &Call<'_>, shelf: &Shelf) -> Turn {

@@ -71,6 +71,20 @@ impl TestCard {
     }
 }
 
+/// Where the ids of the events that happened stand, newest first.
+pub const EVENTS: &str = "events";
+/// So many of them.
+const EVENTS_MAX: usize = 500;
+
+/// An event happened: objects to keep, by id. The shelf has what stands under [`EVENTS`].
+#[must_use]
+pub fn keep_event(shelf: &Shelf, event: &Value) -> [(String, Value); 2] {
+    let mut ids = vec![event["id"].clone()];
+    ids.extend(shelf.get(EVENTS).and_then(Value::as_array).into_iter().flatten().take(EVENTS_MAX - 1).cloned());
+    let id = event["id"].as_str().unwrap_or_default().to_owned();
+    [(EVENTS.to_owned(), Value::Array(ids)), (id, event.clone())]
+}
+
 /// Takes the money of an intent: gives the charge.
 pub(super) fn charge_of(intent: &mut Value) -> Value {
     let id = intent["id"].as_str().unwrap_or_default().replacen("pi_", "ch_", 1);
@@ -138,5 +152,6 @@ pub fn pay_checkout(shelf: &Shelf, session_id: &str, card: TestCard, save: bool,
     });
     writes.push((intent["id"].as_str().unwrap_or_default().to_owned(), intent));
     writes.push((session_id.to_owned(), session));
+    writes.extend(keep_event(shelf, &event));
     PaidBy::Paid { writes, event: Box::new(event) }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub use cards::{PaidBy, TestCard, pay_checkout};
+pub use cards::{EVENTS, PaidBy, TestCard, keep_event, pay_checkout};
 
 /// Objects by id.
 pub type Shelf = BTreeMap<String, Value>;

@@ -21,6 +21,7 @@ use crate::payments::checkout::check_amount;
 use crate::payments::{Desk, read_billing};
 use crate::ports::ask;
 use crate::routes;
+use crate::store::money::payments::find_payment;
 
 routes! {
     tag "Billing", dialect Tokaroo;
@@ -69,6 +70,8 @@ pub struct ActivatedKey {
 }
 
 const NAME_MAX_CHARS: usize = 100;
+/// Tries of a card under one `Idempotency-Key`.
+const ATTEMPTS_MAX: u32 = 20;
 
 async fn charge_card(cx: Cx, Json(body): Json<ChargeBody>) -> Result<NoStore<Charged>, ApiError> {
     let account_id = cx.caller.account_id()?.to_owned();
@@ -89,7 +92,7 @@ async fn charge_card(cx: Cx, Json(body): Json<ChargeBody>) -> Result<NoStore<Cha
         kind: "charge",
         product: Product::Tokaroo.name(),
         amount,
-        id: name_payment(&cx, &account_id),
+        id: name_payment(&cx, &account_id).await?,
     };
     let row = charge_now(&desk, &wanted).await.map_err(|error| to_passing(&cx, error))?;
     let issued = issue_first_key(&cx, &account_id, &key_name).await?;
@@ -113,11 +116,20 @@ fn to_passing(cx: &Cx, mut error: ApiError) -> ApiError {
     error
 }
 
-/// The same request, by its owner's own key for it, is the same payment.
-fn name_payment(cx: &Cx, account_id: &str) -> PaymentId {
-    let Some(key) = &cx.idempotency_key else { return PaymentId::from_random(cx.draw()) };
-    let digest = cx.app.hasher.digest(&format!("payment:{}:{account_id}:{key}", account_id.len()));
-    let mut random = [0; 16];
-    random.copy_from_slice(&digest[..16]);
-    PaymentId::from_random(random)
+/// The same request, by its owner's own key for it, is the same payment; after one that failed it is the next attempt.
+async fn name_payment(cx: &Cx, account_id: &str) -> Result<PaymentId, ApiError> {
+    let Some(key) = &cx.idempotency_key else { return Ok(PaymentId::from_random(cx.draw())) };
+    for attempt in 0..ATTEMPTS_MAX {
+        let again = if attempt == 0 { String::new() } else { format!(":{attempt}") };
+        let digest = cx.app.hasher.digest(&format!("payment{again}:{}:{account_id}:{key}", account_id.len()));
+        let mut random = [0; 16];
+        random.copy_from_slice(&digest[..16]);
+        let id = PaymentId::from_random(random);
+        match find_payment(account_id, id.as_str()).run(&*cx.ports.db).await? {
+            Some(row) if row.status == "failed" => {}
+            Some(_) | None => return Ok(id),
+        }
+    }
+    let text = format!("The card was refused {ATTEMPTS_MAX} times for this Idempotency-Key; use another one");
+    Err(ApiError::new(Kind::PaymentFailed, text))
 }

@@ -17,7 +17,8 @@ use crate::http::output::{NoStore, Reply};
 use crate::http::route::Access;
 use crate::payments::activation::payments_url;
 use crate::payments::checkout::{NewPayment, check_amount, open_checkout};
-use crate::payments::{Desk, ensure_customer};
+use crate::payments::stripe::StripeError;
+use crate::payments::{Desk, ensure_customer, renew_customer};
 use crate::routes;
 
 routes! {
@@ -113,10 +114,18 @@ async fn create_checkout(cx: Cx, Json(body): Json<NewCheckoutBody>) -> Result<Re
 async fn create_portal(cx: Cx, Json(body): Json<PortalBody>) -> Result<NoStore<Portal>, ApiError> {
     let return_url = check_return(&cx, "return_url", body.return_url)?;
     let desk = Desk::of(&cx);
-    let customer = ensure_customer(&desk, cx.caller.account_id()?).await?;
+    let (stripe, account_id) = (desk.stripe()?, cx.caller.account_id()?);
+    let customer = ensure_customer(&desk, account_id).await?;
     // Each page is a new one.
     let name = format!("portal:{}", PaymentId::from_random(cx.draw()));
-    Ok(NoStore(Portal { url: desk.stripe()?.create_portal(&name, &customer, &return_url).await? }))
+    let url = match stripe.create_portal(&name, &customer, &return_url).await {
+        Err(StripeError::Missing) => {
+            let customer = renew_customer(&desk, account_id, &customer).await?;
+            stripe.create_portal(&format!("{name}:again"), &customer, &return_url).await?
+        }
+        url => url?,
+    };
+    Ok(NoStore(Portal { url }))
 }
 
 /// An address that a customer is sent back to.

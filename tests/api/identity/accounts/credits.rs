@@ -192,3 +192,19 @@ fn the_money_is_there_when_the_answer_comes() {
         assert_eq!(app.balance_micros(&key).await, 1_000_000 - 250);
     });
 }
+
+#[test]
+fn a_name_that_was_used_another_day_adds_nothing_and_says_so() {
+    run(async |app| {
+        let key = app.provision("0").await;
+        credit_once(&app, &key, "c1", r#"{"amount_usd":5}"#).await.expect(200);
+        tokio::time::sleep(std::time::Duration::from_secs(25 * 3_600)).await;
+        credit_once(&app, &key, "c1", r#"{"amount_usd":6}"#).await.expect(422);
+        tokio::time::sleep(std::time::Duration::from_secs(25 * 3_600)).await;
+        let refused = credit_once(&app, &key, "c1", r#"{"amount_usd":5}"#).await.expect(409);
+        assert!(refused.text().contains("nothing was added"), "{}", refused.text());
+        assert_eq!(app.balance_micros(&key).await, 5_000_000);
+        credit_once(&app, &key, "c2", r#"{"amount_usd":5}"#).await.expect(200);
+        assert_eq!(app.balance_micros(&key).await, 10_000_000);
+    });
+}

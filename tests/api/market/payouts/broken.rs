@@ -97,9 +97,8 @@ fn after_a_day_the_transfer_is_searched_for_and_not_sent_again() {
 fn what_stripe_refuses_comes_back() {
     run_with(WITH_STRIPE, async |app| {
         let agent = app.banked_agent("Lily", 1_000).await;
-        // A name that Stripe knows for another call is refused for sure.
-        let id = format!("wd_{}", app.isolate().hasher.hash(&format!("{}:w", agent.key.account_id)));
-        app.stripe.shelf.borrow_mut().insert(format!("idem:{id}"), json!({ "fingerprint": "another" }));
+        // The account and the search, then the transfer.
+        app.stripe.say_after(2, 400, "invalid_request_error");
         let answer = app.withdraw(&agent, 300, "w").await.expect(502);
         assert!(answer.json()["error"].as_str().unwrap().contains("back in your wallet"), "{}", answer.text());
         let wallet = app.wallet(&agent).await;
@@ -118,6 +117,22 @@ fn what_stripe_refuses_comes_back() {
         app.withdraw(&agent, 300, "another").await.expect(200);
         app.assert_nothing_lost(&agent, 1_000);
     });
+}
+
+#[test]
+fn a_refusal_that_says_nothing_of_the_transfer_gives_nothing_back() {
+    for (status, kind) in [(401, ""), (403, "invalid_request_error"), (409, "api_error"), (400, "idempotency_error")] {
+        run_with(WITH_STRIPE, async |app| {
+            let agent = app.banked_agent("Lily", 1_000).await;
+            app.stripe.say_after(2, status, kind);
+            app.stripe.say_after(0, status, kind);
+            app.withdraw(&agent, 300, "w").await.expect(503);
+            assert_eq!(app.wallet(&agent).await["balanceCents"], 700, "{status} {kind}");
+            settle(&app).await;
+            assert_eq!(app.paid_out(), [300]);
+            app.assert_nothing_lost(&agent, 1_000);
+        });
+    }
 }
 
 #[test]
@@ -170,8 +185,7 @@ fn the_wallet_fails_while_money_comes_back() {
     for fault in [Fault::Before, Fault::After] {
         run_with(WITH_STRIPE, async |app| {
             let agent = app.banked_agent("Lily", 1_000).await;
-            let id = format!("wd_{}", app.isolate().hasher.hash(&format!("{}:w", agent.key.account_id)));
-            app.stripe.shelf.borrow_mut().insert(format!("idem:{id}"), json!({ "fingerprint": "another" }));
+            app.stripe.say_after(2, 400, "invalid_request_error");
             app.faults.fail_object_after("WALLET", 1, fault);
             app.withdraw(&agent, 300, "w").await.expect(503);
             settle(&app).await;

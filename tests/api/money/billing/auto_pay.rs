@@ -1,6 +1,8 @@
 //! Auto pay: charges when money runs out, one charge at a time, within the month's limit.
 
 use durable_objects::wallet::protocol::{Command, Reply as WalletReply, Wallet};
+use guildhall::payments::auto_pay::{Need, reload};
+use guildhall::store::money::payments::insert_payment;
 use guildhall_domain::billing::sandbox::TestCard;
 use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
@@ -166,4 +168,123 @@ fn an_isolate_that_dies_while_it_charges_is_followed_by_another() {
         assert_eq!(app.stripe.objects("ch_"), 2, "the checkout's and one of auto reload");
         assert_eq!(app.balance_micros(&key).await, 20_000_000 - 250);
     });
+}
+
+#[test]
+fn a_call_that_the_charge_would_not_pay_for_charges_nothing() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        let boundless = json!({ "id": "m0", "provider_id": "p1", "enabled": true,
+            "input_per_1k": 0.01, "output_per_1k": 0.03 });
+        app.admin("POST", "/admin/v1/models").json(&boundless).send().await.expect(200);
+        let greedy = r#"{"model":"m0","max_tokens":1000000000,"n":128,"messages":[{"role":"user","content":"hi"}]}"#;
+        for _ in 0..3 {
+            app.post("/v1/chat/completions").bearer(&key.key).body(greedy).send().await.expect(402);
+        }
+        assert_eq!(tries(&app), 0);
+        assert_eq!(payments_of(&app, &key.key).await.len(), 1, "the checkout's alone");
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(tries(&app), 1);
+    });
+}
+
+#[test]
+fn a_call_needs_no_more_than_its_model_can_give() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 1_000_000).await;
+        prefer(&app, &key, &json!({ "autoReloadThreshold": 0 })).await;
+        // A thousand tokens, by the model's entry: three cents.
+        let greedy = r#"{"model":"m1","max_tokens":1000000000,"messages":[{"role":"user","content":"hi"}]}"#;
+        app.post("/v1/chat/completions").bearer(&key.key).body(greedy).send().await.expect(200);
+        app.pass_ms(1_000).await;
+        assert_eq!(tries(&app), 0);
+    });
+}
+
+#[test]
+fn it_charges_so_often_in_a_day_and_no_more() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        for _ in 0..24 {
+            app.hello(&key).send().await.expect(200);
+            leave(&app, &key, 0).await;
+        }
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 24);
+        pass_hours(&app, 24).await;
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(tries(&app), 25);
+    });
+}
+
+#[test]
+fn what_its_owner_could_not_charge_is_not_charged_by_it() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        prefer(&app, &key, &json!({ "budgetLimit": 30 })).await;
+        abandon(&app, &key, "charge", 500).await;
+        app.hello(&key).send().await.expect(402);
+        assert_eq!(tries(&app), 0, "it looks, and makes nothing of another's");
+        app.pass_ms(91_000).await;
+        app.hello(&key).send().await.expect(200);
+        assert_eq!(app.balance_micros(&key).await, 20_000_000 - 250);
+        assert_eq!(tries(&app), 1);
+        let payments = payments_of(&app, &key.key).await;
+        let abandoned = payments.iter().find(|payment| payment["kind"] == "charge").unwrap();
+        assert_eq!(abandoned["status"], "failed");
+    });
+}
+
+#[test]
+fn what_a_dead_isolate_left_is_made_only_if_it_is_needed() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 7_000_000).await;
+        abandon(&app, &key, "auto", 20).await;
+        let charged = async |need| reload(&app.isolate(), &app.ports(), &key.account_id, need).await;
+        assert!(charged(Need::Threshold(MicroUsd(5_000_000))).await, "there is enough");
+        assert!(!charged(Need::Call(MicroUsd(50_000_000))).await, "it would not help");
+        assert_eq!(tries(&app), 0);
+        assert!(charged(Need::Threshold(MicroUsd(8_000_000))).await);
+        assert_eq!((tries(&app), payments_of(&app, &key.key).await.len()), (1, 2), "the one that was there");
+    });
+}
+
+#[test]
+fn a_refusal_that_is_no_decline_makes_it_rest_and_counts_as_none() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        for hour in 1..=4 {
+            app.stripe.say_after(0, 400, "invalid_request_error");
+            app.hello(&key).send().await.expect(402);
+            app.hello(&key).send().await.expect(402);
+            assert_eq!(tries(&app), hour);
+            pass_hours(&app, 1).await;
+        }
+        app.hello(&key).send().await.expect(200);
+    });
+}
+
+/// A charge that never reached Stripe, by somebody who has let go of it.
+async fn abandon(app: &TestApp, key: &Key, kind: &str, amount_usd: i64) {
+    let billing = format!("FROM billing WHERE account_id = '{}'", key.account_id);
+    let customer = app.database.text(&format!("SELECT customer_id {billing}"));
+    let card = app.database.text(&format!("SELECT payment_method_id {billing}"));
+    let (now_ms, micros) = (app.now_ms(), amount_usd * 1_000_000);
+    let (id, month) = (format!("pay_{kind}"), "2026-11");
+    let row = insert_payment(
+        &key.account_id,
+        &id,
+        &key.account_id,
+        kind,
+        "tokaroo",
+        micros,
+        micros,
+        month,
+        Some(&customer),
+        Some(&card),
+        false,
+        now_ms,
+        now_ms,
+    );
+    app.database.run(&[row.statement]).unwrap();
 }

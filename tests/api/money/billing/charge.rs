@@ -90,6 +90,75 @@ fn an_owner_who_asks_for_something_else_after_a_lost_answer_gets_both() {
 }
 
 #[test]
+fn a_charge_that_never_arrived_is_not_made_for_whoever_asks_for_another() {
+    run_with(WITH_STRIPE, async |app| {
+        let session = with_card(&app, TestCard::Pays).await;
+        app.stripe.set_down(true);
+        charge(&app, &session, 500).await.expect(503);
+        app.stripe.set_down(false);
+        charge(&app, &session, 10).await.expect(409);
+        app.pass_ms(91_000).await;
+        charge(&app, &session, 10).await.expect(200);
+        assert_books(&app, &session.account_id, 10, 0);
+        assert_eq!(app.stripe.objects("ch_"), 1);
+        let payments = payments_of(&app, &session.token).await;
+        assert_eq!((&payments[0]["status"], &payments[1]["status"]), (&json!("paid"), &json!("failed")));
+    });
+}
+
+#[test]
+fn a_refusal_that_says_nothing_of_the_card_is_no_decline() {
+    let refusals = [
+        (302, ""),
+        (400, "idempotency_error"),
+        (401, "invalid_request_error"),
+        (403, "invalid_request_error"),
+        (408, ""),
+        (409, "invalid_request_error"),
+        (413, ""),
+        (429, "rate_limit_error"),
+    ];
+    for (status, kind) in refusals {
+        run_with(WITH_STRIPE, async |app| {
+            let session = with_card(&app, TestCard::Pays).await;
+            app.stripe.say_after(0, status, kind);
+            app.stripe.say_after(0, status, kind);
+            charge(&app, &session, 20).await.expect(503);
+            assert_eq!(payments_of(&app, &session.token).await[0]["status"], "pending", "{status} {kind}");
+            charge(&app, &session, 20).await.expect(200);
+            assert_books(&app, &session.account_id, 20, 0);
+        });
+    }
+}
+
+#[test]
+fn after_a_decline_the_same_key_tries_the_card_again() {
+    run_with(WITH_STRIPE, async |app| {
+        let session = with_card(&app, TestCard::FailsLater).await;
+        let call = |amount: u32| {
+            let call = app.post("/v1/billing/charge").bearer(&session.token).idempotency_key("mine");
+            call.json(&json!({ "amount_usd": amount })).send()
+        };
+        call(20).await.expect(402);
+        call(20).await.expect(402);
+        assert_eq!(app.stripe.objects("pi_"), 2);
+        for (id, object) in app.stripe.shelf.borrow_mut().iter_mut() {
+            if id.starts_with("pm_") {
+                object["number"] = TestCard::Pays.number().into();
+            }
+        }
+        app.stripe.fail(Fault::After);
+        app.stripe.fail(Fault::After);
+        call(20).await.expect(503);
+        call(30).await.expect(422);
+        call(20).await.expect(422);
+        app.pass_ms(25 * 3_600_000).await;
+        call(30).await.expect(422);
+        assert_eq!(app.stripe.objects("ch_"), 1);
+    });
+}
+
+#[test]
 fn the_same_request_by_its_own_key_is_the_same_payment() {
     run_with(WITH_STRIPE, async |app| {
         let session = with_card(&app, TestCard::Pays).await;

@@ -1,9 +1,10 @@
 //! Checkouts and the portal.
 
+use guildhall_domain::billing::sandbox::TestCard;
 use guildhall_domain::credential::KeyPrefix;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{balance_of, buy, open_checkout, pay, payments_of, session_of};
+use super::{balance_of, buy, open_checkout, pay, payments_of, session_of, with_card};
 use crate::support::{WITH_STRIPE, run, run_with};
 
 #[test]
@@ -96,6 +97,59 @@ fn without_stripe_live_mode_says_so_and_a_stripe_that_is_down_is_503() {
         app.stripe.set_down(true);
         let call = app.post("/v1/billing/checkout").bearer(&session.token).json(&json!({ "amount_usd": 10 }));
         call.send().await.expect(503);
+    });
+}
+
+#[test]
+fn of_an_accounts_pages_the_oldest_gives_way() {
+    run_with(WITH_STRIPE, async |app| {
+        let session = app.sign_in("ada@example.com").await;
+        let mut pages = Vec::new();
+        for _ in 0..20 {
+            pages.push(open_checkout(&app, &session.token, 10).await);
+            app.pass_ms(5_000).await;
+        }
+        let waiting = || app.database.number("SELECT COUNT(*) FROM payments WHERE status = 'pending'");
+        assert_eq!(waiting(), 20);
+        // One that was paid, of which we have not heard yet, is credited.
+        pay(&app, &pages[1]);
+        for _ in 0..2 {
+            open_checkout(&app, &session.token, 10).await;
+            app.pass_ms(5_000).await;
+        }
+        assert_eq!(waiting(), 20);
+        assert_eq!(app.stripe.shelf.borrow()[session_of(&pages[0])]["status"], "expired");
+        for (page, status) in [(&pages[0], "expired"), (&pages[1], "paid"), (&pages[2], "pending")] {
+            let path = format!("/v1/billing/payments/{}", page["payment_id"].as_str().unwrap());
+            let payment = app.get(&path).bearer(&session.token).send().await.expect(200).json();
+            assert_eq!(payment["status"], status);
+        }
+        assert_eq!(balance_of(&app, &session.token).await, 10.0);
+    });
+}
+
+#[test]
+fn a_customer_that_was_deleted_at_stripe_is_made_anew() {
+    run_with(WITH_STRIPE, async |app| {
+        let session = with_card(&app, TestCard::Pays).await;
+        let customer = || {
+            let id = app.database.text("SELECT customer_id FROM billing WHERE customer_id IS NOT NULL");
+            assert!(id.starts_with("cus_"), "{id}");
+            id
+        };
+        for opens_portal in [false, true, false] {
+            let gone = customer();
+            app.stripe.shelf.borrow_mut().insert(gone.clone(), Value::Null);
+            if opens_portal {
+                app.post("/v1/billing/portal").bearer(&session.token).send().await.expect(200);
+            } else {
+                buy(&app, &session.token, 10).await;
+            }
+            assert_ne!(customer(), gone);
+        }
+        assert_eq!(balance_of(&app, &session.token).await, 20.0);
+        let card = app.get("/v1/billing/card").bearer(&session.token).send().await.expect(200).json();
+        assert_eq!(card["card"]["last4"], "4242", "the one that the last payment has saved");
     });
 }
 

@@ -6,14 +6,14 @@ use super::{assert_books, buy, open_checkout, pay, payments_of, session_of};
 use crate::support::{Fault, Session, TestApp, WITH_STRIPE, event, run_with};
 
 /// The charge behind a paid checkout.
-fn charge_of(app: &TestApp, checkout: &Value) -> Value {
+pub fn charge_of(app: &TestApp, checkout: &Value) -> Value {
     let shelf = app.stripe.shelf.borrow();
     let intent = shelf[session_of(checkout)]["payment_intent"].as_str().unwrap();
     shelf[shelf[intent]["latest_charge"].as_str().unwrap()].clone()
 }
 
 /// The event of a refund: so much of the charge has gone back in all.
-fn refund(app: &TestApp, checkout: &Value, id: &str, refunded_cents: i64, after_s: i64) -> Value {
+pub fn refund(app: &TestApp, checkout: &Value, id: &str, refunded_cents: i64, after_s: i64) -> Value {
     let mut charge = charge_of(app, checkout);
     charge["amount_refunded"] = refunded_cents.into();
     event(id, "charge.refunded", app.now_ms() + after_s * 1_000, charge)
