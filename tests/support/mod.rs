@@ -154,11 +154,13 @@ impl TestApp {
         self.call(method, path).bearer(ADMIN_TOKEN)
     }
 
-    /// Lets time pass: background tasks, alarms and the queue do their work.
+    /// Lets time pass: background tasks, alarms and the queue do their work; alarms come the later the longer it is.
     pub async fn pass_ms(&self, ms: u64) {
-        let until_ms = self.now_ms() + i64::try_from(ms).unwrap();
+        let since_ms = self.now_ms();
+        let until_ms = since_ms + i64::try_from(ms).unwrap();
         while self.now_ms() < until_ms {
-            let step = (until_ms - self.now_ms()).min(50);
+            let late_ms = ((self.now_ms() - since_ms) / 100).clamp(50, 30_000);
+            let step = (until_ms - self.now_ms()).min(late_ms);
             tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(step).unwrap())).await;
             self.deliver().await;
         }
