@@ -1,6 +1,6 @@
 //! Server-sent events cut into lines, whatever the chunks.
 
-use super::stream::StreamFault;
+use super::fault::StreamFault;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

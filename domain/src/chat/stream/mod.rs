@@ -7,8 +7,7 @@
 
 mod frame;
 
-use std::fmt;
-
+pub use super::fault::{MAX_LINE_BYTES, StreamFault};
 use super::lines::{Lines, Piece, data_of};
 use super::measure::estimate_tokens;
 use crate::json::push_string;
@@ -16,52 +15,7 @@ use crate::pricing::TokenUsage;
 use frame::FrameRewriter;
 pub(crate) use frame::MAX_ERROR_CHARS;
 
-/// Longest line that is waited for; a longer one is a fault.
-pub const MAX_LINE_BYTES: usize = 1024 * 1024;
-
 const DONE: &[u8] = b"[DONE]";
-
-/// Why a stream can't go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StreamFault {
-    /// A line over [`MAX_LINE_BYTES`].
-    LineTooLong,
-    /// A `data:` line that begins an object and is not JSON, or makes no sense where it stands.
-    InvalidJson,
-    /// The upstream sent an error in place of a chunk. It was not forwarded.
-    UpstreamError {
-        /// The upstream's own words, at most 500 characters: for the log, or for the client if the
-        /// caller so decides.
-        message: String,
-        /// The upstream's code or type, if it gave one.
-        code: Option<String>,
-    },
-}
-
-impl StreamFault {
-    /// The code that the client is told.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::LineTooLong | Self::InvalidJson => "upstream_invalid_response",
-            Self::UpstreamError { .. } => "upstream_error",
-        }
-    }
-}
-
-impl fmt::Display for StreamFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LineTooLong => f.write_str("the upstream sent a line of over 1 MiB"),
-            Self::InvalidJson => f.write_str("the upstream sent a chunk that is not JSON"),
-            Self::UpstreamError { message, .. } => {
-                write!(f, "the upstream sent an error: {message}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StreamFault {}
 
 /// How an upstream's stream came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
