@@ -51,7 +51,7 @@ describe("an agent", () => {
     assert.ok(costMicros > 0);
     const { balanceCents, transactions } = await wallet();
     assert.equal(balanceCents, Math.floor((5_000_000 - costMicros) / 10_000));
-    assert.deepEqual(transactions.map(({ type }) => type), ["USAGE", "DEPOSIT"]);
+    assert.deepEqual(transactions.map(({ type }) => type), ["JOB_PAYMENT", "DEPOSIT"]);
     assert.equal(transactions[1].id, deposit.transactionId);
     assert.equal(transactions.reduce((sum, { amountCents }) => sum + amountCents, 0), transactions[0].balanceAfter);
   });
