@@ -121,19 +121,7 @@ impl<M: Machine> Core<M> {
     async fn perform_one(&self, job: Job) -> Result<Vec<Job>> {
         match job {
             Job::Send { items } => {
-                let is_first = self.gathered.borrow().is_empty();
-                self.gathered.borrow_mut().extend(items);
-                // Whoever comes while the first one waits goes with it.
-                if is_first {
-                    if M::GATHER_MS > 0 {
-                        Delay::from(Duration::from_millis(M::GATHER_MS)).await;
-                    }
-                    let queue = self.env.queue(QUEUE_BINDING)?;
-                    for message in messages_of(self.gathered.take()) {
-                        let message = RawMessageBuilder::new(JsValue::from_str(&message));
-                        queue.send_raw(message.build_with_content_type(QueueContentType::Text)).await?;
-                    }
-                }
+                self.send(items).await?;
                 Ok(Vec::new())
             }
             Job::Deliver { id, binding, name, command } => {
@@ -144,6 +132,26 @@ impl<M: Machine> Core<M> {
                 Ok(turn.jobs)
             }
         }
+    }
+
+    /// Sends items to the queue, together with those that come while the first of them wait.
+    async fn send(&self, items: Vec<String>) -> Result<()> {
+        let is_first = self.gathered.borrow().is_empty();
+        self.gathered.borrow_mut().extend(items);
+        if !is_first {
+            return Ok(());
+        }
+        if M::GATHER_MS > 0 {
+            Delay::from(Duration::from_millis(M::GATHER_MS)).await;
+        }
+        // Whatever fails from here on, the next items are the first again.
+        let messages = messages_of(self.gathered.take());
+        let queue = self.env.queue(QUEUE_BINDING)?;
+        for message in messages {
+            let message = RawMessageBuilder::new(JsValue::from_str(&message));
+            queue.send_raw(message.build_with_content_type(QueueContentType::Text)).await?;
+        }
+        Ok(())
     }
 
     /// Sends a command to another object and returns its reply.

@@ -7,8 +7,8 @@ use durable_objects::local::FaultPoint;
 use guildhall::app::App;
 use guildhall::ports::{FetchError, StreamEnd};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
+use super::seeded;
 use crate::support::{Fault, Key, Reply, TestApp, run};
 
 /// What happens next. Everything runs beside what began before it.
@@ -215,15 +215,8 @@ fn check(events: &[Event], micros: i64, with_crashes: bool) {
     });
 }
 
-/// The same cases in every run, so that a failure is one of the change at hand; `PROPTEST_RNG_SEED` gives others.
-fn config() -> ProptestConfig {
-    let given = ProptestConfig::default();
-    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(2_026) } else { given.rng_seed };
-    ProptestConfig { cases: 40, failure_persistence: None, rng_seed, ..given }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded(40, 2_026))]
 
     #[test]
     fn without_a_crash_every_micro_dollar_is_accounted_for(

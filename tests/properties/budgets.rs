@@ -11,9 +11,9 @@ use guildhall::app::App;
 use guildhall::store::identity::accounts::set_account_limit;
 use guildhall_domain::money::MicroUsd;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::json;
 
+use super::seeded;
 use crate::support::{Fault, Key, Reply, TestApp, run};
 
 #[derive(Clone, Debug)]
@@ -205,14 +205,8 @@ fn check(events: &[Event], limits: Limits, credit_micros: i64) {
     });
 }
 
-fn config() -> ProptestConfig {
-    let given = ProptestConfig::default();
-    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(2_026) } else { given.rng_seed };
-    ProptestConfig { cases: 40, failure_persistence: None, rng_seed, ..given }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded(40, 2_026))]
 
     #[test]
     fn no_budget_is_overstepped(

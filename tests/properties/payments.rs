@@ -7,11 +7,11 @@ use guildhall_domain::billing::ledger::Facts;
 use guildhall_domain::billing::sandbox::TestCard;
 use guildhall_domain::money::MicroUsd;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use durable_objects::wallet::protocol::{Command, Reply, Wallet};
 
+use super::seeded;
 use crate::support::{Fault, Key, Session, TestApp, WITH_STRIPE, event, run_with};
 
 /// What happens next.
@@ -221,15 +221,8 @@ fn check(events: &[Event]) {
     });
 }
 
-/// The same cases in every run; `PROPTEST_RNG_SEED` gives others.
-fn config() -> ProptestConfig {
-    let given = ProptestConfig::default();
-    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(4_711) } else { given.rng_seed };
-    ProptestConfig { cases: 60, failure_persistence: None, rng_seed, ..given }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded(60, 4_711))]
 
     #[test]
     fn wallets_have_what_stripe_left_less_what_was_spent(events in prop::collection::vec(any_event(), 1..50)) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use guildhall::app::App;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::json;
 
+use super::seeded;
 use crate::support::{Agent, Fault, TestApp, WITH_STRIPE, run_with};
 
 /// What happens next, beside what began before it.
@@ -190,15 +190,8 @@ fn check(events: &[Event]) {
     });
 }
 
-/// The same cases in every run; `PROPTEST_RNG_SEED` gives others.
-fn config() -> ProptestConfig {
-    let given = ProptestConfig::default();
-    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(4_711) } else { given.rng_seed };
-    ProptestConfig { cases: 60, failure_persistence: None, rng_seed, ..given }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded(60, 4_711))]
 
     #[test]
     fn every_cent_is_in_the_wallet_or_went_to_the_bank_once(events in prop::collection::vec(any_event(), 1..40)) {

@@ -4,12 +4,8 @@ use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 use super::budgets::BudgetLeft;
-use super::ledger::JournalLine;
+use super::ledger::{JournalLine, is_nothing};
 use super::protocol::QueuedRecord;
-
-fn is_nothing(amount: &MicroUsd) -> bool {
-    *amount == MicroUsd::ZERO
-}
 
 /// What a wallet answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use guildhall_domain::money::MicroUsd;
 use serde::{Deserialize, Serialize};
 
 use super::draft::Draft;
-use super::ledger::{less, plus};
+use super::ledger::{is_nothing, less, plus};
 use super::protocol::RefusalCode;
 use super::refusal::{Stop, refuse};
 use crate::machine::{MachineError, Row};
@@ -101,10 +101,6 @@ struct Spending {
     /// When it was said that nothing more is spent; milliseconds since 1970, 0 while something may be.
     #[serde(default, skip_serializing_if = "is_open")]
     ended_at_ms: i64,
-}
-
-fn is_nothing(amount: &MicroUsd) -> bool {
-    *amount == MicroUsd::ZERO
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so; where words are small the lint is silent")]

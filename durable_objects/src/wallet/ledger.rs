@@ -169,7 +169,8 @@ pub struct Sums {
     pub repayments: u64,
 }
 
-fn is_nothing(amount: &MicroUsd) -> bool {
+/// Leaves an amount of nothing out of what is stored.
+pub fn is_nothing(amount: &MicroUsd) -> bool {
     *amount == MicroUsd::ZERO
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::answers::{Audit, Balance, Leased, Maturity, RefusalCode, Reply};
 pub use super::budgets::{BudgetLeft, BudgetLine, Count};
+use super::ledger::is_nothing;
 pub use super::ledger::{JournalLine, Note};
 use crate::protocol::Protocol;
 
@@ -276,8 +277,4 @@ pub struct QueuedRecord {
     /// What of the capture's amount no money covered: the record may say more than was taken.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub written_off: MicroUsd,
-}
-
-fn is_nothing(amount: &MicroUsd) -> bool {
-    *amount == MicroUsd::ZERO
 }
