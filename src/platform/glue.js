@@ -126,7 +126,8 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes, wa
   const type = response.headers.get("content-type") ?? "";
   const retryAfter = response.headers.get("retry-after") ?? "";
   if (!stream || !response.ok || !STREAMS.test(type) || !response.body) {
-    const statedBytes = Number(response.headers.get("content-length") ?? -1);
+    // The runtime unpacks what is packed: its length says nothing then.
+    const statedBytes = response.headers.has("content-encoding") ? -1 : Number(response.headers.get("content-length") ?? -1);
     return [response.status, type, retryAfter, await readAll(response, statedBytes, maxBytes), null];
   }
   const reader = (watch.reader = response.body.getReader());
@@ -144,7 +145,8 @@ export function respond(status, headers, body) {
 // Answers with `first`, then with what the tap makes of the upstream's stream.
 export function relay(context, signal, status, headers, first, stream, tap, stallMs) {
   const { readable, writable } = new IdentityTransformStream();
-  context.waitUntil(new Promise((resolve) => new Pump(signal, stream, writable.getWriter(), tap, stallMs, resolve).start(first)));
+  const Kind = isFlooded(Date.now()) ? BatchPump : FramePump;
+  context.waitUntil(new Promise((resolve) => new Kind(signal, stream, writable.getWriter(), tap, stallMs, resolve).start(first)));
   return new Response(readable, { status, headers: toHeaders(headers) });
 }
 
@@ -165,18 +167,21 @@ export function close_live(writer) {
 
 // How a stream ended; the numbers of `StreamEnd` in response.rs.
 const EOF = 0, BROKEN = 1, STALLED = 2, CLIENT_GONE = 3, STOPPED = 4;
+
 // A write costs twice a read, and workerd hands over one frame per read even when twenty have arrived. So a frame that
-// comes after a moment of quiet goes out at once, and those that come within one are written together. The moment is a
-// millisecond: real models leave more between two tokens. An isolate that relays floods takes eight, and has the runtime
-// do the reading (see Collector).
-const GATHER_MS = 1, GATHER_BUSY_MS = 8;
-const WINDOW_MS = 16, BUSY_BYTES = 24 << 10;
-let gatherMs = GATHER_MS, windowAt = 0, windowBytes = 0;
+// comes after a moment of quiet goes out at once, and those that come within one are written together (FramePump). The
+// moment is a millisecond: real models leave more between two tokens. An isolate that relays floods has the runtime do the
+// reading, and takes what has come eight milliseconds later (Collector, BatchPump).
+const GATHER_MS = 1, BATCH_MS = 8;
+const WINDOW_MS = 16, FLOOD_BYTES = 24 << 10, FLOOD_MS = 100;
+let windowAt = 0, windowBytes = 0, floodedUntil = 0;
+
+const isFlooded = (now) => now < floodedUntil;
 
 function countBytes(now, bytes) {
   windowBytes += bytes;
   if (now - windowAt < WINDOW_MS) return;
-  gatherMs = windowBytes > BUSY_BYTES ? GATHER_BUSY_MS : GATHER_MS;
+  if (windowBytes > FLOOD_BYTES) floodedUntil = now + FLOOD_MS;
   windowAt = now;
   windowBytes = 0;
 }
@@ -193,27 +198,41 @@ class Collector {
   constructor(body, onOver) {
     const [kept, pumped] = body.tee();
     const { readable, writable } = new IdentityTransformStream();
-    this.isOver = false;
-    this.unreadBytes = 0;
     this.kept = kept.getReader({ mode: "byob" });
     this.drain = readable.getReader({ mode: "byob" });
-    const over = () => { this.isOver = true; onOver(); };
-    pumped.pipeTo(writable).then(over, over);
+    this.isOver = this.isBroken = false;
+    this.onOver = onOver;
+    this.unreadBytes = 0;
+    this.onBroken = () => { this.isBroken = true; this.over(); };
     this.onDrained = ({ done, value }) => {
-      if (done) return;
+      if (done) return this.over();
       this.unreadBytes += value.byteLength;
+      // It gives less than was wanted only at the end.
+      if (value.byteLength < COLLECT_BYTES) return this.over();
       this.spare = new Uint8Array(value.buffer);
-      if (this.unreadBytes < GATHERED_MAX_BYTES) this.pull();
+      this.pull();
     };
     this.spare = new Uint8Array(COLLECT_BYTES);
     this.buffer = new Uint8Array(TAKE_BYTES);
+    pumped.pipeTo(writable).catch(this.onBroken);
     this.pull();
   }
 
+  // Whether all has come and been read.
+  get isRead() {
+    return this.isOver && !this.isBroken && this.unreadBytes === 0;
+  }
+
   pull() {
-    const buffer = this.spare;
+    if (!this.spare || this.unreadBytes >= GATHERED_MAX_BYTES) return;
+    this.drain.readAtLeast(COLLECT_BYTES, this.spare).then(this.onDrained, this.onBroken);
     this.spare = null;
-    this.drain.readAtLeast(buffer.byteLength, buffer).then(this.onDrained, () => {});
+  }
+
+  over() {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.onOver();
   }
 
   // What the last call gave is overwritten by the next.
@@ -222,7 +241,7 @@ class Collector {
     if (answer.done) return answer;
     this.buffer = new Uint8Array(answer.value.buffer);
     this.unreadBytes -= answer.value.byteLength;
-    if (this.spare && this.unreadBytes < GATHERED_MAX_BYTES) this.pull();
+    this.pull();
     return answer;
   }
 
@@ -231,80 +250,110 @@ class Collector {
   }
 }
 
+// Writes what the tap makes of a stream, until either side ends.
 class Pump {
   constructor(signal, { body, reader, watch, isEvents }, writer, tap, stallMs, resolve) {
-    Object.assign(this, { reader, watch, isEvents, writer, tap, stallMs, resolve });
-    this.isCollecting = gatherMs === GATHER_BUSY_MS;
-    if (this.isCollecting) {
-      reader.releaseLock();
-      this.reader = new Collector(body, () => this.quicken());
-    }
-    this.gathered = [];
-    this.gatheredBytes = 0;
-    this.gatherTimer = 0;
+    Object.assign(this, { body, source: reader, watch, isEvents, writer, tap, stallMs, resolve });
+    this.timer = 0;
     this.heardAt = this.wroteAt = Date.now();
     this.isWriting = this.isReading = this.isEnded = false;
     this.onGone = () => this.end(CLIENT_GONE);
-    this.onChunk = (chunk) => this.take(chunk);
+    this.onRead = (answer) => this.heard(answer);
     // The client's signal was handed to the fetch: when the client leaves, the read breaks.
     this.onBroken = () => this.end(signal?.aborted ? CLIENT_GONE : BROKEN);
-    this.onWritten = () => this.written();
-    this.onQuiet = () => { this.gatherTimer = 0; this.afterQuiet(); };
+    this.onWritten = () => {
+      this.isWriting = false;
+      if (!this.isEnded) this.written();
+    };
+    this.onTimer = () => {
+      this.timer = 0;
+      this.timedOut();
+    };
     watch.onTick = () => this.tick();
   }
+
+  read() {
+    this.isReading = true;
+    this.heardAt = Date.now();
+    this.source.read().then(this.onRead, this.onBroken);
+  }
+
+  heard({ done, value }) {
+    this.isReading = false;
+    if (this.isEnded) return;
+    if (!done) {
+      this.heardAt = Date.now();
+      countBytes(this.heardAt, value.byteLength);
+      return this.take(value);
+    }
+    this.flush();
+    this.end(EOF);
+  }
+
+  write(bytes) {
+    this.isWriting = true;
+    this.wroteAt = Date.now();
+    this.writer.write(bytes).then(this.onWritten, this.onGone);
+  }
+
+  tick() {
+    this.tap.tick();
+    const now = Date.now();
+    if (this.isReading && now - this.heardAt >= this.stallMs) this.end(STALLED);
+    else if (!this.isReading && this.isWriting && now - this.wroteAt >= this.stallMs) this.end(CLIENT_GONE);
+    // A client that left while nothing is sent is noticed only by a write; nothing can be put into sound.
+    else if (this.isEvents && !this.isWriting && now - this.wroteAt >= KEEP_ALIVE_MS) this.write(KEEP_ALIVE);
+  }
+
+  end(how) {
+    // What has come before the break is the client's.
+    if (how === BROKEN || how === STALLED) this.flush();
+    if (this.isEnded) return;
+    this.isEnded = true;
+    clearInterval(this.watch.timer);
+    clearTimeout(this.timer);
+    if (how !== EOF) this.source.cancel().catch(() => {});
+    const last = how === STOPPED ? NOTHING : this.tap.end(how);
+    this.tap.free();
+    if (how === CLIENT_GONE) {
+      this.writer.abort().catch(() => {});
+      return this.resolve();
+    }
+    if (last.byteLength) this.writer.write(last).catch(() => {});
+    this.writer.close().then(this.resolve, this.resolve);
+  }
+}
+
+// Reads frame by frame, and writes at once or after a moment.
+class FramePump extends Pump {
+  gathered = [];
+  gatheredBytes = 0;
 
   start(first) {
     if (first.byteLength) this.write(first);
     this.read();
   }
 
-  read() {
-    this.isReading = true;
-    this.reader.read().then(this.onChunk, this.onBroken);
-  }
-
-  take({ done, value }) {
-    this.isReading = false;
-    if (this.isEnded) return;
-    if (done) {
-      this.flush();
-      if (!this.isEnded) this.end(EOF);
-      return;
-    }
-    this.heardAt = Date.now();
-    countBytes(this.heardAt, value.byteLength);
-    this.gathered.push(value);
-    this.gatheredBytes += value.byteLength;
-    if (this.isCollecting) {
-      this.flush();
-      if (this.isEnded) return;
-      if (!this.reader.isOver) this.gatherTimer = setTimeout(this.onQuiet, gatherMs);
-      // Else what is written reads on; what came to nothing for the client is not written.
-      else if (!this.isWriting) this.read();
-      return;
-    }
+  take(frame) {
+    this.gathered.push(frame);
+    this.gatheredBytes += frame.byteLength;
     this.schedule();
     if (!this.isEnded && this.gatheredBytes < GATHERED_MAX_BYTES) this.read();
   }
 
-  afterQuiet() {
-    if (this.isWriting || this.isEnded) return;
-    if (!this.isCollecting) this.flush();
-    else if (!this.isReading) this.read();
-  }
-
-  // The upstream has ended: what is collected need not wait.
-  quicken() {
-    if (!this.gatherTimer) return;
-    clearTimeout(this.gatherTimer);
-    this.onQuiet();
-  }
-
-  // Flushes now after a moment of quiet, else when it is over.
   schedule() {
-    if (this.isWriting || this.gatherTimer || !this.gatheredBytes) return;
-    if (Date.now() - this.wroteAt >= gatherMs) this.flush();
-    else this.gatherTimer = setTimeout(this.onQuiet, gatherMs);
+    if (this.isWriting || this.timer || !this.gatheredBytes) return;
+    if (Date.now() - this.wroteAt >= GATHER_MS) this.flush();
+    else this.timer = setTimeout(this.onTimer, GATHER_MS);
+  }
+
+  timedOut() {
+    if (!this.isWriting) this.flush();
+  }
+
+  written() {
+    this.schedule();
+    if (!this.isEnded && !this.isReading) this.read();
   }
 
   // Passes what has been gathered through the tap.
@@ -317,45 +366,48 @@ class Pump {
     if (out.byteLength) this.write(out);
     if (this.tap.is_stopped()) this.end(STOPPED);
   }
+}
 
-  write(bytes) {
-    this.isWriting = true;
-    this.wroteAt = Date.now();
-    this.writer.write(bytes).then(this.onWritten, this.onGone);
+// Takes what has been collected, in turn with the writing of it.
+class BatchPump extends Pump {
+  start(first) {
+    if (first.byteLength) this.write(first);
+    this.source.releaseLock();
+    this.source = new Collector(this.body, () => this.hurry());
+    if (!this.isWriting) this.wait();
+  }
+
+  // All has come: what is collected need not wait.
+  hurry() {
+    if (!this.timer) return;
+    clearTimeout(this.timer);
+    this.onTimer();
+  }
+
+  wait() {
+    if (this.source.isRead) return this.heard({ done: true });
+    if (this.source.isOver) this.read();
+    else this.timer = setTimeout(this.onTimer, isFlooded(this.heardAt) ? BATCH_MS : GATHER_MS);
+  }
+
+  timedOut() {
+    this.read();
+  }
+
+  take(batch) {
+    const out = this.tap.push(batch);
+    if (out.byteLength) this.write(out);
+    if (this.tap.is_stopped()) this.end(STOPPED);
+    // What is written waits on; what came to nothing for the client is not written.
+    else if (!out.byteLength || this.source.isRead) this.wait();
   }
 
   written() {
-    this.isWriting = false;
-    if (this.isEnded) return;
-    if (!this.isCollecting) this.schedule();
-    if (!this.isEnded && !this.isReading && !(this.isCollecting && this.gatherTimer)) this.read();
+    this.wait();
   }
 
-  tick() {
-    this.tap.tick();
-    const now = Date.now();
-    if (now - this.heardAt >= this.stallMs) this.end(STALLED);
-    // A client that left while nothing is sent is noticed only by a write; nothing can be put into sound.
-    else if (this.isEvents && !this.isWriting && now - this.wroteAt >= KEEP_ALIVE_MS) this.write(KEEP_ALIVE);
-  }
-
-  end(how) {
-    // What has come before the break is the client's.
-    if (how === BROKEN || how === STALLED) this.flush();
-    if (this.isEnded) return;
-    this.isEnded = true;
-    clearInterval(this.watch.timer);
-    clearTimeout(this.gatherTimer);
-    if (how !== EOF) this.reader.cancel().catch(() => {});
-    const last = how === STOPPED ? NOTHING : this.tap.end(how);
-    this.tap.free();
-    if (how === CLIENT_GONE) {
-      this.writer.abort().catch(() => {});
-      return this.resolve();
-    }
-    if (last.byteLength) this.writer.write(last).catch(() => {});
-    this.writer.close().then(this.resolve, this.resolve);
-  }
+  // Nothing is gathered here: what is collected has not been read.
+  flush() {}
 }
 
 function join(chunks, bytes) {
