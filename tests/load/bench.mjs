@@ -3,7 +3,7 @@
 //
 //   --quick            about a minute instead of four
 //   --json             the figures as JSON on stdout (the table goes to stderr either way)
-//   --only REGEX       only the scenarios that match (`wallets` is the one of holds and captures)
+//   --only REGEX       only the scenarios that match (`wallets` is the one of holds and captures, `features` what each costs)
 //   --interceptor      leave Miniflare's own Worker in front of outbound fetches (see runtime.mjs)
 //   --wrk              and wrk's figures for the same requests, if it is installed: a check of our own load generator
 //   --profile          instead: where the time goes, under load, by V8's profiler and perf
@@ -24,14 +24,15 @@ import { parseArgs } from "node:util";
 import { findNode } from "../../scripts/lib/node.mjs";
 import { end } from "../../scripts/lib/process.mjs";
 import { Failure, main, say, step } from "../../scripts/lib/progress.mjs";
+import { FEATURES, measureFeatures, renderFeatures } from "./features.mjs";
 import { balanceOf, MODEL, priceOf, startGuildhall } from "./guildhall.mjs";
 import { describeMachine, memoryOf } from "./meters.mjs";
 import { startGenerator, startUpstream } from "./processes.mjs";
 import { profile } from "./profile.mjs";
-import { renderReport, renderVerdict, summarize } from "./report.mjs";
+import { renderMachine, renderReport, renderVerdict, summarize } from "./report.mjs";
 import { startWorker } from "./runtime.mjs";
 import { findScenarios, PACE } from "./scenarios.mjs";
-import { measureWallets, WALLETS } from "./wallets.mjs";
+import { measureWallets, renderWallets, WALLETS } from "./wallets.mjs";
 import { crossCheck } from "./wrk.mjs";
 
 /** Miniflare wants a newer Node than some machines have; the npm package `node` brings one. */
@@ -104,24 +105,41 @@ async function checkBooks(guildhall, before) {
 async function bench(options) {
   const wanted = options.only ? new RegExp(options.only) : /./;
   const scenarios = findScenarios(wanted);
-  if (scenarios.length === 0 && !wanted.test(WALLETS)) throw new Failure(`no scenario matches ${options.only}`);
-  const wallets = wanted.test(WALLETS) ? await step("holds and captures", () => measureWallets(options)) : undefined;
+  const parts = { scenarios: scenarios.length > 0, wallets: wanted.test(WALLETS), features: wanted.test(FEATURES) };
+  if (!Object.values(parts).some(Boolean)) throw new Failure(`no scenario matches ${options.only}`);
+  const report = { machine: { ...describeMachine(), interceptor: options.interceptor } };
+  say(renderMachine(report.machine));
   const upstream = await startUpstream();
+  const generator = await startGenerator();
+  const { pace, interceptor: intercept, verbose, build, wasm } = options;
+  const common = { upstream, generator, pace, intercept, verbose, build: build && resolve(build), wasm };
+  if (parts.wallets) {
+    report.wallets = await step("holds and captures", () => measureWallets(common));
+    say(renderWallets(report.wallets));
+  }
+  if (parts.scenarios) {
+    Object.assign(report, await benchScenarios(scenarios, upstream, generator, options));
+    say(renderReport(report));
+  }
+  if (parts.features) {
+    report.features = await step("what each feature costs", () => measureFeatures(common));
+    say(renderFeatures(report.features));
+  }
+  if (parts.scenarios) say(renderVerdict(report));
+  if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+}
+
+async function benchScenarios(scenarios, upstream, generator, options) {
   const targets = await step("starting the floor and Guildhall", () => startTargets(upstream, options));
   const guildhall = targets.at(-1);
-  const generator = await startGenerator();
   const before = await balanceOf(guildhall);
   await step("warming up", () => warmUp(targets, generator, options.pace));
   const samples = await measure(targets, generator, scenarios, options.pace);
   const books = await step("checking the books", () => checkBooks(guildhall, before));
   const memory = Object.fromEntries(targets.slice(1).map(({ name, pid }) => [name, memoryOf(pid)]));
-  const machine = { ...describeMachine(), interceptor: options.interceptor };
-  const report = summarize({ machine, samples, memory, books, wallets, first_ms: guildhall.first_ms });
-  say(renderReport(report));
-  say(renderVerdict(report));
   if (options.wrk) say(crossCheck(targets, MODEL));
-  if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   await Promise.all(targets.slice(1).map((target) => target.dispose()));
+  return summarize({ samples, memory, books, first_ms: guildhall.first_ms });
 }
 
 async function profileGuildhall(options) {

@@ -12,7 +12,7 @@ import { startWorker } from "./runtime.mjs";
 const require = createRequire(fromRoot("package.json"));
 
 export const MODEL = "bench-model";
-const PROVIDER = "bench";
+export const PROVIDER = "bench";
 const PRICE = { input_per_1k: 0.001, output_per_1k: 0.002 };
 const CREDIT_USD = 10_000;
 const LIMITS = { requests_per_minute: 100_000_000, requests_per_hour: 1_000_000_000, concurrent: 10_000 };
@@ -26,20 +26,21 @@ export async function startGuildhall({ upstream, ...options }) {
   const started = performance.now();
   await call(url, "GET", "/healthz", { accept: [200, 503] });
   const first_ms = performance.now() - started;
-  await register(url, upstream, secrets.ADMIN_TOKEN);
-  const open = (limits) => openAccount(url, secrets.ADMIN_TOKEN, limits);
-  const [account, exact] = [await open(LIMITS), await open(EXACT_LIMITS)];
+  const admin = secrets.ADMIN_TOKEN;
+  await register(url, upstream, admin);
+  const open = (limits) => openAccount({ url, admin }, limits);
+  const [account, exact] = [await open(), await open(EXACT_LIMITS)];
   const many = [];
-  while (many.length < WALLETS) many.push(await open(LIMITS));
+  while (many.length < WALLETS) many.push(await open());
   const accounts = [account, exact, ...many];
   const headers = { authorization: `Bearer ${account.key}` };
-  return { ...target, accounts, payers: { exact: [exact], many }, url, first_ms, path: "/v1/chat/completions", headers };
+  return { ...target, accounts, payers: { exact: [exact], many }, url, admin, first_ms, path: "/v1/chat/completions", headers };
 }
 
 /** The migrated Worker with nothing in it; `front` is a module that stands before it. */
-export async function startBare({ build = BUILD, wasm, front, ...options }) {
+export async function startBare({ build = BUILD, wasm, front, settings, ...options }) {
   const secrets = makeSecrets();
-  const target = await startWorker(readWorker({ build, wasm, secrets, front }), options);
+  const target = await startWorker(readWorker({ build, wasm, bindings: { ...secrets, ...settings }, front }), options);
   await migrate(target.mf);
   return { ...target, secrets, url: `http://127.0.0.1:${target.port}` };
 }
@@ -48,8 +49,8 @@ function makeSecrets() {
   return Object.fromEntries(["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY", "VAULT_PASSWORD"].map((name) => [name, randomBytes(32).toString("hex")]));
 }
 
-/** The Worker's options as wrangler reads them from wrangler.toml, with our modules and secrets. */
-function readWorker({ build, wasm, secrets, front }) {
+/** The Worker's options as wrangler reads them from wrangler.toml, with our modules, secrets and settings. */
+function readWorker({ build, wasm, bindings, front }) {
   const script = `${build}/worker.js`;
   if (!existsSync(script)) throw new Failure(`${script} is missing: \`npm run build\` makes it`);
   const { unstable_getMiniflareWorkerOptions } = require("wrangler");
@@ -60,7 +61,7 @@ function readWorker({ build, wasm, secrets, front }) {
     { type: "ESModule", path: script, contents: readFileSync(script, "utf8") },
     ...others.map((name) => ({ type: "CompiledWasm", path: `${build}/${name}`, contents: readFileSync(wasm ?? `${build}/${name}`) })),
   ];
-  return { ...worker, name: "guildhall", modules, modulesRoot: build, bindings: { ...worker.bindings, ...secrets } };
+  return { ...worker, name: "guildhall", modules, modulesRoot: build, bindings: { ...worker.bindings, ...bindings } };
 }
 
 async function migrate(mf) {
@@ -87,7 +88,7 @@ async function register(url, upstream, admin) {
 }
 
 /** An account with limits and money, through the public and the admin API. */
-async function openAccount(url, admin, limits) {
+export async function openAccount({ url, admin }, limits = LIMITS) {
   const { api_key: key, account_id: account } = await call(url, "POST", "/v1/auth/provision", { body: { name: "bench" } });
   await call(url, "PATCH", `/admin/v1/accounts/${account}/limits`, { token: admin, body: limits });
   await call(url, "POST", `/admin/v1/accounts/${account}/credits`, {
@@ -112,7 +113,7 @@ export function priceOf(usage) {
   return usage.prompt_tokens * PRICE.input_per_1k * 1000 + usage.completion_tokens * PRICE.output_per_1k * 1000;
 }
 
-async function call(url, method, path, { token, body, accept = [200, 201] } = {}) {
+export async function call(url, method, path, { token, body, accept = [200, 201] } = {}) {
   const headers = { ...(token && { authorization: `Bearer ${token}` }), ...(body && { "content-type": "application/json" }) };
   const response = await fetch(new URL(path, url), { method, headers, body: body && JSON.stringify(body) });
   const text = await response.text();

@@ -68,7 +68,16 @@ class Connection {
     this.body = [];
     this.stamps_seen = 0;
     this.started_us = now_us();
-    this.socket.write(this.job.requests[this.run.turn++ % this.job.requests.length]);
+    this.socket.write(this.next());
+  }
+
+  next() {
+    const turn = this.run.turn++;
+    const { bytes, nonces } = this.job.requests[turn % this.job.requests.length];
+    if (nonces.length === 0) return bytes;
+    const own = Buffer.from(bytes);
+    for (const at of nonces) own.write(`${this.job.first_nonce + turn}`, at, "latin1");
+    return own;
   }
 
   receive(bytes) {
@@ -241,16 +250,27 @@ function summary(values) {
   return { n: values.length, mean, min: values[0], p50: at(0.5), p95: at(0.95), p99: at(0.99), max: values[values.length - 1] };
 }
 
-/** The bytes of one request, built once for each set of headers. */
+/** The bytes of one request, built once for each set of headers, and where each call has its own number. */
 function render_request(job, headers) {
   const body = Buffer.from(job.body);
   const lines = [`POST ${job.path} HTTP/1.1`, `host: ${job.host}:${job.port}`, "content-type: application/json", `content-length: ${body.length}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
-  return Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`), body]);
+  const bytes = Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`), body]);
+  return { bytes, nonces: job.nonce ? places_of(bytes, job.nonce) : [] };
 }
+
+function places_of(bytes, nonce) {
+  const places = [];
+  for (let at = bytes.indexOf(nonce); at !== -1; at = bytes.indexOf(nonce, at + 1)) places.push(at);
+  return places;
+}
+
+/** Ten digits that no job of this run has used. */
+let last_nonce = 1_000_000_000;
 
 process.on("message", async (job) => {
   const requests = job.headers.map((headers) => render_request(job, headers));
-  process.send({ result: await run_job({ ...job, requests }) });
+  last_nonce += MAX_SAMPLES;
+  process.send({ result: await run_job({ ...job, requests, first_nonce: last_nonce }) });
 });
 process.on("disconnect", () => process.exit(0));

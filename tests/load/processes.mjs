@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { atEnd } from "../../scripts/lib/process.mjs";
 import { Failure } from "../../scripts/lib/progress.mjs";
 import { cpuOf } from "./meters.mjs";
-import { FRAMES, renderBody } from "./scenarios.mjs";
+import { FRAMES, NONCE, renderBody } from "./scenarios.mjs";
 
 /** Longest time beyond a job's own that the generator may take. */
 const PATIENCE_MS = 30_000;
@@ -61,7 +61,7 @@ export async function startGenerator() {
   return { run };
 }
 
-function renderJob(target, { connections, warmup_ms, duration_ms, stream = false, payers, ...scenario }, model) {
+function renderJob(target, { connections, warmup_ms, duration_ms, stream = false, payers, body, nonce, ...scenario }, model) {
   const headers = { ...target.headers, accept: "application/json", "user-agent": "OpenAI/JS 7.57.0" };
   const keys = target.payers?.[payers]?.map(({ key }) => key);
   return {
@@ -70,7 +70,8 @@ function renderJob(target, { connections, warmup_ms, duration_ms, stream = false
     path: target.path,
     // One after the other.
     headers: keys?.map((key) => ({ ...headers, authorization: `Bearer ${key}` })) ?? [headers],
-    body: renderBody({ stream, ...scenario }, model),
+    body: body ?? renderBody({ stream, ...scenario }, model),
+    nonce: nonce && NONCE,
     connections,
     warmup_ms,
     duration_ms,

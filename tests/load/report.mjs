@@ -30,7 +30,7 @@ const FIGURES = {
   generator_cpu: (sample) => sample.generator_cpu,
 };
 
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+export const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 const at = (report, scenario, target, figure) => report.scenarios[scenario]?.[target]?.[figure];
 const over = (report, scenario, figure) => at(report, scenario, "guildhall", figure) - at(report, scenario, "floor", figure);
 const share = (report, scenario) => at(report, scenario, "guildhall", "of_floor");
@@ -41,7 +41,7 @@ function failures(report) {
 }
 
 /** All figures of a run. Ratios to the floor are taken round by round, where both saw the same machine. */
-export function summarize({ machine, samples, memory, books, wallets, first_ms }) {
+export function summarize({ samples, memory, books, first_ms }) {
   const scenarios = {};
   for (const [name, targets] of Object.entries(samples)) {
     scenarios[name] = {};
@@ -52,7 +52,7 @@ export function summarize({ machine, samples, memory, books, wallets, first_ms }
       };
     }
   }
-  const report = { machine, scenarios, memory, books, wallets, first_request_ms: first_ms };
+  const report = { scenarios, memory, books, first_request_ms: first_ms };
   return { ...report, verdict: PROMISES.map(judge.bind(undefined, report)) };
 }
 
@@ -71,21 +71,18 @@ function judge(report, { name, must, goal, value, ok }) {
   return { name, wanted: must ?? goal, kind: must ? "must" : "goal", reached, ok: Number.isFinite(reached) ? ok(reached) : undefined };
 }
 
-export function renderReport({ machine, scenarios, memory, books, wallets, first_request_ms }) {
-  const lines = [
-    "",
-    `${machine.cpus} × ${machine.cpu}, load ${machine.load}, Node ${machine.node}, workerd ${machine.workerd}`,
-    machine.interceptor ? "with Miniflare's interceptor on outbound fetches" : "direct sockets in and out",
-  ];
+export function renderMachine({ cpus, cpu, load, node, workerd, interceptor }) {
+  const sockets = interceptor ? "with Miniflare's interceptor on outbound fetches" : "direct sockets in and out";
+  return ["", `${cpus} × ${cpu}, load ${load}, Node ${node}, workerd ${workerd}`, sockets].join("\n");
+}
+
+export function renderReport({ scenarios, memory, books, first_request_ms }) {
+  const lines = [];
   for (const [name, targets] of Object.entries(scenarios)) {
     lines.push("", name, `  ${"".padEnd(11)}${HEADINGS(name).map((heading) => heading.padStart(11)).join("")}`);
     for (const [target, figures] of Object.entries(targets)) lines.push(renderRow(name, target, figures));
   }
   lines.push("");
-  for (const { wallets: count, pairs_per_second, p50_ms, p99_ms } of wallets ?? []) {
-    const rate = Math.round(pairs_per_second).toLocaleString("en");
-    lines.push(`holds and captures on ${count} wallet${count > 1 ? "s" : ""}: ${rate} pairs/s, p50 ${p50_ms.toFixed(2)} ms, p99 ${p99_ms.toFixed(2)} ms`);
-  }
   for (const [target, value] of Object.entries(memory)) {
     if (value) lines.push(`memory of ${target}: ${value.rss_mb} MB resident, ${value.peak_mb} MB at the highest`);
   }

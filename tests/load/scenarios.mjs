@@ -30,15 +30,18 @@ export function findScenarios(pattern) {
   return SCENARIOS.filter(({ name }) => pattern.test(name));
 }
 
+/** Where this stands in a request, each call has a number of its own (as many digits). */
+export const NONCE = "0123456789";
+
 /** The body that a client sends in a scenario: some 250 bytes, like a first question of a chat. */
-export function renderBody({ stream = false, usage = false, gap_ms }, model) {
+export function renderBody({ stream = false, usage = false, gap_ms, question = "Which animals are in the sentence?" }, model) {
   return JSON.stringify({
     model,
     ...(stream && { stream }),
     ...(usage && { stream_options: { include_usage: true } }),
     messages: [
       { role: "system", content: "You are a helpful assistant. Answer briefly." },
-      { role: "user", content: `Which animals are in the sentence?${gap_ms ? ` gap_ms=${gap_ms}` : ""}` },
+      { role: "user", content: `${question}${gap_ms ? ` gap_ms=${gap_ms}` : ""}` },
     ],
     max_tokens: 64,
   });

@@ -10,6 +10,8 @@ import { fileURLToPath } from "node:url";
 import { FRAMES } from "./scenarios.mjs";
 
 const HEAD_END = Buffer.from("\r\n\r\n");
+const EMBED = Buffer.from('"encoding_format"');
+const DIMENSIONS = 1024;
 const STREAM = Buffer.from('"stream":true');
 const GAP = Buffer.from("gap_ms=");
 
@@ -17,6 +19,7 @@ const USAGE = { prompt_tokens: 19, completion_tokens: FRAMES, total_tokens: 19 +
 const BASE = { id: "chatcmpl-bench0001", created: 1_760_000_000, model: "bench-model", system_fingerprint: "fp_bench" };
 
 const ANSWER = render_answer();
+const EMBEDDING_ANSWER = render_embedding();
 const STREAM_HEAD = Buffer.from(
   "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n",
 );
@@ -30,6 +33,17 @@ function render_answer() {
     choices: [{ index: 0, message, logprobs: null, finish_reason: "stop" }],
     usage: USAGE,
   });
+  return render_json(body);
+}
+
+/** The same direction for every text: each question is like every other. */
+function render_embedding() {
+  const embedding = Array.from({ length: DIMENSIONS }, (_, index) => Math.round(1e6 * Math.sin(index + 1)) / 1e6);
+  const data = [{ object: "embedding", index: 0, embedding }];
+  return render_json(JSON.stringify({ object: "list", data, model: BASE.model, usage: { prompt_tokens: 8, total_tokens: 8 } }));
+}
+
+function render_json(body) {
   return Buffer.from(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
@@ -83,7 +97,7 @@ function serve_connection(socket) {
     }
   };
   const answer = (body) => {
-    if (!body.includes(STREAM)) return socket.write(ANSWER);
+    if (!body.includes(STREAM)) return socket.write(body.includes(EMBED) ? EMBEDDING_ANSWER : ANSWER);
     const at = body.indexOf(GAP);
     if (at === -1) return socket.write(STREAM_ANSWER);
     busy = true;

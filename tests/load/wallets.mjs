@@ -13,7 +13,7 @@ const COUNTS = [1, 100];
 const AT_ONCE = 16;
 
 /** For each number of wallets: pairs a second, and how long one takes. */
-export async function measureWallets({ pace, interceptor: intercept, verbose, build, wasm }) {
+export async function measureWallets({ pace, intercept, verbose, build, wasm }) {
   const front = readFileSync(new URL("wallets.js", import.meta.url), "utf8");
   const target = await startBare({ front, build, wasm, intercept, verbose });
   const results = [];
@@ -30,6 +30,14 @@ export async function measureWallets({ pace, interceptor: intercept, verbose, bu
     await target.dispose();
   }
   return results;
+}
+
+export function renderWallets(rows) {
+  const lines = rows.map(({ wallets, pairs_per_second, p50_ms, p99_ms }) => {
+    const rate = Math.round(pairs_per_second).toLocaleString("en");
+    return `holds and captures on ${wallets} wallet${wallets > 1 ? "s" : ""}: ${rate} pairs/s, p50 ${p50_ms.toFixed(2)} ms, p99 ${p99_ms.toFixed(2)} ms`;
+  });
+  return ["", ...lines].join("\n");
 }
 
 async function ask(url, body) {
