@@ -209,7 +209,7 @@ async fn list_api_keys(cx: Cx, Query(query): Query<KeyQuery>) -> Result<Reply<Ke
     let page = PageQuery::read(query.limit.as_deref(), query.offset.as_deref());
     let (limit, offset) = (page.limit(), page.offset());
     let (records, total) = run_all(&*cx.ports.db, (list_keys(limit, offset), count_keys())).await?;
-    let spent = read_spending(&cx, &records).await?;
+    let spent = read_spending(&cx, &records).await;
     let keys = records.into_iter().map(|record| to_api_key(record, &spent)).collect();
     if !is_page {
         return Ok(Reply(KeyList::Plain(keys)));
@@ -273,8 +273,8 @@ async fn open_house(cx: &Cx) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What the keys with a budget have spent of it, by key, as their wallets say.
-async fn read_spending(cx: &Cx, records: &[KeyRecord]) -> Result<BTreeMap<String, MicroUsd>, ApiError> {
+/// What the keys with a budget have spent of it, by key, as their wallets say. One that does not answer hides no key.
+async fn read_spending(cx: &Cx, records: &[KeyRecord]) -> BTreeMap<String, MicroUsd> {
     let mut by_account: BTreeMap<&str, Vec<&KeyRecord>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.monthly_budget_micros.is_some()) {
         by_account.entry(&record.account_id).or_default().push(record);
@@ -283,10 +283,12 @@ async fn read_spending(cx: &Cx, records: &[KeyRecord]) -> Result<BTreeMap<String
     for (account_id, keys) in by_account {
         let tallies: Vec<_> =
             keys.iter().map(|key| Tally::of_key(&key.id, key.budget_reset_at_ms.unwrap_or(0))).collect();
-        let read = read_spent(&cx.app, &cx.ports, account_id, &tallies).await?;
-        spent.extend(keys.iter().map(|key| key.id.clone()).zip(read));
+        match read_spent(&cx.app, &cx.ports, account_id, &tallies).await {
+            Ok(read) => spent.extend(keys.iter().map(|key| key.id.clone()).zip(read)),
+            Err(error) => cx.ports.background.log(&format!("{}: wallet of {account_id}: {error:?}", cx.request_id)),
+        }
     }
-    Ok(spent)
+    spent
 }
 
 fn to_api_key(record: KeyRecord, spent: &BTreeMap<String, MicroUsd>) -> ApiKey {

@@ -81,7 +81,13 @@ impl From<&Rc<Offer>> for EngineModel {
 
 impl From<&Rc<Provider>> for Adapter {
     fn from(provider: &Rc<Provider>) -> Self {
-        let health_endpoint = (provider.kind != ProviderKind::Sandbox).then(|| provider.endpoint.url("/v1/models"));
+        let path = match provider.kind {
+            ProviderKind::OpenAi => Some("/v1/models"),
+            ProviderKind::Anthropic => Some("/v1/messages"),
+            ProviderKind::Vllm => Some("/health"),
+            ProviderKind::Sandbox => None,
+        };
+        let health_endpoint = path.map(|path| provider.endpoint.url(path));
         Self { id: provider.id.as_str().to_owned(), health_endpoint }
     }
 }

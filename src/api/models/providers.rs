@@ -48,7 +48,7 @@ routes! {
 pub struct ProviderFields {
     /// Its id. Needed to create one, ignored where the path names it.
     id: Option<String>,
-    /// `openai` (any compatible server; the default), `vllm` or `sandbox`.
+    /// `openai` (any compatible server; the default), `anthropic`, `vllm` or `sandbox`.
     #[serde(rename = "type")]
     kind: Option<String>,
     /// Where it answers; a trailing `/v1` is understood. Not needed for `sandbox`.

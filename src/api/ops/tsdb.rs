@@ -21,7 +21,7 @@ routes! {
     /// Query time series.
     ///
     /// Sums of `cost`, `tokens`, `errors` and `requests`, the average of `latency`. A call shows as soon as it has ended. The
-    /// finest step is a minute; a query may hold 10,000 points.
+    /// finest step is a minute; an answer holds 10,000 points at most.
     Get "/admin/v1/tsdb/query" Access::Admin => query_series;
     /// List the metrics of time series.
     Get "/admin/v1/tsdb/metrics" Access::Admin => list_metrics;
@@ -46,11 +46,12 @@ pub struct SeriesQuery {
     provider_id: Option<String>,
     /// As `provider_id`.
     provider: Option<String>,
-    /// RFC 3339, or milliseconds since 1970; a day before the end when left out.
+    /// RFC 3339, or milliseconds since 1970; from the oldest point that is kept when left out.
     start: Option<String>,
     /// As `start`; now when left out.
     end: Option<String>,
-    /// Milliseconds between two points, rounded up to whole minutes; a minute when left out.
+    /// Milliseconds between two points, rounded up to whole minutes; when left out a minute, or an hour or a day if the
+    /// range holds too many of them.
     step_ms: Option<String>,
     /// As `step_ms`.
     step: Option<String>,
@@ -123,6 +124,8 @@ const METRICS: [(&str, Value); 5] = [
 ];
 const POINTS_MAX: i64 = 10_000;
 const DAY_MS: i64 = 86_400_000;
+/// The steps of a range whose client names none, from the finest.
+const STEPS_MS: [i64; 3] = [STEP_MINUTE_MS, STEP_HOUR_MS, DAY_MS];
 const RETENTION_DAYS_MAX: i64 = 3_650;
 
 async fn query_series(cx: Cx, Query(query): Query<SeriesQuery>) -> Result<Reply<SeriesPage>, ApiError> {
@@ -133,25 +136,27 @@ async fn query_series(cx: Cx, Query(query): Query<SeriesQuery>) -> Result<Reply<
         ApiError::invalid("metric", format!("metric must be one of {names}"))
     })?;
     let until_ms = read_time("end", query.end.as_deref())?.unwrap_or(cx.started_ms + 1);
-    let since_ms = read_time("start", query.start.as_deref())?.unwrap_or(until_ms - DAY_MS);
+    let since_ms = read_time("start", query.start.as_deref())?.unwrap_or(0).max(0);
     if since_ms > until_ms {
         return Err(ApiError::invalid("start", "start must not be after end"));
     }
-    let every_ms = read_step(query.step_ms.as_deref().or(query.step.as_deref()))?;
+    let step_ms = read_step(query.step_ms.as_deref().or(query.step.as_deref()))?;
     let given = |name: Option<String>, other: Option<String>| name.or(other).filter(|name| !name.is_empty());
     let (model, provider) = (given(query.model_id, query.model), given(query.provider_id, query.provider));
     file_pending(&cx.app, &cx.ports).await;
-    let stored_ms = if every_ms % STEP_HOUR_MS == 0 { STEP_HOUR_MS } else { STEP_MINUTE_MS };
-    // The step in which the range begins belongs to it.
-    let since_ms = since_ms.div_euclid(stored_ms) * stored_ms;
     let (model, provider) = (model.as_deref(), provider.as_deref());
-    let rows = list_points(stored_ms, since_ms, until_ms, every_ms, model, provider, POINTS_MAX + 1);
-    let rows = rows.run(&*cx.ports.db).await?;
-    if rows.len() > usize::try_from(POINTS_MAX).unwrap_or(usize::MAX) {
-        let text = format!("the range holds more than {POINTS_MAX} points; narrow it or raise step_ms");
-        return Err(ApiError::invalid("step_ms", text));
+    for every_ms in step_ms.map_or_else(|| STEPS_MS.to_vec(), |step_ms| vec![step_ms]) {
+        let stored_ms = if every_ms % STEP_HOUR_MS == 0 { STEP_HOUR_MS } else { STEP_MINUTE_MS };
+        // The step in which the range begins belongs to it.
+        let since_ms = since_ms.div_euclid(stored_ms) * stored_ms;
+        let rows = list_points(stored_ms, since_ms, until_ms, every_ms, model, provider, POINTS_MAX + 1);
+        let rows = rows.run(&*cx.ports.db).await?;
+        if rows.len() <= usize::try_from(POINTS_MAX).unwrap_or(usize::MAX) {
+            return Ok(Reply(SeriesPage { series: to_series(metric, value, rows) }));
+        }
     }
-    Ok(Reply(SeriesPage { series: to_series(metric, value, rows) }))
+    let text = format!("the range holds more than {POINTS_MAX} points; narrow it or raise step_ms");
+    Err(ApiError::invalid("step_ms", text))
 }
 
 /// Rows come by model and provider.
@@ -178,11 +183,11 @@ fn read_time(name: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiE
 }
 
 /// In whole minutes.
-fn read_step(text: Option<&str>) -> Result<i64, ApiError> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(STEP_MINUTE_MS) };
+fn read_step(text: Option<&str>) -> Result<Option<i64>, ApiError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let step_ms: Option<i64> = text.parse().ok().filter(|ms| (0..=3_650 * DAY_MS).contains(ms));
     let step_ms = step_ms.ok_or_else(|| ApiError::invalid("step_ms", "step_ms must be milliseconds, 0 or more"))?;
-    Ok((step_ms + STEP_MINUTE_MS - 1).max(STEP_MINUTE_MS) / STEP_MINUTE_MS * STEP_MINUTE_MS)
+    Ok(Some((step_ms + STEP_MINUTE_MS - 1).max(STEP_MINUTE_MS) / STEP_MINUTE_MS * STEP_MINUTE_MS))
 }
 
 async fn list_metrics(_: Cx, (): ()) -> Result<Reply<MetricList>, ApiError> {

@@ -6,7 +6,7 @@ mod limits;
 
 use serde_json::{Value, json};
 
-use crate::support::{HELLO_MICROS, Key, TestApp, join_all, run, run_with};
+use crate::support::{Fault, HELLO_MICROS, Key, TestApp, join_all, run, run_with};
 
 pub const KEYS: &str = "/admin/v1/apikeys";
 
@@ -76,6 +76,18 @@ fn a_key_works_as_soon_as_it_is_issued() {
         assert!(listed["last_used_at"].as_str().unwrap().starts_with("2027-01-15T08:00:00"));
         assert!(listed["expires_at"].as_str().unwrap().starts_with("2027-02-14T08:00:00"));
         assert_eq!(app.balance_micros(&house).await, 1_000_000_000_000 - HELLO_MICROS);
+    });
+}
+
+#[test]
+fn a_wallet_that_does_not_answer_hides_no_key() {
+    run(async |app| {
+        let (_, issued) = issue(&app, json!({ "monthly_budget_usd": 50.0 })).await;
+        let id = issued["id"].as_str().unwrap();
+        app.faults.fail_object("WALLET", Fault::Before);
+        let listed = item(&app, id).await;
+        assert_eq!((&listed["id"], listed.get("current_spend_usd")), (&json!(id), None));
+        assert_eq!(item(&app, id).await["current_spend_usd"], 0.0);
     });
 }
 

@@ -28,6 +28,10 @@ fn the_table_is_told_as_calls_are_routed() {
         app.add_provider("p2").await;
         app.add_provider("p1").await;
         app.admin("POST", PROVIDERS).json(&json!({ "id": "s", "type": "sandbox" })).send().await.expect(200);
+        for kind in ["anthropic", "vllm"] {
+            let own = json!({ "id": kind, "type": kind, "base_url": "http://127.0.0.1:9" });
+            app.admin("POST", PROVIDERS).json(&own).send().await.expect(200);
+        }
         add_model(&app, "m2", "p2", json!({ "weight": 7, "max_context_tokens": 4096, "upstream_model": "up" })).await;
         app.admin("POST", MODELS).json(&json!({ "id": "m1", "provider_id": "p1" })).send().await.expect(200);
         let engine = read(&app, "").await;
@@ -36,15 +40,20 @@ fn the_table_is_told_as_calls_are_routed() {
         let priced = json!({ "id": "m2", "provider_id": "p2", "upstream_model": "up", "weight": 7, "max_context_tokens": 4096,
             "max_output_tokens": 1000, "input_per_1k": 0.01, "output_per_1k": 0.03, "enabled": true });
         assert_eq!(engine["models"], json!([unpriced, priced]));
-        assert_eq!(engine["adapters"], json!(["p1", "p2", "s"]));
-        let info = json!([{ "id": "p1", "health_endpoint": "http://127.0.0.1:9/p1/v1/models" },
-            { "id": "p2", "health_endpoint": "http://127.0.0.1:9/p2/v1/models" }, { "id": "s" }]);
+        assert_eq!(engine["adapters"], json!(["anthropic", "p1", "p2", "s", "vllm"]));
+        let info = json!([{ "id": "anthropic", "health_endpoint": "http://127.0.0.1:9/v1/messages" },
+            { "id": "p1", "health_endpoint": "http://127.0.0.1:9/p1/v1/models" },
+            { "id": "p2", "health_endpoint": "http://127.0.0.1:9/p2/v1/models" }, { "id": "s" },
+            { "id": "vllm", "health_endpoint": "http://127.0.0.1:9/health" }]);
         assert_eq!(engine["adapter_info"], info);
         assert!(!engine.to_string().contains("sk-"), "no key is told");
         // A provider that takes no traffic is no adapter, and its models take none.
         app.admin("PATCH", "/admin/v1/providers/p2").body(r#"{"enabled":false}"#).send().await.expect(200);
         let engine = read(&app, "").await;
-        assert_eq!((&engine["adapters"], &engine["models"][1]["enabled"]), (&json!(["p1", "s"]), &json!(false)));
+        assert_eq!(
+            (&engine["adapters"], &engine["models"][1]["enabled"]),
+            (&json!(["anthropic", "p1", "s", "vllm"]), &json!(false))
+        );
     });
 }
 

@@ -122,11 +122,14 @@ fn too_many_points_are_refused_not_cut() {
             "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 10001)
              INSERT INTO call_rollups SELECT 60000, 1799000000000 / 60000 * 60000 + i * 60000, 'auto', 'm', 'p', 0, 0, 1, 1, 1, 1, 1 FROM n",
         );
-        let path = "/admin/v1/tsdb/query?metric=cost&start=1798000000000";
+        let path = "/admin/v1/tsdb/query?metric=cost&start=1798000000000&step_ms=60000";
         let answer = app.admin("GET", path).send().await.expect(400);
         assert!(answer.json()["error"].as_str().unwrap().contains("more than 10000 points"), "{}", answer.text());
         let coarse = query(&app, "metric=cost&start=1798000000000&step_ms=600000").await;
         assert!(values(&coarse[0]).len() > 1_000);
+        // Who names neither a beginning nor a step gets all that is kept, as fine as it fits.
+        app.database.execute("INSERT INTO call_rollups VALUES (3600000, 1799000000000 / 3600000 * 3600000, 'auto', 'm', 'p', 0, 0, 1, 1, 2000000, 1, 1)");
+        assert_eq!(values(&query(&app, "metric=cost").await[0]), [2.0]);
     });
 }
 
