@@ -21,6 +21,8 @@ use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamE
 const ANSWER_MAX_BYTES: u32 = 32 << 20;
 /// A whole answer comes only when the model has finished; a stream begins much sooner.
 const WHOLE_ANSWER_FACTOR: u32 = 8;
+/// A model's name that is shorter is as likely another word.
+const HIDDEN_LEAST_BYTES: usize = 4;
 
 /// What came of one attempt.
 pub enum Attempt {
@@ -118,7 +120,7 @@ pub async fn attempt(cx: &Cx, deadline_ms: Option<i64>, offer: &Rc<Offer>, wire:
         }
     };
     let now_ms = cx.ports.clock.now_ms();
-    judge(provider, result, now_ms, now_ms - started_ms)
+    judge(offer, result, now_ms, now_ms - started_ms)
 }
 
 fn outbound(cx: &Cx, provider: &Provider, wire: Wire, left_ms: Option<i64>) -> Outbound {
@@ -164,7 +166,8 @@ fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {
     Inbound { status: reply.status, content_type: String::new(), retry_after: String::new(), body }
 }
 
-fn judge(provider: &Provider, result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {
+fn judge(offer: &Offer, result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {
+    let provider = &offer.provider;
     let inbound = match result {
         Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
@@ -186,14 +189,16 @@ fn judge(provider: &Provider, result: Result<Inbound, FetchError>, now_ms: i64, 
     };
     let retry_after_ms = parse_retry_after(&inbound.retry_after, u64::try_from(now_ms).unwrap_or(0));
     let status = Some(inbound.status);
+    // Which model stands behind a name is the platform's affair, unless it is the caller's own.
+    let hidden = provider.own.is_none().then_some(offer.upstream_model.as_str());
     // What a caller's own upstream says is none of the platform's business, and may have the caller's key in it.
     let cause = match provider.own {
         Some(_) => inbound.status.to_string(),
         None => format!("{} {}", inbound.status, text()),
     };
     match class {
-        ErrorClass::ClientError => Attempt::Rejected(rejection(inbound.status, body)),
-        ErrorClass::ContextOverflow => Attempt::Overflowed(rejection(inbound.status, body)),
+        ErrorClass::ClientError => Attempt::Rejected(rejection(inbound.status, body, hidden)),
+        ErrorClass::ContextOverflow => Attempt::Overflowed(rejection(inbound.status, body, hidden)),
         ErrorClass::RateLimited => {
             let retry_after_ms = Some(retry_after_ms.unwrap_or(1_000));
             Attempt::Failed(Failure { cause, class, retry_after_ms, is_passing: false, status })
@@ -205,8 +210,8 @@ fn judge(provider: &Provider, result: Result<Inbound, FetchError>, now_ms: i64, 
     }
 }
 
-/// The upstream's own words about the client's mistake, in our dialect.
-fn rejection(status: u16, body: &[u8]) -> ApiError {
+/// The upstream's own words about the client's mistake, in our dialect; a `hidden` name is not repeated.
+fn rejection(status: u16, body: &[u8], hidden: Option<&str>) -> ApiError {
     #[derive(serde::Deserialize)]
     struct Envelope {
         error: Inner,
@@ -223,7 +228,11 @@ fn rejection(status: u16, body: &[u8]) -> ApiError {
     let status = if (400..500).contains(&status) { status } else { 400 };
     match serde_json::from_slice::<Envelope>(body) {
         Ok(Envelope { error }) if !error.message.is_empty() => {
-            let mut rejection = ApiError::new(Kind::Rejected(status), error.message);
+            let message = match hidden.filter(|name| name.len() >= HIDDEN_LEAST_BYTES) {
+                Some(name) => error.message.replace(name, "this model"),
+                None => error.message,
+            };
+            let mut rejection = ApiError::new(Kind::Rejected(status), message);
             rejection.param = error.param;
             if let Some(code) = error.code.filter(|code| !code.is_null()) {
                 rejection = rejection.with("code", code);

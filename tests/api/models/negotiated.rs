@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::kit::{CHAT, add_ladder, tokenhub_key};
+use super::kit::{CHAT, add_ladder, add_model, hello, rich_key, tokenhub_key};
 use crate::support::{Answer, Key, Reply, TestApp, run};
 
 async fn ask(app: &TestApp, key: &Key, members: Value) -> Answer {
@@ -108,6 +108,25 @@ fn an_alias_is_named_with_its_variant_and_in_the_logs() {
         };
         for id in ["r1", "r2", "r3"] {
             assert_eq!([of(id).await, of(id).await, of(id).await], [of(id).await, of(id).await, of(id).await], "{id}");
+        }
+    });
+}
+
+#[test]
+fn a_refusal_does_not_tell_the_upstreams_name_of_the_model() {
+    run(async |app| {
+        app.add_provider("p1").await;
+        add_model(&app, "m1", "p1", json!({ "upstream_model": "vendor/secret-7b" })).await;
+        let key = rich_key(&app, "1").await;
+        for model in ["m1", "auto"] {
+            app.upstream.then(Reply::error(400, "max_tokens is too large for vendor/secret-7b: 4096 at most"));
+            let answer = app.post(CHAT).bearer(&key.key).body(&hello(model)).send().await.expect(400);
+            assert!(
+                answer.text().contains("max_tokens is too large for this model: 4096 at most"),
+                "{}",
+                answer.text()
+            );
+            assert!(!answer.text().contains("secret"), "{}", answer.text());
         }
     });
 }
