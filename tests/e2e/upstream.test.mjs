@@ -40,6 +40,19 @@ const own = {
     await reply.event("[DONE]");
     await reply.end();
   },
+  /** `burst:500`: so many numbered chunks of a kilobyte, all at once. */
+  async burst(reply, request, count) {
+    await reply.stream();
+    for (let i = 0; i < Number(count); i++) await reply.event(chunk({ content: `${i} ${"x".repeat(1000)}` }));
+    await reply.event({ ...chunk({}), choices: [], usage: USAGE });
+    await reply.event("[DONE]");
+    await reply.end();
+  },
+  /** Chunks of 16 KB for ever, as fast as they are taken. */
+  async torrent(reply, request) {
+    await reply.stream();
+    for (request.sent = 0; ; request.sent += 16_384) await reply.event(chunk({ content: "x".repeat(16_384) }));
+  },
   /** Fails as often as it says, then all is well: `recovering:1`. */
   async recovering(reply, request, times) {
     if (upstream.of(request.model).length <= Number(times)) return upstream.behaviours.status(reply, request, "503");
@@ -267,27 +280,29 @@ const MIDWAY = [
   { behaviour: "longLine", code: "upstream_invalid_response" },
 ];
 
+async function assertMidway(behaviour, code, rule) {
+  const { id, requests } = await offer(behaviour);
+  const answer = await chat(id, { stream: true });
+  assert.equal(answer.status, 200, answer.text.slice(0, 300));
+  assert.ok(!answer.text.includes("[DONE]"), answer.text.slice(-300));
+  assert.ok(!answer.text.includes("secret"), "the upstream's words stay with us");
+  const events = eventsIn(answer.text);
+  const words = events.map((event) => event.choices?.[0]?.delta?.content ?? "").join("");
+  assert.ok(words.startsWith(WORDS.slice(0, 2).join("")), `what came before the break is delivered: ${words}`);
+  assert.deepEqual({ ...events.at(-1).error, message: undefined }, { code, type: "upstream_error", param: null, message: undefined });
+  assert.ok(events.slice(0, -1).every((event) => !event.error), "one error");
+  const { outcome, charged_usd, receipt } = await receiptOf(answer);
+  assert.deepEqual([outcome, receipt.rule], ["stream_broken", rule]);
+  assert.ok(charged_usd > 0, "what was delivered is paid");
+  assert.equal(requests().length, 1, "nothing is tried again once a byte has gone out");
+  if (behaviour === "longLine") {
+    assert.ok(requests()[0].poured < 30e6, `read ${requests()[0].poured} bytes of a line that is too long`);
+  }
+}
+
 describe("an upstream that fails in the middle of a stream", { concurrency: 4 }, () => {
   for (const { behaviour, code, rule = "estimated" } of MIDWAY) {
-    test(`${behaviour}: an error event, never [DONE]`, async () => {
-      const { id, requests } = await offer(behaviour);
-      const answer = await chat(id, { stream: true });
-      assert.equal(answer.status, 200, answer.text.slice(0, 300));
-      assert.ok(!answer.text.includes("[DONE]"), answer.text.slice(-300));
-      assert.ok(!answer.text.includes("secret"), "the upstream's words stay with us");
-      const events = eventsIn(answer.text);
-      const words = events.map((event) => event.choices?.[0]?.delta?.content ?? "").join("");
-      assert.ok(words.startsWith(WORDS.slice(0, 2).join("")), `what came before the break is delivered: ${words}`);
-      assert.deepEqual({ ...events.at(-1).error, message: undefined }, { code, type: "upstream_error", param: null, message: undefined });
-      assert.ok(events.slice(0, -1).every((event) => !event.error), "one error");
-      const { outcome, charged_usd, receipt } = await receiptOf(answer);
-      assert.deepEqual([outcome, receipt.rule], ["stream_broken", rule]);
-      assert.ok(charged_usd > 0, "what was delivered is paid");
-      assert.equal(requests().length, 1, "nothing is tried again once a byte has gone out");
-      if (behaviour === "longLine") {
-        assert.ok(requests()[0].poured < 30e6, `read ${requests()[0].poured} bytes of a line that is too long`);
-      }
-    });
+    test(`${behaviour}: an error event, never [DONE]`, () => assertMidway(behaviour, code, rule));
   }
 });
 
@@ -408,5 +423,48 @@ describe("a client that leaves", () => {
     });
     assert.ok(["client_gone", "stream_broken"].includes(row.outcome), row.outcome);
     assert.ok(row.charged_usd > 0);
+  });
+});
+
+describe("an isolate that relays a flood", { concurrency: 4 }, () => {
+  let isOver = false;
+  let floods;
+  before(async () => {
+    const { id } = await offer("burst:200");
+    const flood = async () => {
+      while (!isOver) assert.ok((await chat(id, { stream: true })).text.endsWith("data: [DONE]\n\n"));
+    };
+    floods = Promise.all(Array.from({ length: 4 }, flood));
+  });
+  after(() => {
+    isOver = true;
+    return floods;
+  });
+
+  test("a stream is whole and in order", async () => {
+    const { id } = await offer("burst:2000");
+    for (let i = 0; i < 3; i++) {
+      const events = eventsIn((await chat(id, { stream: true })).text);
+      assert.equal(events.pop(), "[DONE]");
+      assert.deepEqual(events.map(({ choices }) => Number.parseInt(choices[0].delta.content, 10)), [...Array(2000).keys()]);
+    }
+  });
+
+  for (const { behaviour, code, rule = "estimated" } of MIDWAY) {
+    test(`${behaviour}: an error event, never [DONE]`, () => assertMidway(behaviour, code, rule));
+  }
+
+  test("a client that takes nothing stops the upstream, and is given up", async (t) => {
+    const { id, requests } = await offer("torrent");
+    const own = await platform.provision();
+    const stream = openStream(`${platform.url}/v1/chat/completions`, own.key, say(id, { stream: true }));
+    await stream.nextEvent(5_000);
+    stream.pause();
+    // Its books are closed while it is still there. (Miniflare's own Worker before the upstream keeps that connection.)
+    const row = await until("the usage row", () => platform.receipt(own.key, stream.headers["x-request-id"]).catch(() => undefined), 20_000);
+    t.diagnostic(`${(requests()[0].sent / 1e6).toFixed(1)} MB were taken`);
+    assert.equal(row.outcome, "client_gone");
+    assert.ok(requests()[0].sent < 60e6, `${requests()[0].sent} bytes`);
+    stream.close();
   });
 });

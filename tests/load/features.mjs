@@ -27,7 +27,7 @@ const LIST = [
   { name: "exact cache, missed", account: (target) => caching(target, { exact: "all" }), body: renderUnique, nonce: true },
   { name: "exact cache, hit", account: (target) => caching(target, { exact: "all" }) },
   { name: "semantic cache, hit", account: (target) => caching(target, { semantic: true }), body: renderUnique, nonce: true },
-  { name: "hedging, not needed", settings: { HEDGE_AFTER_MS } },
+  { name: "hedging, not needed", settings: { HEDGE_AFTER_MS: `${HEDGE_AFTER_MS}` } },
 ];
 
 function renderMessages(model) {

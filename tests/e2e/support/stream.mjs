@@ -24,6 +24,7 @@ export function openStream(url, key, body) {
   stream.request.once("error", (error) => stream.fail(error));
   stream.request.once("response", (response) => {
     Object.assign(stream, { status: response.statusCode, headers: response.headers });
+    stream.response = response;
     response.setEncoding("utf8").on("data", (text) => stream.take(text));
     response.once("end", () => stream.fail(new Error("the stream has ended")));
     response.once("error", (error) => stream.fail(error));
@@ -72,6 +73,11 @@ class Stream {
       clearTimeout(timer);
       this.#waiting = undefined;
     }
+  }
+
+  /** Takes nothing any more, and stays. */
+  pause() {
+    this.response.pause();
   }
 
   /** Leaves. */
