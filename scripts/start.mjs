@@ -61,6 +61,7 @@ function announce({ url, apiKey, adminToken, json, state, took }) {
   if (json) return void process.stdout.write(`${JSON.stringify({ url, api_key: apiKey, admin_token: adminToken })}\n`);
   process.stdout.write(`
   Base URL     ${url}
+  Console      ${url}/admin/
   API key      ${apiKey}
   Admin token  ${adminToken ?? `the one that was set by API; lost? put another ADMIN_TOKEN into ${state.label}/secrets.env`}
 

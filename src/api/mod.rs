@@ -62,6 +62,7 @@ pub const ALL: &[&[Route]] = &[
     money::usage_history::ROUTES,
     money::usage_stats::ROUTES,
     ops::audit::ROUTES,
+    ops::console::ROUTES,
     ops::docs::ROUTES,
     ops::events::ROUTES,
     ops::health::ROUTES,

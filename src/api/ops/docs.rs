@@ -1,4 +1,4 @@
-//! The front door: an index, the documents, the console's place.
+//! The front door: an index and the documents.
 
 use crate::app::Cx;
 use crate::http::error::ApiError;
@@ -22,16 +22,11 @@ routes! {
     Get "/docs" Access::Public => show_docs;
     /// Read the API reference.
     Get "/docs/" Access::Public => show_docs;
-    /// Open the console.
-    Get "/admin" Access::Public => show_admin;
-    /// Open the console.
-    Get "/admin/" Access::Public => show_admin;
 }
 
 const OPENAPI: &str = include_str!("../../../openapi.json");
 const DOCS_PAGE: &str = include_str!("docs.html");
-const ADMIN_PAGE: &str = include_str!("admin.html");
-/// The pages load nothing from elsewhere and may not be framed.
+/// The page loads nothing from elsewhere and may not be framed.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -76,10 +71,6 @@ async fn show_openapi(_: Cx, (): ()) -> Result<Output, ApiError> {
 
 async fn show_docs(_: Cx, (): ()) -> Result<Output, ApiError> {
     Ok(page(DOCS_PAGE))
-}
-
-async fn show_admin(_: Cx, (): ()) -> Result<Output, ApiError> {
-    Ok(page(ADMIN_PAGE))
 }
 
 fn page(html: &str) -> Output {

@@ -2,6 +2,7 @@
 
 pub mod admin_token;
 pub mod audit;
+pub mod console;
 pub mod docs;
 pub mod events;
 pub mod health;

@@ -1,4 +1,4 @@
-//! The front door: `/`, `/openapi.json`, `/docs`, `/admin`.
+//! The front door: `/`, `/openapi.json`, `/docs`.
 
 use serde_json::json;
 
@@ -53,7 +53,7 @@ fn the_document_is_the_file() {
 #[test]
 fn pages_are_html_that_loads_nothing_from_elsewhere() {
     run(async |app| {
-        let pages = [app.get("/docs"), app.get("/docs/"), app.get("/admin"), app.get("/admin/")];
+        let pages = [app.get("/docs"), app.get("/docs/")];
         for page in pages {
             let page = page.send().await.expect(200);
             assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));

@@ -2,6 +2,7 @@
 
 mod admin_token;
 mod audit;
+mod console;
 mod docs;
 mod events;
 mod health;
