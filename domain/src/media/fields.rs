@@ -138,6 +138,19 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| InvalidRequest::new(name, format_args!("must be an integer from {min} to {max}")))
     }
 
+    /// A boolean; in a form its word.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] when it is something else.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, InvalidRequest> {
+        let flag = match self.find(name)? {
+            None => return Ok(None),
+            Some(Value::Text(text)) => text.parse().ok(),
+            Some(Value::Json(raw)) => raw.to_bool(),
+        };
+        flag.map(Some).ok_or_else(|| InvalidRequest::new(name, "must be a boolean"))
+    }
+
     /// A number in thousandths, rounded.
     ///
     /// # Errors

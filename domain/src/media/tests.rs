@@ -92,6 +92,7 @@ fn images_have_defaults_bounds_and_a_weight() {
     assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","n":3}"#), 3);
     assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","n":2,"quality":"hd","size":"1024x1792"}"#), 6);
     assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","size":"256x256","style":"vivid"}"#), 1);
+    assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","stream":false,"partial_images":0}"#), 1);
     let long = format!(r#"{{"prompt":"{}"}}"#, "é".repeat(MAX_PROMPT_CHARS + 1));
     assert_refused(
         ModelKind::Image,
@@ -108,6 +109,9 @@ fn images_have_defaults_bounds_and_a_weight() {
             (r#"{"prompt":"a","quality":"best"}"#, "quality"),
             (r#"{"prompt":"a","response_format":"png"}"#, "response_format"),
             (r#"{"prompt":"a","style":"baroque"}"#, "style"),
+            (r#"{"prompt":"a","stream":true}"#, "stream"),
+            (r#"{"prompt":"a","stream":"yes"}"#, "stream"),
+            (r#"{"prompt":"a","partial_images":2}"#, "partial_images"),
         ],
     );
 }
