@@ -157,6 +157,34 @@ fn token_bounds_do_not_count_media_bytes() {
     assert!((10_000..10_200).contains(&upper), "{upper}");
 }
 
+/// Upper bound, estimate and lower bound of a request that holds nothing but such a file.
+#[track_caller]
+fn tokens_of_file(file: &str) -> (u64, u64, u64) {
+    let body = format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"sum"}},{{"type":"file","file":{file}}}]}}]}}"#
+    );
+    let request = parse(&body).unwrap();
+    (request.input_tokens_upper(), request.input_tokens_estimate(), request.input_tokens_lower())
+}
+
+#[test]
+fn documents_count_by_the_page() {
+    let pdf =
+        |bytes: usize| format!(r#"{{"filename":"a","file_data":"data:application/pdf;base64,{}"}}"#, "A".repeat(bytes));
+    let near = |(upper, estimate, lower): (u64, u64, u64), pages: u64, likely: u64| {
+        assert!((pages * PAGE_TOKENS_UPPER..pages * PAGE_TOKENS_UPPER + 200).contains(&upper), "{upper}");
+        assert!((likely * PAGE_TOKENS_ESTIMATE..likely * PAGE_TOKENS_ESTIMATE + 50).contains(&estimate), "{estimate}");
+        assert!(lower < 50, "{lower}");
+    };
+    near(tokens_of_file(&pdf(1_000)), 1, 1);
+    near(tokens_of_file(&pdf(800_000)), 98, 13);
+    near(tokens_of_file(&pdf(8_000_000)), DOCUMENT_PAGES_UPPER, 50);
+    near(tokens_of_file(r#"{"file_data":"https://files.example/a.pdf"}"#), DOCUMENT_PAGES_UPPER, 10);
+    near(tokens_of_file(r#"{"file_id":"file-1"}"#), DOCUMENT_PAGES_UPPER, 10);
+    let text = tokens_of_file(&pdf(80_000).replace("application/pdf", "text/plain"));
+    assert!(text.0 > 80_000 && (20_000..20_050).contains(&text.1) && text.2 > 10_000, "{text:?}");
+}
+
 /// Body, cap, where the cap goes, body for the upstream; `M` stands for the messages.
 const REWRITES: &[(&str, Option<u64>, MaxOutputField, &str)] = &[
     (r#"{ "model" : "auto" , M , "x": 1.00 }"#, None, MaxTokens, r#"{ "model" : "up" , M , "x": 1.00 }"#),
