@@ -3,7 +3,7 @@
 use super::TranslateError;
 use super::fields::{Fields, Style, Value, read_body};
 use super::ids::{to_message_id, to_tool_use_id};
-use super::outcome::{read_chat_usage, to_stop_reason, write_message_usage};
+use super::outcome::{matched_stop_of_choice, read_chat_usage, write_message_usage, write_stop};
 use super::writer::{Writer, inside};
 use crate::json::{Kind, Reader};
 
@@ -35,7 +35,7 @@ pub fn to_message(chat_completion: &[u8], asked_model: &str) -> Result<Vec<u8>, 
     let has_calls = write_calls(&message, &mut w)?;
     w.close_array();
     let finish_reason = choice.text("finish_reason")?;
-    w.member_text("stop_reason", to_stop_reason(finish_reason.as_deref(), has_calls)).member("stop_sequence", b"null");
+    write_stop(finish_reason.as_deref(), has_calls, matched_stop_of_choice(&choice), &mut w);
     let usage = fields.get("usage").and_then(|usage| read_chat_usage(usage.raw)).unwrap_or_default();
     write_message_usage(&usage, &mut w);
     w.close_object();
@@ -188,6 +188,18 @@ mod tests {
                 {"type": "tool_use", "id": "toolu_B", "name": "f", "input": {"invalid_arguments": "[1]"}},
             ])
         );
+    }
+
+    #[test]
+    fn the_text_that_ended_it_is_told() {
+        let end = |stop_reason: Value, finish_reason: &str| {
+            let message = translate(&json!({"id": "c", "choices": [{"index": 0, "message": {"content": "a"},
+                "finish_reason": finish_reason, "stop_reason": stop_reason}]}));
+            (message["stop_reason"].clone(), message["stop_sequence"].clone())
+        };
+        assert_eq!(end(json!("\n\"Q"), "stop"), (json!("stop_sequence"), json!("\n\"Q")));
+        assert_eq!(end(json!(128_009), "stop"), (json!("end_turn"), Value::Null));
+        assert_eq!(end(json!("x"), "length"), (json!("max_tokens"), Value::Null));
     }
 
     #[test]

@@ -365,3 +365,21 @@ fn a_stream_survives_the_way_there_and_back() {
         "output_tokens": 30});
     assert_eq!(seen, expected);
 }
+
+#[test]
+fn the_text_that_ended_it_is_told() {
+    let end = [
+        json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "\n\"Q"},
+            "usage": {"output_tokens": 30}}),
+        json!({"type": "message_stop"}),
+    ];
+    let (chunks, ..) = to_chat(&events(&[&[start()], end.as_slice()].concat()));
+    let last = chunks.iter().find(|chunk| !chunk["choices"][0]["finish_reason"].is_null()).unwrap();
+    assert_eq!(
+        (&last["choices"][0]["finish_reason"], &last["choices"][0]["stop_reason"]),
+        (&json!("stop"), &json!("\n\"Q"))
+    );
+    let told = to_messages(&format!("data: {last}\n\ndata: [DONE]\n\n"));
+    let delta = told.iter().find(|event| event["type"] == "message_delta").unwrap();
+    assert_eq!(delta["delta"], json!({"stop_reason": "stop_sequence", "stop_sequence": "\n\"Q"}));
+}
