@@ -93,6 +93,8 @@ pub struct ChatRequest<'a> {
     max_completion_tokens: TokenLimit<'a>,
     choices: u64,
     is_repeatable: bool,
+    /// `service_tier`, where it asks for a dearer one.
+    dear_tier: Option<Raw<'a>>,
     input: InputSize,
 }
 

@@ -8,7 +8,7 @@ fn parse(body: &str) -> Result<ChatRequest<'_>, InvalidRequest> {
 }
 
 fn rewrite(body: &str, model: &str, cap: Option<u64>, field: MaxOutputField) -> String {
-    let edit = UpstreamEdit { model, max_output_tokens: cap, max_output_field: field };
+    let edit = UpstreamEdit { model, max_output_tokens: cap, max_output_field: field, keeps_tier: false };
     String::from_utf8(parse(body).unwrap().rewrite(&edit)).unwrap()
 }
 
@@ -155,6 +155,21 @@ fn token_bounds_do_not_count_media_bytes() {
     let body = format!(r#"{{"messages":[{{"role":"user","content":[{audio}]}}]}}"#);
     let upper = parse(&body).unwrap().input_tokens_upper();
     assert!((10_000..10_200).contains(&upper), "{upper}");
+}
+
+#[test]
+fn a_dearer_tier_stays_with_who_pays_for_it() {
+    let body = |tier: &str| format!(r#"{{"model":"a","service_tier" : {tier},{HI}}}"#);
+    let sent = |tier: &str, keeps_tier: bool| {
+        let edit = UpstreamEdit { model: "a", max_output_tokens: None, max_output_field: MaxTokens, keeps_tier };
+        String::from_utf8(parse(&body(tier)).unwrap().rewrite(&edit)).unwrap()
+    };
+    for tier in [r#""priority""#, r#""pri\u006frity""#, r#""fast""#] {
+        assert_eq!((sent(tier, false), sent(tier, true)), (body(r#""auto""#), body(tier)), "{tier}");
+    }
+    for tier in [r#""auto""#, r#""default""#, r#""flex""#, "null", "7"] {
+        assert_eq!(sent(tier, false), body(tier), "{tier}");
+    }
 }
 
 /// Upper bound, estimate and lower bound of a request that holds nothing but such a file.
