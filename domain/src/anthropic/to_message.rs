@@ -125,7 +125,11 @@ fn write_call(id: &str, function: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(
     let function = function.object()?;
     w.open_object().member_text("type", "tool_use").member_text("id", id);
     w.member("name", function.need("name")?.literal()?).key("input");
-    let arguments = function.text("arguments")?.unwrap_or_default();
+    let arguments = match function.get("arguments") {
+        // From some servers it is JSON as it is.
+        Some(object) if object.kind() == Kind::Object => String::from_utf8_lossy(object.raw.bytes),
+        other => other.map(Value::text).transpose()?.unwrap_or_default(),
+    };
     let mut reader = Reader::new(arguments.as_bytes());
     match reader.read_value().and_then(|raw| reader.finish().map(|()| raw)) {
         Ok(raw) if raw.kind() == Kind::Object => _ = w.raw(raw.bytes),
@@ -172,10 +176,11 @@ mod tests {
 
     #[test]
     fn calls_are_tool_uses() {
-        let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
+        let call = |id: &str, arguments: Value| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
         let message = answer(
             json!({"role": "assistant", "content": null, "tool_calls": [
-                call("call_A", "{\"x\": [1]}"), call("functions.f:0", ""), call("", "{\"cut"), call("call_B", "[1]")]}),
+                call("call_A", json!("{\"x\": [1]}")), call("functions.f:0", json!("")), call("", json!("{\"cut")),
+                call("call_B", json!("[1]")), call("call_C", json!({"y": 2}))]}),
             "tool_calls",
         );
         assert_eq!(message["stop_reason"], "tool_use");
@@ -186,6 +191,7 @@ mod tests {
                 {"type": "tool_use", "id": "toolu_chat_ZnVuY3Rpb25zLmY6MA", "name": "f", "input": {}},
                 {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {"invalid_arguments": "{\"cut"}},
                 {"type": "tool_use", "id": "toolu_B", "name": "f", "input": {"invalid_arguments": "[1]"}},
+                {"type": "tool_use", "id": "toolu_C", "name": "f", "input": {"y": 2}},
             ])
         );
     }

@@ -318,6 +318,16 @@ fn calls_are_told_apart_though_servers_are_careless() {
 }
 
 #[test]
+fn arguments_may_come_as_json() {
+    let call =
+        json!({"tool_calls": [{"index": 0, "id": "call_A", "function": {"name": "f", "arguments": {"x": "é"}}}]});
+    let told = to_messages(&format!("{}data: [DONE]\n\n", chunk(call, Some("tool_calls"))));
+    let delta = told.iter().find(|event| event["type"] == "content_block_delta").unwrap();
+    assert_eq!(delta["delta"], json!({"type": "input_json_delta", "partial_json": "{\"x\":\"é\"}"}));
+    assert_eq!(told.last().unwrap()["type"], "message_stop");
+}
+
+#[test]
 fn a_stream_that_fails_ends_in_an_error_event() {
     let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
     let failing = |frame: &str| {

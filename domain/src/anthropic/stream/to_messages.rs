@@ -261,7 +261,15 @@ impl Events {
         // Should a server write two calls by turns, input of a closed block goes there still: clients keep it by
         // its index.
         if let Some(arguments) = function.as_ref().and_then(|function| function.get("arguments")) {
-            let literal = arguments.literal()?;
+            let mut whole = Vec::new();
+            let literal = match arguments.kind() {
+                // From some servers it is JSON as it is.
+                Kind::Object => {
+                    Writer::new(&mut whole).text(&String::from_utf8_lossy(arguments.raw.bytes));
+                    &whole
+                }
+                _ => arguments.literal()?,
+            };
             if !inside(literal).is_empty() {
                 write_delta(block, "input_json_delta", "partial_json", literal, out);
             }
