@@ -203,6 +203,25 @@ fn videos_come_as_json_and_as_forms() {
 }
 
 #[test]
+fn a_video_is_always_told_its_length() {
+    let sent =
+        |body: &str, model: &str| String::from_utf8(parse(ModelKind::Video, body).unwrap().with_model(model)).unwrap();
+    assert_eq!(sent(r#"{"prompt":"a","x": [1]}"#, "v"), r#"{"model":"v","seconds":"5","prompt":"a","x":[1]}"#);
+    assert_eq!(sent(r#"{"prompt":"a","duration":8,"model":"m"}"#, "v"), r#"{"model":"v","seconds":"8","prompt":"a"}"#);
+    assert_eq!(sent(r#"{"prompt":"a"}"#, "sora-2"), r#"{"model":"sora-2","seconds":"4","prompt":"a"}"#);
+    let said = r#"{"seconds":"8", "prompt":"a","model":"v"}"#;
+    assert_eq!(sent(said, "v"), said);
+    for (fields, length) in [(&[("prompt", "a"), ("model", "m")][..], "5"), (&[("prompt", "a"), ("seconds", "8")], "8")]
+    {
+        let body = form(fields, None);
+        let request = MediaRequest::parse(ModelKind::Video, FORM, body.as_bytes()).unwrap();
+        let sent = request.with_model("v");
+        let sent = MediaRequest::parse(ModelKind::Video, FORM, &sent).unwrap();
+        assert_eq!((sent.fields.text("seconds").unwrap().as_deref(), sent.model()), (Some(length), "v"));
+    }
+}
+
+#[test]
 fn answers_get_the_asked_model_back() {
     let body =
         br#"{"object":"list","data":[{"embedding":[0.5]}],"model":"up","usage":{"prompt_tokens":4,"total_tokens":4}}"#;
