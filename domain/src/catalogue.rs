@@ -150,6 +150,16 @@ pub fn is_native_model(name: &str, capability: Capability) -> bool {
     entries().any(|entry| (entry.id == name || entry.id == bare) && entry.can(capability))
 }
 
+/// Whether the model of this name is known, and none of that name reasons.
+#[must_use]
+pub fn never_reasons(name: &str) -> bool {
+    let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
+    // Asked in every call of some surfaces: only the lines of this name are read.
+    let is_named = |line: &&str| line.split_once('\t').is_some_and(|(id, _)| id == name || id == bare);
+    let mut named = DATA.lines().filter(is_named).filter_map(|line| read_entry("", line)).peekable();
+    named.peek().is_some() && named.all(|entry| !entry.can(Capability::Reasoning))
+}
+
 /// The model that a provider of this type calls so, when its tokens are all that a call costs: `None` for models whose
 /// list price this platform could not charge in full. A name like `openai/gpt-4o` is also found without its first part.
 #[must_use]
@@ -235,6 +245,12 @@ mod tests {
             assert_eq!((usd(entry.price.input), usd(entry.price.output)), (input.into(), output.into()), "{id}");
             assert_eq!(entry.price.cache_read.map(usd).as_deref(), cache_read, "{id}");
         }
+    }
+
+    #[test]
+    fn who_never_reasons_is_known() {
+        assert!(never_reasons("gpt-4o") && never_reasons("openai/gpt-4.1-mini") && never_reasons("gpt-5-chat-latest"));
+        assert!(!never_reasons("gpt-5") && !never_reasons("o3-mini") && !never_reasons("someone/unknown-70b"));
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use guildhall_domain::anthropic::{
-    MessagesToChatStream, TranslateError, drop_extensions, to_chat_completion, to_messages_request,
+    MessagesToChatStream, Takes, TranslateError, drop_extensions, shorten_caches, to_chat_completion,
+    to_messages_request,
 };
+use guildhall_domain::catalogue::never_reasons;
 use guildhall_domain::chat::choices::Edit as _;
 use guildhall_domain::chat::quirks::{QuirkEdit, QuirkStream};
 use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
@@ -31,17 +33,29 @@ pub fn write_chat(
     max_output_tokens: Option<u64>,
 ) -> Result<Wire, ApiError> {
     let kind = offer.provider.kind;
-    let edit =
-        UpstreamEdit { model: &offer.upstream_model, max_output_tokens, max_output_field: kind.max_output_field() };
+    // What costs the platform more than it charges is for those who pay the provider themselves.
+    let pays_itself = offer.provider.own.is_some();
+    let edit = UpstreamEdit {
+        model: &offer.upstream_model,
+        max_output_tokens,
+        max_output_field: kind.max_output_field(),
+        keeps_tier: pays_itself,
+    };
     let mut body = request.rewrite(&edit);
     if let Some(quirks) = &offer.quirks
         && let Cow::Owned(edited) = quirks.edit_request(&body)
     {
         body = edited;
     }
+    if !pays_itself && let Cow::Owned(shortened) = shorten_caches(&body)? {
+        body = shortened;
+    }
     let body = match kind {
         ProviderKind::Anthropic => to_messages_request(&body, &offer.upstream_model, offer.output_tokens_cap()),
-        ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox if is_extended => drop_extensions(&body),
+        ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox if is_extended => {
+            let effort = !never_reasons(&offer.upstream_model);
+            drop_extensions(&body, Takes { effort, thoughts: kind == ProviderKind::Vllm })
+        }
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => Ok(body),
     };
     Ok(Wire {

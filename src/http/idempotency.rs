@@ -107,8 +107,21 @@ fn to_stored(headers: &[(&'static str, String)]) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
-/// The headers that an answer can have before the pipeline adds its own; only these are replayed.
-const REPLAYED_HEADERS: [&str; 5] = ["content-type", "x-tokaroo-cost", "x-tokaroo-cache", "cache-control", "location"];
+/// The headers that an answer can have before the pipeline adds its own; only these are replayed. `request-id` is the
+/// first answer's, as what else is said of it.
+const REPLAYED_HEADERS: [&str; 11] = [
+    "content-type",
+    "x-tokaroo-cost",
+    "x-tokaroo-cache",
+    "x-tokaroo-cache-tier",
+    "age",
+    "cache-control",
+    "location",
+    "x-negotiated-model",
+    "x-alias-from",
+    "x-ignored-tools",
+    "request-id",
+];
 
 fn caller_name(cx: &Cx) -> String {
     match &cx.caller {

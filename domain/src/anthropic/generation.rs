@@ -35,6 +35,11 @@ impl Generation {
         self.is_at_least(4, 6)
     }
 
+    /// Whether `temperature` and `top_p` are refused together.
+    pub(super) const fn refuses_both(self) -> bool {
+        self.is_at_least(4, 1)
+    }
+
     /// Whether `temperature`, `top_p` and `top_k` are refused, and the effort `xhigh` is known.
     pub(super) const fn refuses_sampling(self) -> bool {
         self.is_at_least(4, 7)

@@ -1,6 +1,6 @@
 //! How an answer ended, and what it took.
 
-use super::fields::Fields;
+use super::fields::{Fields, Value};
 use super::writer::Writer;
 use crate::chat::usage::read_usage;
 use crate::json::{Raw, Reader};
@@ -18,7 +18,7 @@ pub(super) fn to_finish_reason(stop_reason: Option<&str>, has_calls: bool) -> &'
 }
 
 /// The `stop_reason` of a `finish_reason`.
-pub(super) fn to_stop_reason(finish_reason: Option<&str>, has_calls: bool) -> &'static str {
+fn to_stop_reason(finish_reason: Option<&str>, has_calls: bool) -> &'static str {
     match finish_reason {
         Some("length") => "max_tokens",
         Some("content_filter") => "refusal",
@@ -26,6 +26,26 @@ pub(super) fn to_stop_reason(finish_reason: Option<&str>, has_calls: bool) -> &'
         _ if has_calls => "tool_use",
         _ => "end_turn",
     }
+}
+
+/// The literal of the caller's text that ended a message, for the `stop_reason` of a choice: `OpenAI` has no word for it,
+/// vLLM has this one.
+pub(super) fn matched_stop<'a>(message: &Fields<'a, '_>) -> Option<&'a [u8]> {
+    let is_matched = message.text("stop_reason").is_ok_and(|reason| reason.as_deref() == Some("stop_sequence"));
+    message.get("stop_sequence").filter(|stop| is_matched && stop.is_string()).map(|stop| stop.raw.bytes)
+}
+
+/// The same of a choice. A number there is a token, and no text of the caller's.
+pub(super) fn matched_stop_of_choice<'a>(choice: &Fields<'a, '_>) -> Option<&'a [u8]> {
+    choice.get("stop_reason").filter(Value::is_string).map(|stop| stop.raw.bytes)
+}
+
+/// Writes a message's `stop_reason` and `stop_sequence`; `matched` is the literal of the caller's text that ended it.
+pub(super) fn write_stop(finish_reason: Option<&str>, has_calls: bool, matched: Option<&[u8]>, w: &mut Writer<'_>) {
+    let reason = to_stop_reason(finish_reason, has_calls);
+    let matched = matched.filter(|_| reason == "end_turn");
+    w.member_text("stop_reason", if matched.is_some() { "stop_sequence" } else { reason });
+    w.member("stop_sequence", matched.unwrap_or(b"null"));
 }
 
 /// The counts of a Messages answer: whole in an answer, spread over two events of a stream.

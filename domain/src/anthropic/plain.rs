@@ -1,4 +1,7 @@
-//! The house's format without the house's own members.
+//! The house's format without the house's own members, and without what would cost more than it is charged for.
+
+use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::TranslateError;
 use super::fields::{Fields, Style, Value, read_body};
@@ -7,37 +10,98 @@ use crate::json::Kind;
 
 /// Members of the request that only [`super`] reads.
 const OF_REQUEST: [&[u8]; 4] = [b"cache_control", b"output_config", b"thinking", b"top_k"];
-/// Members of a message that only [`super`] reads, or that strict servers refuse.
-const OF_MESSAGE: [&[u8]; 4] = [b"cache_control", b"is_error", b"reasoning_content", b"reasoning_details"];
+/// Members of a message that only [`super`] reads.
+const OF_MESSAGE: [&[u8]; 3] = [b"cache_control", b"is_error", b"reasoning_details"];
 /// Members of parts, calls and tools that only [`super`] reads.
-const OF_ITEM: [&[u8]; 4] = [b"cache_control", b"citations", b"context", b"tool_call_id"];
+const OF_ITEM: [&[u8]; 5] = [b"cache_control", b"citations", b"context", b"strict", b"tool_call_id"];
+
+/// What a provider takes beyond what all take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// `reasoning_effort`: models that do not reason refuse it at `OpenAI`.
+    pub effort: bool,
+    /// `reasoning_content` of earlier answers: strict servers refuse it.
+    pub thoughts: bool,
+}
 
 /// A chat completion request without the members that [`to_chat_request`](super::to_chat_request) adds to OpenAI's,
 /// for providers that refuse members they do not know. All else keeps its bytes and its order.
 ///
 /// # Errors
 /// [`TranslateError`] when the text is no JSON object, or its messages or tools are no lists of objects.
-pub fn drop_extensions(chat: &[u8]) -> Result<Vec<u8>, TranslateError> {
+pub fn drop_extensions(chat: &[u8], takes: Takes) -> Result<Vec<u8>, TranslateError> {
     let request = read_body(chat, Style::Chat)?;
     let mut out = Vec::with_capacity(chat.len());
     let mut w = Writer::new(&mut out);
-    copy_members(&request, &OF_REQUEST, &mut w, |key, value, w| match key {
-        b"messages" => copy_items(value, w, copy_message),
+    let is_dropped = |key: &[u8]| OF_REQUEST.contains(&key) || (key == b"reasoning_effort" && !takes.effort);
+    copy_members(&request, is_dropped, &mut w, |key, value, w| match key {
+        b"messages" => copy_items(value, w, |message, w| copy_message(message, takes, w)),
         b"tools" => copy_items(value, w, copy_item),
         _ => copy_raw(value, w),
     })?;
     Ok(out)
 }
 
-fn copy_message(message: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
-    copy_members(message, &OF_MESSAGE, w, |key, value, w| match key {
+fn copy_message(message: &Fields<'_, '_>, takes: Takes, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let is_dropped = |key: &[u8]| OF_MESSAGE.contains(&key) || (key == b"reasoning_content" && !takes.thoughts);
+    copy_members(message, is_dropped, w, |key, value, w| match key {
         b"content" | b"tool_calls" => copy_items(value, w, copy_item),
         _ => copy_raw(value, w),
     })
 }
 
 fn copy_item(item: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
-    copy_members(item, &OF_ITEM, w, |_, value, w| copy_raw(value, w))
+    copy_members(item, |key| OF_ITEM.contains(&key), w, |_, value, w| copy_raw(value, w))
+}
+
+/// A request whose prompts are cached for five minutes at most: an hour costs more to write than the price lists say.
+///
+/// # Errors
+/// [`TranslateError`] when the text is no JSON object.
+pub fn shorten_caches(chat: &[u8]) -> Result<Cow<'_, [u8]>, TranslateError> {
+    // A key may be written with escapes.
+    let may_have = |text: &[u8]| memchr::memmem::find(chat, text).is_some();
+    if !may_have(b"cache_control") && !may_have(b"\\u00") {
+        return Ok(Cow::Borrowed(chat));
+    }
+    let mut out = Vec::with_capacity(chat.len());
+    let has_changed = Cell::new(false);
+    copy_shortened(&read_body(chat, Style::Chat)?, &has_changed, &mut Writer::new(&mut out))?;
+    Ok(if has_changed.get() { Cow::Owned(out) } else { Cow::Borrowed(chat) })
+}
+
+fn copy_shortened(fields: &Fields<'_, '_>, has_changed: &Cell<bool>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    copy_members(
+        fields,
+        |_| false,
+        w,
+        |key, value, w| match (key, value.kind()) {
+            (b"cache_control", Kind::Object) => {
+                let ttl = value.object()?.get("ttl").map(|ttl| ttl.text().is_ok_and(|ttl| ttl == "5m"));
+                if ttl != Some(false) {
+                    return copy_raw(value, w);
+                }
+                has_changed.set(true);
+                w.raw(b"{\"type\":\"ephemeral\"}");
+                Ok(())
+            }
+            (b"messages" | b"content" | b"tool_calls" | b"tools", Kind::Array) => {
+                w.open_array();
+                for item in value.items()? {
+                    let item = item?;
+                    if item.kind() == Kind::Object {
+                        copy_shortened(&item.object()?, has_changed, w)?;
+                    } else {
+                        copy_raw(item, w)?;
+                    }
+                }
+                w.close_array();
+                Ok(())
+            }
+            (b"function", Kind::Object) => copy_shortened(&value.object()?, has_changed, w),
+            _ => copy_raw(value, w),
+        },
+    )
 }
 
 fn copy_raw(value: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
@@ -65,12 +129,12 @@ fn copy_items(
 /// Copies an object but for the members of these names.
 fn copy_members(
     fields: &Fields<'_, '_>,
-    dropped: &[&[u8]],
+    is_dropped: impl Fn(&[u8]) -> bool,
     w: &mut Writer<'_>,
     copy: impl Fn(&[u8], Value<'_, '_>, &mut Writer<'_>) -> Result<(), TranslateError>,
 ) -> Result<(), TranslateError> {
     w.open_object();
-    for (key, raw) in fields.members().filter(|(key, _)| !dropped.contains(key)) {
+    for (key, raw) in fields.members().filter(|(key, _)| !is_dropped(key)) {
         w.key(&String::from_utf8_lossy(key));
         copy(key, Value { raw, path: fields.path }, w)?;
     }
@@ -83,15 +147,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_is_cached_for_an_hour() {
+        let hour = r#"{"type":"ephemeral","ttl":"1h"}"#;
+        let chat = r#"{"cache_control":H,"messages":[{"role":"user","cache_control":H,"content":[{"type":"text","text":"1h","cache_\u0063ontrol":H}]},"odd"],
+            "tools":[{"function":{"name":"f","cache_control":H,"parameters":{"cache_control":{"ttl":"1h"}}},"cache_control":{"ttl":"5m"}}]}"#;
+        let shortened = |chat: &str| String::from_utf8(shorten_caches(chat.as_bytes()).unwrap().into_owned()).unwrap();
+        let expected = r#"{"cache_control":E,"messages":[{"role":"user","cache_control":E,"content":[{"type":"text","text":"1h","cache_control":E}]},"odd"],"tools":[{"function":{"name":"f","cache_control":E,"parameters":{"cache_control":{"ttl":"1h"}}},"cache_control":{"ttl":"5m"}}]}"#;
+        for hour in [hour, r#"{"ttl":"\u0031h","type":"ephemeral"}"#, r#"{"ttl":7}"#] {
+            assert_eq!(shortened(&chat.replace('H', hour)), expected.replace('E', r#"{"type":"ephemeral"}"#));
+        }
+        let plain = r#"{ "messages": [] , "\u0078":{"cache_control": {"type":"ephemeral"} }}"#;
+        assert_eq!(shortened(plain), plain);
+    }
+
+    #[test]
     fn only_the_extensions_go() {
         let chat = r#"{"model":"a","top_k":4,"messages":[{"role":"system","content":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}]},
             {"role":"assistant","content":null,"reasoning_content":"r","reasoning_details":[{}],"tool_calls":[{"id":"c","cache_control":{},"type":"function","function":{"name":"f","arguments":"{}"}}]},
             {"role":"tool","tool_call_id":"c","content":"x","is_error":true},
             {"content":[{"tool_call_id":"c","type":"text","text":"t"}],"role":"user"}],
-            "tools":[{"type":"function","function":{"name":"f","parameters":{"cache_control":1,"b":1.0}},"cache_control":{}}],"thinking":{},"x":[1, 2],"cache_control":{}}"#;
-        let expected = r#"{"model":"a","messages":[{"role":"system","content":[{"type":"text","text":"s"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
-        assert_eq!(String::from_utf8(drop_extensions(chat.as_bytes()).unwrap()).unwrap(), expected);
-        assert!(drop_extensions(b"[]").is_err());
-        assert!(drop_extensions(b"{\"messages\":[1]}").is_err());
+            "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"x":[1, 2],"cache_control":{}}"#;
+        let expected = r#"{"model":"a","messages":[{"role":"system","content":[{"type":"text","text":"s"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
+        let drop = |takes| String::from_utf8(drop_extensions(chat.as_bytes(), takes).unwrap()).unwrap();
+        assert_eq!(drop(Takes::default()), expected);
+        let effort = expected.replace(",\"x\"", ",\"reasoning_effort\":\"low\",\"x\"");
+        assert_eq!(drop(Takes { effort: true, thoughts: false }), effort);
+        let thoughts = expected.replace("null,", "null,\"reasoning_content\":\"r\",");
+        assert_eq!(drop(Takes { effort: false, thoughts: true }), thoughts);
+        assert!(drop_extensions(b"[]", Takes::default()).is_err());
+        assert!(drop_extensions(b"{\"messages\":[1]}", Takes::default()).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::fields::{Fields, Style, read_body};
 use super::ids::{to_answered_call_id, to_completion_id};
-use super::outcome::{MessageUsage, to_finish_reason, write_chat_usage};
+use super::outcome::{MessageUsage, matched_stop, to_finish_reason, write_chat_usage};
 use super::to_chat::THINKING_FORMAT;
 use super::writer::{Writer, inside};
 use super::{JSON_ANSWER_TOOL, TranslateError};
@@ -51,6 +51,7 @@ pub fn to_chat_completion(message: &[u8], asked_model: &str, created_s: i64) -> 
     answer.write(&mut w);
     w.close_object().member("logprobs", b"null");
     w.member_text("finish_reason", to_finish_reason(stop_reason.as_deref(), answer.calls_count > 0));
+    w.member_if("stop_reason", matched_stop(&fields));
     w.close_object().close_array();
     if let Some(usage) = usage.total() {
         write_chat_usage(&usage, &mut w);
@@ -158,6 +159,18 @@ mod tests {
                     "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 4}},
             })
         );
+    }
+
+    #[test]
+    fn the_text_that_ended_it_is_told() {
+        let end = |stop_reason: &str, stop_sequence: Value| {
+            translate(&json!({"type": "message", "content": [], "stop_reason": stop_reason,
+                "stop_sequence": stop_sequence}))["choices"][0]["stop_reason"]
+                .clone()
+        };
+        assert_eq!(end("stop_sequence", json!("Q")), "Q");
+        assert_eq!(end("stop_sequence", Value::Null), Value::Null);
+        assert_eq!(end("end_turn", Value::Null), Value::Null);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::TranslateError;
 use super::fields::{Fields, Style, Value, read_body};
 use super::ids::{to_message_id, to_tool_use_id};
-use super::outcome::{read_chat_usage, to_stop_reason, write_message_usage};
+use super::outcome::{matched_stop_of_choice, read_chat_usage, write_message_usage, write_stop};
 use super::writer::{Writer, inside};
 use crate::json::{Kind, Reader};
 
@@ -35,7 +35,7 @@ pub fn to_message(chat_completion: &[u8], asked_model: &str) -> Result<Vec<u8>, 
     let has_calls = write_calls(&message, &mut w)?;
     w.close_array();
     let finish_reason = choice.text("finish_reason")?;
-    w.member_text("stop_reason", to_stop_reason(finish_reason.as_deref(), has_calls)).member("stop_sequence", b"null");
+    write_stop(finish_reason.as_deref(), has_calls, matched_stop_of_choice(&choice), &mut w);
     let usage = fields.get("usage").and_then(|usage| read_chat_usage(usage.raw)).unwrap_or_default();
     write_message_usage(&usage, &mut w);
     w.close_object();
@@ -125,7 +125,11 @@ fn write_call(id: &str, function: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(
     let function = function.object()?;
     w.open_object().member_text("type", "tool_use").member_text("id", id);
     w.member("name", function.need("name")?.literal()?).key("input");
-    let arguments = function.text("arguments")?.unwrap_or_default();
+    let arguments = match function.get("arguments") {
+        // From some servers it is JSON as it is.
+        Some(object) if object.kind() == Kind::Object => String::from_utf8_lossy(object.raw.bytes),
+        other => other.map(Value::text).transpose()?.unwrap_or_default(),
+    };
     let mut reader = Reader::new(arguments.as_bytes());
     match reader.read_value().and_then(|raw| reader.finish().map(|()| raw)) {
         Ok(raw) if raw.kind() == Kind::Object => _ = w.raw(raw.bytes),
@@ -172,10 +176,11 @@ mod tests {
 
     #[test]
     fn calls_are_tool_uses() {
-        let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
+        let call = |id: &str, arguments: Value| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
         let message = answer(
             json!({"role": "assistant", "content": null, "tool_calls": [
-                call("call_A", "{\"x\": [1]}"), call("functions.f:0", ""), call("", "{\"cut"), call("call_B", "[1]")]}),
+                call("call_A", json!("{\"x\": [1]}")), call("functions.f:0", json!("")), call("", json!("{\"cut")),
+                call("call_B", json!("[1]")), call("call_C", json!({"y": 2}))]}),
             "tool_calls",
         );
         assert_eq!(message["stop_reason"], "tool_use");
@@ -186,8 +191,21 @@ mod tests {
                 {"type": "tool_use", "id": "toolu_chat_ZnVuY3Rpb25zLmY6MA", "name": "f", "input": {}},
                 {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {"invalid_arguments": "{\"cut"}},
                 {"type": "tool_use", "id": "toolu_B", "name": "f", "input": {"invalid_arguments": "[1]"}},
+                {"type": "tool_use", "id": "toolu_C", "name": "f", "input": {"y": 2}},
             ])
         );
+    }
+
+    #[test]
+    fn the_text_that_ended_it_is_told() {
+        let end = |stop_reason: Value, finish_reason: &str| {
+            let message = translate(&json!({"id": "c", "choices": [{"index": 0, "message": {"content": "a"},
+                "finish_reason": finish_reason, "stop_reason": stop_reason}]}));
+            (message["stop_reason"].clone(), message["stop_sequence"].clone())
+        };
+        assert_eq!(end(json!("\n\"Q"), "stop"), (json!("stop_sequence"), json!("\n\"Q")));
+        assert_eq!(end(json!(128_009), "stop"), (json!("end_turn"), Value::Null));
+        assert_eq!(end(json!("x"), "length"), (json!("max_tokens"), Value::Null));
     }
 
     #[test]

@@ -82,7 +82,19 @@ impl Events {
         let logprobs = rest.remove("logprobs").filter(|logprobs| !logprobs.is_null());
         let role = message.get("role").cloned().unwrap_or_else(|| json!("assistant"));
         self.write_delta(&index, &json!({ "role": role }), None);
-        for (name, value) in message.as_object()? {
+        let message = message.as_object()?;
+        // What was thought comes before what was said. Where it is told in two ways, both are in one delta, as in a
+        // stream that comes from its model: readers take one of them.
+        let is_thought = |name: &str| matches!(name, "reasoning_content" | "reasoning" | "reasoning_details");
+        let (thoughts, others): (Vec<_>, Vec<_>) = message.iter().partition(|(name, _)| is_thought(name));
+        let is_told_twice = message.get("reasoning_details").is_some_and(Value::is_array);
+        if is_told_twice {
+            let both: Map<String, Value> =
+                thoughts.iter().map(|(name, value)| ((*name).clone(), (*value).clone())).collect();
+            self.write_delta(&index, &Value::Object(both), None);
+        }
+        let thoughts = thoughts.into_iter().filter(|_| !is_told_twice);
+        for (name, value) in thoughts.chain(others) {
             match (name.as_str(), value) {
                 ("role", _) | (_, Value::Null) => {}
                 // The tokens' probabilities belong to their text: it is not cut.

@@ -225,3 +225,35 @@ fn a_kept_answer_streams_and_comes_whole_alike() {
     assert!(!hidden.contains("\"usage\""));
     assert!(replay_stream(b"{}", &replay, false).is_none() && replay_whole(b"[]", &replay).is_none());
 }
+
+/// As a Messages client reads it: thought first, once and signed, then said.
+#[test]
+fn signed_thinking_is_given_again_in_its_order() {
+    let message = json!({ "id": "m", "type": "message", "role": "assistant", "model": "c", "content": [
+        { "type": "thinking", "thinking": "hm", "signature": "S" }, { "type": "redacted_thinking", "data": "D" },
+        { "type": "text", "text": "Hello" }], "stop_reason": "end_turn" });
+    let kept = crate::anthropic::to_chat_completion(message.to_string().as_bytes(), "auto", 1).unwrap();
+    let events = replay_stream(&kept, &Replay { id: "new", created_s: 9, model: "auto" }, true).unwrap();
+    let mut stream = crate::anthropic::ChatToMessagesStream::new("auto");
+    let mut out = Vec::new();
+    stream.push(&events, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let data = text.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    let told: Vec<Value> = data
+        .filter_map(|event| match event["type"].as_str() {
+            Some("content_block_start") => Some(event["content_block"]["type"].clone()),
+            Some("content_block_delta") => Some(event["delta"].clone()),
+            _ => None,
+        })
+        .collect();
+    let expected = json!(["thinking", { "type": "thinking_delta", "thinking": "hm" },
+        { "type": "signature_delta", "signature": "S" }, "redacted_thinking", "text",
+        { "type": "text_delta", "text": "Hello" }]);
+    assert_eq!(Value::Array(told), expected);
+    let plain = json!({ "choices": [{ "index": 0, "message":
+        { "role": "assistant", "content": "Hello", "reasoning_content": "hm" }, "finish_reason": "stop" }] });
+    let events =
+        replay_stream(plain.to_string().as_bytes(), &Replay { id: "", created_s: 9, model: "" }, false).unwrap();
+    let text = String::from_utf8(events).unwrap();
+    assert!(text.find("\"reasoning_content\"").unwrap() < text.find("Hello").unwrap());
+}

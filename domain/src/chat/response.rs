@@ -58,6 +58,9 @@ pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, 
     if has_error && choices.count == 0 {
         return Err(InvalidAnswer::UpstreamError);
     }
+    if choices.count == 0 {
+        return Err(InvalidAnswer::Empty);
+    }
     if copied == 0 {
         out.extend_from_slice(&body[..inside]);
         out.extend_from_slice(b"\"model\":");
@@ -90,14 +93,14 @@ mod tests {
 
     #[test]
     fn an_absent_model_is_put_in() {
-        assert_eq!(rewrite("{}").0, r#"{"model":"auto"}"#);
-        assert_eq!(rewrite(r#" { "id":1}"#).0, r#" {"model":"auto", "id":1}"#);
-        assert_eq!(rewrite(r#"{"model":null}"#).0, r#"{"model":"auto"}"#);
+        assert_eq!(rewrite(r#" { "choices":[{}]}"#).0, r#" {"model":"auto", "choices":[{}]}"#);
+        assert_eq!(rewrite(r#"{"model":null,"choices":[{}]}"#).0, r#"{"model":"auto","choices":[{}]}"#);
     }
 
     #[test]
     fn a_model_given_twice_is_replaced_twice() {
-        assert_eq!(rewrite(r#"{"model":"a","mod\u0065l":"b"}"#).0, r#"{"model":"auto","mod\u0065l":"auto"}"#);
+        let body = r#"{"model":"a","mod\u0065l":"b","choices":[{}]}"#;
+        assert_eq!(rewrite(body).0, r#"{"model":"auto","mod\u0065l":"auto","choices":[{}]}"#);
     }
 
     #[test]
@@ -110,6 +113,9 @@ mod tests {
         assert!(matches!(refuse(b"{} {}"), InvalidAnswer::NotJson(_)));
         assert_eq!(refuse(b"[]"), InvalidAnswer::NotAnObject);
         assert_eq!(refuse(br#"{"error":{"message":"overloaded"}}"#), InvalidAnswer::UpstreamError);
+        for body in ["{}", r#"{"choices":[]}"#, r#"{"id":"x","choices":null,"usage":{}}"#] {
+            assert_eq!(refuse(body.as_bytes()), InvalidAnswer::Empty, "{body}");
+        }
         assert!(rewrite_completion(br#"{"error":null,"choices":[{}]}"#, "auto").is_ok());
     }
 }

@@ -2,27 +2,32 @@
 
 /// Fewest bytes of a second of audio: Opus at 6 kbit/s, the lowest rate of any codec in use for speech.
 const MIN_BYTES_PER_S: u64 = 750;
-/// Most bytes of a second of audio: 8 channels of 32 bits at 192 kHz, 6 MB, rounded up.
+/// Most bytes of a second of samples as they are: 8 channels of 32 bits at 192 kHz, 6 MB, rounded up.
 const MAX_BYTES_PER_S: u64 = 8_000_000;
+/// Most bytes of a second of lossless audio, and of a film: 2 channels of 24 bits at 192 kHz, rounded up.
+const MAX_LOSSLESS_BYTES_PER_S: u64 = 1_200_000;
+/// Most bytes of a second of lossy audio: several times the highest rates of MP3, AAC, Opus and Vorbis.
+const MAX_LOSSY_BYTES_PER_S: u64 = 200_000;
 /// Boxes, chunks, pages or frames that are looked at; a frame has at least 8 bytes, so this covers 32 MB.
 const MAX_STEPS: usize = 4 << 20;
 
 /// The length of a recording in milliseconds, if its container tells; never shorter than its size makes plausible.
 ///
-/// WAV, FLAC, Ogg (Opus, Vorbis), MP3, AAC (ADTS) and MP4/M4A tell; others do not.
+/// WAV, FLAC, Ogg (Opus, Vorbis), MP3, AAC (ADTS) and MP4/M4A tell; others do not. What they tell is the client's word:
+/// decoders play on where a header ends too early.
 #[must_use]
 pub fn measure_ms(bytes: &[u8]) -> Option<u64> {
     let body = skip_id3(bytes);
-    let ms = match body {
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => measure_wav(body),
-        [b'f', b'L', b'a', b'C', ..] => measure_flac(body),
-        [b'O', b'g', b'g', b'S', ..] => measure_ogg(body),
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => measure_mp4(body),
-        [0xff, second, ..] if second & 0xf6 == 0xf0 => measure_frames(body, read_adts),
-        [0xff, second, ..] if second & 0xe0 == 0xe0 => measure_frames(body, read_mpeg),
-        _ => None,
-    }?;
-    Some(ms.max(bytes.len() as u64 * 1_000 / MAX_BYTES_PER_S))
+    let (ms, max_bytes_per_s) = match body {
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => (measure_wav(body), MAX_BYTES_PER_S),
+        [b'f', b'L', b'a', b'C', ..] => (measure_flac(body), MAX_LOSSLESS_BYTES_PER_S),
+        [b'O', b'g', b'g', b'S', ..] => (measure_ogg(body), MAX_LOSSY_BYTES_PER_S),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => measure_mp4(body)?,
+        [0xff, second, ..] if second & 0xf6 == 0xf0 => (measure_frames(body, read_adts), MAX_LOSSY_BYTES_PER_S),
+        [0xff, second, ..] if second & 0xe0 == 0xe0 => (measure_frames(body, read_mpeg), MAX_LOSSY_BYTES_PER_S),
+        _ => return None,
+    };
+    Some(ms?.max(body.len() as u64 * 1_000 / max_bytes_per_s))
 }
 
 /// Seconds that the recording can't exceed: measured and rounded up, or what its size allows.
@@ -60,17 +65,25 @@ fn to_ms(samples: u64, per_s: u64) -> Option<u64> {
     u64::try_from(u128::from(samples) * 1_000 / u128::from(Some(per_s).filter(|rate| *rate > 0)?)).ok()
 }
 
+/// By what decoders go by: the rate, the channels and their bits. They do not look at the bytes of a second.
 fn measure_wav(bytes: &[u8]) -> Option<u64> {
     let mut at = 12_usize;
-    let mut bytes_per_s = None;
+    let mut bits_per_s = None;
     for _ in 0..1_000 {
         let id = bytes.get(at..at + 4)?;
         let size = le32(bytes, at + 4)?;
         let content = at + 8;
         match id {
-            b"fmt " => bytes_per_s = le32(bytes, content + 8),
-            // A stream's header may state any size: what counts is what is there.
-            b"data" => return to_ms(size.min((bytes.len() - content) as u64), bytes_per_s?),
+            b"fmt " => {
+                let (channels, bits) = (le32(bytes, content)? >> 16, le32(bytes, content + 12)? >> 16);
+                bits_per_s = Some(le32(bytes, content + 4)?.saturating_mul(channels * bits));
+            }
+            // A stream's header may state any size, or none: what counts is what is there.
+            b"data" => {
+                let there = (bytes.len() - content) as u64;
+                let stated = Some(size).filter(|size| *size > 0).unwrap_or(there);
+                return to_ms(stated.min(there) * 8, bits_per_s?);
+            }
             _ => {}
         }
         at = content.checked_add(usize::try_from(size + size % 2).ok()?)?;
@@ -100,7 +113,8 @@ fn measure_ogg(bytes: &[u8]) -> Option<u64> {
     to_ms(Some(granule).filter(|granule| *granule != u64::MAX)?.saturating_sub(skipped), rate)
 }
 
-fn measure_mp4(bytes: &[u8]) -> Option<u64> {
+/// The length, and the most bytes that a second of what is in it takes.
+fn measure_mp4(bytes: &[u8]) -> Option<(Option<u64>, u64)> {
     let moov = find_box(bytes, b"moov")?;
     let header = find_box(moov, b"mvhd")?;
     let (scale, duration) = if *header.first()? == 1 {
@@ -108,7 +122,9 @@ fn measure_mp4(bytes: &[u8]) -> Option<u64> {
     } else {
         (be(header, 12, 4)?, be(header, 16, 4)?)
     };
-    to_ms(duration, scale)
+    let is_dense = [b"vide", b"alac"].iter().any(|kind| memchr::memmem::find(moov, *kind).is_some());
+    let max_bytes_per_s = if is_dense { MAX_LOSSLESS_BYTES_PER_S } else { MAX_LOSSY_BYTES_PER_S };
+    Some((to_ms(duration, scale), max_bytes_per_s))
 }
 
 fn find_box<'b>(bytes: &'b [u8], wanted: &[u8; 4]) -> Option<&'b [u8]> {
@@ -212,7 +228,18 @@ mod tests {
     fn a_wav_is_as_long_as_its_data() {
         assert_eq!(measure_ms(&wav(24_000, 24_000)), Some(1_500));
         assert_eq!(measure_ms(&wav(24_000, u32::MAX)), Some(1_500), "a stream's header");
+        assert_eq!(measure_ms(&wav(24_000, 0)), Some(1_500), "a stream's header");
         assert_eq!(seconds_upper(&wav(24_000, 24_000)), 2);
+        // The bytes of a second, which no decoder looks at.
+        let mut lie = wav(16_000_000, 16_000_000);
+        let at = memchr::memmem::find(&lie, &16_000_u32.to_le_bytes()).unwrap();
+        lie[at..at + 4].copy_from_slice(&[0xff; 4]);
+        assert_eq!(measure_ms(&lie), Some(1_000_000));
+        // A codec whose samples have no bits of their own.
+        let mut gsm = wav(7_500, 7_500);
+        let at = memchr::memmem::find(&gsm, &[2, 0, 16, 0]).unwrap();
+        gsm[at + 2] = 0;
+        assert_eq!((measure_ms(&gsm), seconds_upper(&gsm)), (None, 11));
     }
 
     #[test]
@@ -238,7 +265,29 @@ mod tests {
         flac.extend_from_slice(&(44_100_u64 << 44 | 1).to_be_bytes());
         assert_eq!(measure_ms(&flac), Some(0));
         flac.resize(24_000_000, 0);
-        assert_eq!(measure_ms(&flac), Some(3_000));
+        assert_eq!(measure_ms(&flac), Some(20_000));
+        let mut ogg = b"OggS\0\x02".to_vec();
+        ogg.extend_from_slice(&48_000_u64.to_le_bytes());
+        ogg.extend_from_slice(&[0; 12]);
+        ogg.extend_from_slice(b"\x01\x13OpusHead\x01\x01\0\0");
+        assert_eq!(measure_ms(&ogg), Some(1_000));
+        ogg.resize(20_000_000, 0);
+        assert_eq!(measure_ms(&ogg), Some(100_000));
+        let mp4 = |handler: &[u8; 4]| {
+            let mut mvhd = [0; 20];
+            (mvhd[15], mvhd[19]) = (1, 2);
+            let mut file = b"\0\0\0\x08ftyp\0\0\0\x28moov\0\0\0\x1cmvhd".to_vec();
+            file.extend_from_slice(&mvhd);
+            file.extend_from_slice(handler);
+            file
+        };
+        assert_eq!(measure_ms(&mp4(b"soun")), Some(2_000));
+        let padded = |mut file: Vec<u8>| {
+            file.resize(24_000_000, 0);
+            measure_ms(&file)
+        };
+        assert_eq!(padded(mp4(b"soun")), Some(120_000));
+        assert_eq!(padded(mp4(b"vide")), Some(20_000), "a film is denser");
     }
 
     #[test]

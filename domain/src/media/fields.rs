@@ -138,6 +138,19 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| InvalidRequest::new(name, format_args!("must be an integer from {min} to {max}")))
     }
 
+    /// A boolean; in a form its word.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] when it is something else.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, InvalidRequest> {
+        let flag = match self.find(name)? {
+            None => return Ok(None),
+            Some(Value::Text(text)) => text.parse().ok(),
+            Some(Value::Json(raw)) => raw.to_bool(),
+        };
+        flag.map(Some).ok_or_else(|| InvalidRequest::new(name, "must be a boolean"))
+    }
+
     /// A number in thousandths, rounded.
     ///
     /// # Errors
@@ -195,6 +208,15 @@ impl<'a> Fields<'a> {
             Self::Form(form) => form.with_text("model", model),
         }
     }
+
+    /// As [`Fields::with_model`], with a length in `seconds` where there was none, or one called `duration`.
+    #[must_use]
+    pub fn with_seconds(&self, model: &str, seconds: u32) -> Vec<u8> {
+        match self {
+            Self::Json(json) => json.with_seconds(model, seconds),
+            Self::Form(form) => form.with_texts(("model", model), ("seconds", &seconds.to_string())),
+        }
+    }
 }
 
 impl<'a> Members<'a> {
@@ -241,6 +263,29 @@ impl<'a> Members<'a> {
             out.extend_from_slice(if self.members.is_empty() { b"" } else { b"," });
             out.extend_from_slice(&self.body[self.inside..]);
         }
+        out
+    }
+}
+
+impl Members<'_> {
+    fn with_seconds(&self, model: &str, seconds: u32) -> Vec<u8> {
+        let is_said = self.find("seconds").is_some_and(|value| value.kind() != Kind::Null);
+        if is_said && self.find("duration").is_none() {
+            return self.with_model(model);
+        }
+        let mut out = Vec::with_capacity(self.body.len() + model.len() + 32);
+        out.extend_from_slice(b"{\"model\":");
+        push_string(model, &mut out);
+        out.extend_from_slice(format!(",\"seconds\":\"{seconds}\"").as_bytes());
+        for (key, value) in &self.members {
+            if !matches!(key.as_ref(), b"model" | b"seconds" | b"duration") {
+                out.push(b',');
+                push_string(&String::from_utf8_lossy(key), &mut out);
+                out.push(b':');
+                out.extend_from_slice(value.bytes);
+            }
+        }
+        out.push(b'}');
         out
     }
 }

@@ -124,14 +124,26 @@ impl<'a> Form<'a> {
             (None, part.range.end)
         } else {
             out.extend_from_slice(&self.body[..self.start]);
-            let head = format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n", self.boundary);
-            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(self.head_of(name).as_bytes());
             (Some("\r\n"), self.start)
         };
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(until.unwrap_or_default().as_bytes());
         out.extend_from_slice(&self.body[from..]);
         out
+    }
+
+    /// The same for two texts.
+    #[must_use]
+    pub fn with_texts(&self, one: (&str, &str), other: (&str, &str)) -> Vec<u8> {
+        let body = self.with_text(one.0, one.1);
+        let content_type = format!("multipart/form-data; boundary={}", self.boundary);
+        let both = Form::parse(&content_type, &body).map(|form| form.with_text(other.0, other.1));
+        both.unwrap_or_else(|_| self.with_text(other.0, other.1))
+    }
+
+    fn head_of(&self, name: &str) -> String {
+        format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n", self.boundary)
     }
 }
 

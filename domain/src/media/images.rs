@@ -62,6 +62,11 @@ impl<'a> ImagesTask<'a> {
             Some(size) => video::parse_size(size)?,
         };
         fields.one_of("style", &[("vivid", ()), ("natural", ())])?;
+        // Pictures that come piece by piece are not read here, and each piece costs.
+        if fields.flag("stream")? == Some(true) {
+            return Err(InvalidRequest::new("stream", "must be false"));
+        }
+        fields.whole("partial_images", &(0..=0))?;
         Ok(Self {
             prompt: fields.required_text("prompt", MAX_PROMPT_CHARS)?,
             n: u32::try_from(n).unwrap_or(1),

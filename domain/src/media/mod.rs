@@ -217,10 +217,14 @@ impl<'a> MediaRequest<'a> {
         }
     }
 
-    /// The body for an upstream, whose name of the model this is. The content type stays.
+    /// The body for an upstream, whose name of the model this is. The content type stays. How long a video is to be is
+    /// said as `seconds`, which is `OpenAI`'s word.
     #[must_use]
     pub fn with_model(&self, model: &str) -> Vec<u8> {
-        self.fields.with_model(model)
+        match &self.task {
+            Task::Video(task) => self.fields.with_seconds(model, task.seconds_for(model)),
+            _ => self.fields.with_model(model),
+        }
     }
 }
 

@@ -92,6 +92,7 @@ fn images_have_defaults_bounds_and_a_weight() {
     assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","n":3}"#), 3);
     assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","n":2,"quality":"hd","size":"1024x1792"}"#), 6);
     assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","size":"256x256","style":"vivid"}"#), 1);
+    assert_eq!(steps(ModelKind::Image, r#"{"prompt":"a","stream":false,"partial_images":0}"#), 1);
     let long = format!(r#"{{"prompt":"{}"}}"#, "é".repeat(MAX_PROMPT_CHARS + 1));
     assert_refused(
         ModelKind::Image,
@@ -108,6 +109,9 @@ fn images_have_defaults_bounds_and_a_weight() {
             (r#"{"prompt":"a","quality":"best"}"#, "quality"),
             (r#"{"prompt":"a","response_format":"png"}"#, "response_format"),
             (r#"{"prompt":"a","style":"baroque"}"#, "style"),
+            (r#"{"prompt":"a","stream":true}"#, "stream"),
+            (r#"{"prompt":"a","stream":"yes"}"#, "stream"),
+            (r#"{"prompt":"a","partial_images":2}"#, "partial_images"),
         ],
     );
 }
@@ -196,6 +200,25 @@ fn videos_come_as_json_and_as_forms() {
             (r#"{"prompt":"a","size":"1x1"}"#, "size"),
         ],
     );
+}
+
+#[test]
+fn a_video_is_always_told_its_length() {
+    let sent =
+        |body: &str, model: &str| String::from_utf8(parse(ModelKind::Video, body).unwrap().with_model(model)).unwrap();
+    assert_eq!(sent(r#"{"prompt":"a","x": [1]}"#, "v"), r#"{"model":"v","seconds":"5","prompt":"a","x":[1]}"#);
+    assert_eq!(sent(r#"{"prompt":"a","duration":8,"model":"m"}"#, "v"), r#"{"model":"v","seconds":"8","prompt":"a"}"#);
+    assert_eq!(sent(r#"{"prompt":"a"}"#, "sora-2"), r#"{"model":"sora-2","seconds":"4","prompt":"a"}"#);
+    let said = r#"{"seconds":"8", "prompt":"a","model":"v"}"#;
+    assert_eq!(sent(said, "v"), said);
+    for (fields, length) in [(&[("prompt", "a"), ("model", "m")][..], "5"), (&[("prompt", "a"), ("seconds", "8")], "8")]
+    {
+        let body = form(fields, None);
+        let request = MediaRequest::parse(ModelKind::Video, FORM, body.as_bytes()).unwrap();
+        let sent = request.with_model("v");
+        let sent = MediaRequest::parse(ModelKind::Video, FORM, &sent).unwrap();
+        assert_eq!((sent.fields.text("seconds").unwrap().as_deref(), sent.model()), (Some(length), "v"));
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct VideoTask<'a> {
     pub prompt: Cow<'a, str>,
     /// How long, in seconds.
     pub seconds: u32,
+    /// Whether the client said how long.
+    pub says_length: bool,
     /// Width and height in pixels.
     pub size: (u32, u32),
     /// Frames a second.
@@ -44,11 +46,13 @@ impl<'a> VideoTask<'a> {
         }
         let ratio = fields.text("aspect_ratio")?.map(|ratio| parse_ratio(&ratio)).transpose()?;
         let size = fields.text("size")?.map(|size| parse_size(&size)).transpose()?;
-        let seconds = duration.or(seconds).unwrap_or(DEFAULT_SECONDS);
+        let said = duration.or(seconds);
+        let seconds = said.unwrap_or(DEFAULT_SECONDS);
         let fps = fields.whole("fps", &(1..=MAX_FPS))?.unwrap_or(DEFAULT_FPS);
         Ok(Self {
             prompt: fields.required_text("prompt", MAX_PROMPT_CHARS)?,
             seconds: u32::try_from(seconds).unwrap_or(1),
+            says_length: said.is_some(),
             size: size.unwrap_or_else(|| size_of(ratio.unwrap_or((16, 9)))),
             fps: u32::try_from(fps).unwrap_or(1),
         })
@@ -58,6 +62,18 @@ impl<'a> VideoTask<'a> {
     #[must_use]
     pub const fn seconds(&self) -> u64 {
         self.seconds as u64
+    }
+}
+
+/// Shortest video of `OpenAI`'s models, in seconds; they take no [`DEFAULT_SECONDS`].
+const SORA_SECONDS: u32 = 4;
+
+impl VideoTask<'_> {
+    /// How long an upstream that calls its model so is to make it. It is always told: its own default may be longer, and
+    /// would be paid by nobody.
+    pub(super) fn seconds_for(&self, upstream_model: &str) -> u32 {
+        let is_sora = upstream_model.rsplit('/').next().is_some_and(|name| name.starts_with("sora-"));
+        if is_sora && !self.says_length { SORA_SECONDS } else { self.seconds }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Translations lose nothing that both sides know, whatever the text and wherever it was cut.
 
 use guildhall_domain::anthropic::{
-    ChatToMessagesStream, MessagesToChatStream, drop_extensions, to_chat_completion, to_chat_request, to_message,
-    to_messages_request,
+    ChatToMessagesStream, MessagesToChatStream, Takes, drop_extensions, to_chat_completion, to_chat_request,
+    to_message, to_messages_request,
 };
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::stream::{MAX_LINE_BYTES, StreamEnd, StreamFault, StreamRewriter};
@@ -54,9 +54,9 @@ proptest! {
     #[test]
     fn without_the_extensions_a_request_is_openais(request in messages_request()) {
         let chat = to_chat_request(request.to_string().as_bytes()).unwrap();
-        let plain = drop_extensions(&chat).unwrap();
+        let plain = drop_extensions(&chat, Takes::default()).unwrap();
         prop_assert!(ChatRequest::parse(&plain).is_ok());
-        prop_assert_eq!(drop_extensions(&plain).unwrap(), plain.clone());
+        prop_assert_eq!(drop_extensions(&plain, Takes::default()).unwrap(), plain.clone());
         for message in parse(&plain)["messages"].as_array().unwrap() {
             let known = ["role", "content", "tool_calls", "tool_call_id"];
             prop_assert!(message.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())));
@@ -151,7 +151,7 @@ proptest! {
             let _ = to_chat_request(text);
             let _ = to_chat_completion(text, "m", 1);
             let _ = to_message(text, "m");
-            let _ = drop_extensions(text);
+            let _ = drop_extensions(text, Takes::default());
             let line = [b"data: ", text.as_slice(), b"\n\n"].concat();
             let _ = run_to_chat([line.as_slice()]);
             run_to_messages([line.as_slice()]);

@@ -99,7 +99,7 @@ proptest! {
     ) {
         let max_output_field =
             if is_new_field { MaxOutputField::MaxCompletionTokens } else { MaxOutputField::MaxTokens };
-        let edit = UpstreamEdit { model: &model, max_output_tokens: cap, max_output_field };
+        let edit = UpstreamEdit { model: &model, max_output_tokens: cap, max_output_field, keeps_tier: true };
         let text = to_text(&request, is_pretty);
         // Floats are compared as serde_json reads them.
         let request: Value = serde_json::from_str(&text).unwrap();

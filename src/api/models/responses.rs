@@ -81,6 +81,8 @@ struct ItemQuery {
 
 /// Largest turn that is kept, in bytes: a row of the database holds little more.
 const TURN_MAX_BYTES: usize = 1_500_000;
+/// Most bytes of turns that one request stands on: an isolate holds them several times over.
+const HISTORY_MAX_BYTES: usize = 16 << 20;
 /// How often, and after how long, a turn is looked for again that is just being written.
 const LOOKS: u32 = 4;
 const LOOK_PAUSE_MS: u32 = 100;
@@ -92,8 +94,14 @@ async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Ou
         None => Vec::new(),
     };
     let mut referenced = Vec::new();
+    let mut referenced_bytes = 0;
     for id in request.referenced_response_ids() {
-        referenced.extend(find_turn(&cx, id).await?);
+        let turn = find_turn(&cx, id).await?;
+        referenced_bytes += turn.as_ref().map_or(0, size_of_turn);
+        if referenced_bytes > HISTORY_MAX_BYTES {
+            return Err(too_much("input"));
+        }
+        referenced.extend(turn);
     }
     let Translated { chat_body, echo, input, left_out } = request.translate(&history, &referenced)?;
     let mut random = [0; RANDOM_ID_BYTES];
@@ -101,7 +109,8 @@ async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Ou
     let created_s = u64::try_from(cx.started_ms / 1_000).unwrap_or(0);
     let plan = ResponsePlan { echo, id: ResponseId::from_random(random), created_s };
     let is_kept = request.store();
-    let mut output = complete_chat(cx.clone(), &chat_body, &Policy::default()).await?.output;
+    let policy = Policy { is_extended: true, ..Policy::default() };
+    let mut output = complete_chat(cx.clone(), &chat_body, &policy).await?.output;
     output.body = match output.body {
         Body::Whole(completion) => {
             let response = to_whole_response(&completion, &plan)?;
@@ -145,14 +154,18 @@ async fn try_keep(cx: &Cx, input: Vec<Box<RawValue>>, response: Vec<u8>) -> Resu
 async fn load_history(cx: &Cx, id: &ResponseId) -> Result<Vec<StoredTurn>, ApiError> {
     let account = cx.caller.key()?.account_id.clone();
     let limit = i64::try_from(MAX_TURNS).unwrap_or(i64::MAX);
+    let max_bytes = i64::try_from(HISTORY_MAX_BYTES).unwrap_or(i64::MAX);
     let mut rows = Vec::new();
     // A stream's turn is written while its client already knows the id.
     for look in 0..LOOKS {
-        rows = list_turns(&account, id.as_str(), limit).run(&*cx.ports.db).await?;
+        rows = list_turns(&account, id.as_str(), limit, max_bytes).run(&*cx.ports.db).await?;
         if !rows.is_empty() || look + 1 == LOOKS {
             break;
         }
         cx.ports.clock.sleep_ms(LOOK_PAUSE_MS).await;
+    }
+    if rows.iter().map(|row| row.turn.len()).sum::<usize>() > HISTORY_MAX_BYTES {
+        return Err(too_much("previous_response_id"));
     }
     let turns = rows.iter().map(read_turn).collect::<Result<Vec<_>, _>>()?;
     if turns.first().is_none_or(|oldest| oldest.previous.is_some()) {
@@ -160,6 +173,15 @@ async fn load_history(cx: &Cx, id: &ResponseId) -> Result<Vec<StoredTurn>, ApiEr
         return Err(ApiError::invalid("previous_response_id", text).with("code", "previous_response_not_found"));
     }
     Ok(turns)
+}
+
+fn too_much(param: &'static str) -> ApiError {
+    let text = format!("{param} leads to a conversation of over {} MiB", HISTORY_MAX_BYTES >> 20);
+    ApiError::invalid(param, text)
+}
+
+fn size_of_turn(turn: &StoredTurn) -> usize {
+    turn.response.get().len() + turn.input.iter().map(|item| item.get().len()).sum::<usize>()
 }
 
 async fn find_turn(cx: &Cx, id: &ResponseId) -> Result<Option<StoredTurn>, ApiError> {

@@ -9,7 +9,7 @@ mod answer;
 mod keep;
 mod likeness;
 
-use guildhall_domain::anthropic::drop_extensions;
+use guildhall_domain::anthropic::{Takes, drop_extensions};
 use guildhall_domain::cache::{CacheSettings, Entry, REQUEST_MAX_BYTES, canonicalise};
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::media::{MediaRequest, ModelKind};
@@ -140,7 +140,8 @@ impl<'a> Question<'a> {
 }
 
 fn has_extensions(body: &[u8], model: &str) -> bool {
-    drop_extensions(body).map_or(true, |plain| canonicalise(&plain, model) != canonicalise(body, model))
+    drop_extensions(body, Takes::default())
+        .map_or(true, |plain| canonicalise(&plain, model) != canonicalise(body, model))
 }
 
 /// Looks for an answer before anybody is asked; the answer calls its model `asked_model`.

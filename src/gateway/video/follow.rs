@@ -193,7 +193,8 @@ pub async fn load_content(cx: &Cx, id: &str) -> Result<Content, ApiError> {
     let gone = || ApiError::new(Kind::UpstreamFailed, "The video's provider does not hand it out");
     let provider = find_provider(&cx.app, &cx.ports, &place).await?.ok_or_else(gone)?;
     if provider.kind == ProviderKind::Sandbox {
-        let task = VideoTask { prompt: spec.prompt.into(), seconds: spec.seconds, size: spec.size, fps: spec.fps };
+        let (prompt, seconds) = (spec.prompt.into(), spec.seconds);
+        let task = VideoTask { prompt, seconds, says_length: true, size: spec.size, fps: spec.fps };
         return Ok(Content::File(film(&task)));
     }
     let read = ReadMode::Stream { max_bytes: VIDEO_MAX_BYTES, stall_ms: cx.app.config.stall_ms };

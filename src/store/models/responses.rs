@@ -19,14 +19,14 @@ queries! {
     /// Finds an answer.
     tenant("account_id") fn find_response(account_id: &str, id: &str) -> Option<TurnRow> =
         "SELECT turn FROM responses WHERE account_id = ?1 AND id = ?2";
-    /// An answer and all before it, oldest first.
-    tenant("account_id") fn list_turns(account_id: &str, id: &str, limit: i64) -> Vec<TurnRow> =
-        "WITH RECURSIVE chain (previous_id, turn, depth) AS (
-           SELECT previous_id, turn, 1 FROM responses WHERE account_id = ?1 AND id = ?2
+    /// An answer and all before it, oldest first; none before the one with which they have more than `max_bytes`.
+    tenant("account_id") fn list_turns(account_id: &str, id: &str, limit: i64, max_bytes: i64) -> Vec<TurnRow> =
+        "WITH RECURSIVE chain (previous_id, turn, depth, bytes) AS (
+           SELECT previous_id, turn, 1, length(CAST(turn AS BLOB)) FROM responses WHERE account_id = ?1 AND id = ?2
            UNION ALL
-           SELECT earlier.previous_id, earlier.turn, chain.depth + 1 FROM chain
+           SELECT earlier.previous_id, earlier.turn, chain.depth + 1, chain.bytes + length(CAST(earlier.turn AS BLOB)) FROM chain
              JOIN responses AS earlier ON earlier.account_id = ?1 AND earlier.id = chain.previous_id
-             WHERE chain.depth < ?3
+             WHERE chain.depth < ?3 AND chain.bytes <= ?4
          ) SELECT turn FROM chain ORDER BY depth DESC";
     /// Forgets an answer.
     tenant("account_id") fn delete_response(account_id: &str, id: &str) -> Changed =

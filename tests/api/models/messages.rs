@@ -358,3 +358,60 @@ fn what_a_client_asks_of_anthropic_in_headers_is_told_to_anthropic_alone() {
         assert!(app.upstream.sent.borrow().is_empty(), "what is wrong is not sent");
     });
 }
+
+#[test]
+fn effort_and_thoughts_go_only_where_they_are_taken() {
+    run(async |app| {
+        let key = app.with_model().await;
+        for (id, kind) in [("strict", "openai"), ("lenient", "vllm")] {
+            let base_url = format!("http://127.0.0.1:9/{id}/v1");
+            let provider = json!({ "id": id, "type": kind, "base_url": base_url, "api_key": "sk" });
+            app.admin("POST", "/admin/v1/providers").json(&provider).send().await.expect(200);
+        }
+        for (model, provider, upstream) in
+            [("plain", "strict", "gpt-4o"), ("thinker", "strict", "gpt-5"), ("open", "lenient", "qwen-own")]
+        {
+            add_model(&app, model, provider, json!({ "upstream_model": upstream })).await;
+        }
+        app.upstream.always(Reply::chat("Hi!", 100, 10));
+        let thought =
+            json!({ "type": "reasoning", "id": "rs_1", "summary": [{ "type": "summary_text", "text": "hm" }] });
+        let called = json!({ "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" });
+        let result = json!({ "type": "function_call_output", "call_id": "c", "output": "x" });
+        for (model, effort, thoughts) in
+            [("plain", None, None), ("thinker", Some("low"), None), ("open", Some("low"), Some("hm"))]
+        {
+            let thinking = json!({ "thinking": { "type": "enabled", "budget_tokens": 2_000 }, "max_tokens": 4_000 });
+            send(&app, &key, &message(model, thinking)).await.expect(200);
+            let sent = app.upstream.bodies().pop().unwrap();
+            assert_eq!(sent["reasoning_effort"].as_str(), effort, "{model}");
+            let asked = json!({ "model": model, "reasoning": { "effort": "low" }, "input": [
+                { "type": "message", "role": "user", "content": "Hi" }, thought, called, result] });
+            app.post("/v1/responses").bearer(&key.key).json(&asked).send().await.expect(200);
+            let sent = app.upstream.bodies().pop().unwrap();
+            assert_eq!(sent["reasoning_effort"].as_str(), effort, "{model}");
+            assert_eq!(sent["messages"][1]["reasoning_content"].as_str(), thoughts, "{model}: {sent}");
+        }
+    });
+}
+
+#[test]
+fn what_costs_more_than_its_price_is_not_bought() {
+    run(async |app| {
+        let key = with_claude(&app).await;
+        app.upstream.always(claude_says("Hi!"));
+        let content =
+            json!([{ "type": "text", "text": "long", "cache_control": { "type": "ephemeral", "ttl": "1h" } }]);
+        let messages = json!([{ "role": "user", "content": content }]);
+        send(&app, &key, &message("claude", json!({ "messages": messages }))).await.expect(200);
+        let sent = app.upstream.bodies().pop().unwrap();
+        assert_eq!(sent["messages"][0]["content"][0]["cache_control"], json!({ "type": "ephemeral" }), "{sent}");
+        app.add_provider("p1").await;
+        app.add_model("m1", "p1", 5).await;
+        app.upstream.always(Reply::chat("Hi!", 100, 10));
+        let body =
+            json!({ "model": "m1", "messages": [{ "role": "user", "content": "x" }], "service_tier": "priority" });
+        chat(&app, &key, &body.to_string()).send().await.expect(200);
+        assert_eq!(app.upstream.bodies().pop().unwrap()["service_tier"], "auto");
+    });
+}

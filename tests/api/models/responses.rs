@@ -3,7 +3,7 @@
 use guildhall::ports::StreamEnd;
 use serde_json::{Value, json};
 
-use super::kit::{assert_balanced, last_receipt};
+use super::kit::{assert_balanced, last_receipt, rich_key};
 use crate::support::{Answer, Key, Reply, TestApp, run};
 
 async fn create(app: &TestApp, key: &Key, body: &Value) -> Answer {
@@ -157,10 +157,34 @@ fn tools_that_nobody_here_runs_are_left_out_and_told() {
             json!({ "model": "m1", "input": "Hello", "tools": [f, { "type": "web_search" }], "tool_choice": "auto" });
         let answer = create(&app, &key, &body).await.expect(200);
         assert_eq!(answer.header("x-ignored-tools"), Some("web_search"));
+        for _ in 0..2 {
+            let call = app.post("/v1/responses").bearer(&key.key).idempotency_key("k").json(&body);
+            assert_eq!(call.send().await.expect(200).header("x-ignored-tools"), Some("web_search"));
+        }
         assert_eq!(app.upstream.bodies().pop().unwrap()["tools"].as_array().unwrap().len(), 1);
         let body = json!({ "model": "m1", "input": "Hello", "tools": [f] });
         assert_eq!(create(&app, &key, &body).await.expect(200).header("x-ignored-tools"), None);
         let forced = json!({ "model": "m1", "input": "Hello", "tools": [{ "type": "web_search" }], "tool_choice": { "type": "web_search" } });
         create(&app, &key, &forced).await.expect(400);
+    });
+}
+
+#[test]
+fn a_conversation_has_an_end() {
+    run(async |app| {
+        app.with_model().await;
+        let key = rich_key(&app, "1000").await;
+        app.upstream.always(Reply::chat("Hi!", 100, 10));
+        let mut previous = Value::Null;
+        for turn in 0..13 {
+            let body = json!({ "model": "m1", "input": "x".repeat(1_400_000), "previous_response_id": previous });
+            let answer = create(&app, &key, &body).await;
+            if turn == 12 {
+                let told = answer.expect(400).json();
+                assert_eq!(told["error"]["param"], "previous_response_id", "{told}");
+            } else {
+                previous = answer.expect(200).json()["id"].clone();
+            }
+        }
     });
 }

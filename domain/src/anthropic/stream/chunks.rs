@@ -6,6 +6,13 @@ use crate::anthropic::to_chat::THINKING_FORMAT;
 use crate::anthropic::writer::{Writer, inside};
 use crate::pricing::TokenUsage;
 
+/// How a completion ends.
+pub(super) struct End<'e> {
+    pub finish_reason: &'e str,
+    /// The literal of the caller's text that ended it.
+    pub matched_stop: Option<&'e [u8]>,
+}
+
 /// The chunks of one completion.
 #[derive(Debug)]
 pub(super) struct Chunks {
@@ -84,8 +91,8 @@ impl Chunks {
     }
 
     /// Appends the last chunks and `[DONE]`.
-    pub(super) fn write_end(&mut self, finish_reason: &str, usage: Option<&TokenUsage>, out: &mut Vec<u8>) {
-        self.write_choice(out, |_| {}, Some(finish_reason));
+    pub(super) fn write_end(&mut self, end: &End<'_>, usage: Option<&TokenUsage>, out: &mut Vec<u8>) {
+        self.write_choice(out, |_| {}, Some(end));
         if let Some(usage) = usage {
             out.extend_from_slice(&self.head);
             let mut w = Writer::new(out);
@@ -102,17 +109,17 @@ impl Chunks {
         self.write_choice(out, write, None);
     }
 
-    fn write_choice(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>), finish_reason: Option<&str>) {
+    fn write_choice(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>), end: Option<&End<'_>>) {
         self.begin("", out);
         out.extend_from_slice(&self.head);
         let mut w = Writer::new(out);
         w.key("choices").open_array().open_object().member_count("index", 0).key("delta").open_object();
         write(&mut w);
         w.close_object().member("logprobs", b"null").key("finish_reason");
-        match finish_reason {
-            Some(reason) => w.text(reason),
-            None => w.raw(b"null"),
-        };
+        match end {
+            Some(end) => _ = w.text(end.finish_reason).member_if("stop_reason", end.matched_stop),
+            None => _ = w.raw(b"null"),
+        }
         w.close_object().close_array().close_object();
         out.extend_from_slice(b"\n\n");
     }

@@ -318,6 +318,16 @@ fn calls_are_told_apart_though_servers_are_careless() {
 }
 
 #[test]
+fn arguments_may_come_as_json() {
+    let call =
+        json!({"tool_calls": [{"index": 0, "id": "call_A", "function": {"name": "f", "arguments": {"x": "é"}}}]});
+    let told = to_messages(&format!("{}data: [DONE]\n\n", chunk(call, Some("tool_calls"))));
+    let delta = told.iter().find(|event| event["type"] == "content_block_delta").unwrap();
+    assert_eq!(delta["delta"], json!({"type": "input_json_delta", "partial_json": "{\"x\":\"é\"}"}));
+    assert_eq!(told.last().unwrap()["type"], "message_stop");
+}
+
+#[test]
 fn a_stream_that_fails_ends_in_an_error_event() {
     let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
     let failing = |frame: &str| {
@@ -364,4 +374,22 @@ fn a_stream_survives_the_way_there_and_back() {
     expected[end]["usage"] = json!({"input_tokens": 10, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 5,
         "output_tokens": 30});
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn the_text_that_ended_it_is_told() {
+    let end = [
+        json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "\n\"Q"},
+            "usage": {"output_tokens": 30}}),
+        json!({"type": "message_stop"}),
+    ];
+    let (chunks, ..) = to_chat(&events(&[&[start()], end.as_slice()].concat()));
+    let last = chunks.iter().find(|chunk| !chunk["choices"][0]["finish_reason"].is_null()).unwrap();
+    assert_eq!(
+        (&last["choices"][0]["finish_reason"], &last["choices"][0]["stop_reason"]),
+        (&json!("stop"), &json!("\n\"Q"))
+    );
+    let told = to_messages(&format!("data: {last}\n\ndata: [DONE]\n\n"));
+    let delta = told.iter().find(|event| event["type"] == "message_delta").unwrap();
+    assert_eq!(delta["delta"], json!({"stop_reason": "stop_sequence", "stop_sequence": "\n\"Q"}));
 }

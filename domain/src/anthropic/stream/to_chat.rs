@@ -1,9 +1,9 @@
 //! Anthropic's events as chunks of a chat completion.
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, End};
 use crate::anthropic::fields::{Fields, Style, Value, read_body};
 use crate::anthropic::ids::to_answered_call_id;
-use crate::anthropic::outcome::{MessageUsage, to_finish_reason};
+use crate::anthropic::outcome::{MessageUsage, matched_stop, to_finish_reason};
 use crate::anthropic::writer::{Writer, inside};
 use crate::anthropic::{JSON_ANSWER_TOOL, TranslateError};
 use crate::chat::lines::{Line, Lines};
@@ -35,6 +35,7 @@ struct Events {
     details_count: u64,
     usage: MessageUsage,
     stop_reason: Option<String>,
+    matched_stop: Option<Vec<u8>>,
     is_done: bool,
 }
 
@@ -75,6 +76,7 @@ impl MessagesToChatStream {
                 details_count: 0,
                 usage: MessageUsage::default(),
                 stop_reason: None,
+                matched_stop: None,
                 is_done: false,
             },
             fault: None,
@@ -173,10 +175,12 @@ impl Events {
             "content_block_stop" => self.end_block(event.need("index")?.count()?, out),
             "message_delta" => {
                 self.usage.take(&event);
-                if let Some(delta) = event.get("delta")
-                    && let Some(stop_reason) = delta.object()?.text("stop_reason")?
-                {
-                    self.stop_reason = Some(stop_reason.into_owned());
+                if let Some(delta) = event.get("delta") {
+                    let delta = delta.object()?;
+                    if let Some(stop_reason) = delta.text("stop_reason")? {
+                        self.stop_reason = Some(stop_reason.into_owned());
+                        self.matched_stop = matched_stop(&delta).map(<[u8]>::to_vec);
+                    }
                 }
             }
             "message_stop" => self.end(out),
@@ -293,9 +297,12 @@ impl Events {
                 self.write_input(block.kind, b"\"{}\"", out);
             }
         }
-        let reason = to_finish_reason(self.stop_reason.as_deref(), self.calls_count > 0);
+        let end = End {
+            finish_reason: to_finish_reason(self.stop_reason.as_deref(), self.calls_count > 0),
+            matched_stop: self.matched_stop.as_deref(),
+        };
         let usage = self.usage.total().filter(|_| self.include_usage);
-        self.chunks.write_end(reason, usage.as_ref(), out);
+        self.chunks.write_end(&end, usage.as_ref(), out);
         self.is_done = true;
     }
 

@@ -4,7 +4,7 @@ use crate::anthropic::TranslateError;
 use crate::anthropic::error::write_error;
 use crate::anthropic::fields::{Fields, Style, Value, read_body};
 use crate::anthropic::ids::{to_message_id, to_tool_use_id};
-use crate::anthropic::outcome::{read_chat_usage, to_stop_reason, write_message_usage};
+use crate::anthropic::outcome::{matched_stop_of_choice, read_chat_usage, write_message_usage, write_stop};
 use crate::anthropic::writer::{Writer, inside};
 use crate::chat::lines::{Line, Lines};
 use crate::chat::stream::{MAX_LINE_BYTES, StreamFault};
@@ -39,6 +39,8 @@ struct Events {
     open: Option<Open>,
     calls: Vec<Call>,
     finish_reason: Option<String>,
+    /// The literal of the caller's text that ended it.
+    matched_stop: Option<Vec<u8>>,
     usage: TokenUsage,
     has_ended: bool,
 }
@@ -80,6 +82,7 @@ impl ChatToMessagesStream {
                 open: None,
                 calls: Vec::new(),
                 finish_reason: None,
+                matched_stop: None,
                 usage: TokenUsage::default(),
                 has_ended: false,
             },
@@ -156,6 +159,7 @@ impl Events {
             }
             if let Some(reason) = choice.text("finish_reason")? {
                 self.finish_reason = Some(reason.into_owned());
+                self.matched_stop = matched_stop_of_choice(&choice).map(<[u8]>::to_vec);
             }
         }
         Ok(())
@@ -257,7 +261,15 @@ impl Events {
         // Should a server write two calls by turns, input of a closed block goes there still: clients keep it by
         // its index.
         if let Some(arguments) = function.as_ref().and_then(|function| function.get("arguments")) {
-            let literal = arguments.literal()?;
+            let mut whole = Vec::new();
+            let literal = match arguments.kind() {
+                // From some servers it is JSON as it is.
+                Kind::Object => {
+                    Writer::new(&mut whole).text(&String::from_utf8_lossy(arguments.raw.bytes));
+                    &whole
+                }
+                _ => arguments.literal()?,
+            };
             if !inside(literal).is_empty() {
                 write_delta(block, "input_json_delta", "partial_json", literal, out);
             }
@@ -283,11 +295,13 @@ impl Events {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.begin("", out);
         self.close_block(out);
-        let stop_reason = to_stop_reason(self.finish_reason.as_deref(), !self.calls.is_empty());
         let usage = self.usage;
+        let (finish_reason, has_calls) = (self.finish_reason.as_deref(), !self.calls.is_empty());
+        let matched = self.matched_stop.as_deref();
         write_event("message_delta", out, |w| {
-            w.key("delta").open_object().member_text("stop_reason", stop_reason);
-            w.member("stop_sequence", b"null").close_object();
+            w.key("delta").open_object();
+            write_stop(finish_reason, has_calls, matched, w);
+            w.close_object();
             write_message_usage(&usage, w);
         });
         write_event("message_stop", out, |_| {});

@@ -94,6 +94,9 @@ fn write_tool(tool: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), Translate
         w.member("description", description.literal()?);
     }
     w.member("parameters", schema.raw.bytes).close_object();
+    // Beside the function, for Anthropic's models alone: OpenAI's `strict` refuses schemas that Anthropic's takes.
+    let strict = tool.get("strict").filter(|strict| strict.raw.to_bool().is_some());
+    w.member_if("strict", strict.map(|strict| strict.raw.bytes));
     w.member_if("cache_control", tool.raw_object("cache_control")).close_object();
     Ok(())
 }

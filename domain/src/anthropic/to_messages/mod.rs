@@ -30,12 +30,13 @@ use tools::{write_tool_choice, write_tools};
 /// - `reasoning_effort` becomes a thinking budget of a share of `max_tokens`, or adaptive thinking with
 ///   that effort for models from 4.6 on. It is left out where Anthropic would refuse it: when a
 ///   tool is forced, or in a loop of tool calls whose thinking the caller did not send back.
-///   `thinking` passes as it is, but for that last case.
+///   `thinking` passes as it is, but for that last case, and but for a budget that leaves nothing of `max_tokens`:
+///   it is then half of that, or left out where that is less than Anthropic takes.
 /// - `response_format` of type `json_schema`: models from 4.6 on get a strict schema as
 ///   `output_config.format`. Others are made to call the tool [`JSON_ANSWER_TOOL`](super::JSON_ANSWER_TOOL),
 ///   whose input comes back as content. Where no tool can be forced (the caller brings tools or
 ///   `thinking` of its own) and for `json_object` the system text asks for JSON.
-/// - `temperature` is at most 1; models from 4.7 on get no `temperature`, `top_p` and `top_k`, which they
+/// - `temperature` is at most 1; models from 4.1 on get no `top_p` beside it, models from 4.7 on get no `temperature`, `top_p` and `top_k`, which they
 ///   refuse.
 /// - What neither side's model would notice (`seed`, penalties, `logprobs`, …) is dropped.
 ///

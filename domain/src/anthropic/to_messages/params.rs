@@ -68,9 +68,10 @@ pub(super) fn write_sampling(
     if let Some((value, temperature)) = temperature {
         w.member("temperature", if temperature > 1.0 { b"1" } else { value.raw.bytes });
     }
-    // The whole distribution is the default; beside a temperature, newer models refuse to be told.
+    // The whole distribution is the default; beside a temperature, newer models take nothing.
     if let Some((value, top_p)) = top_p
         && top_p < 1.0
+        && !(temperature.is_some() && generation.refuses_both())
     {
         w.member("top_p", value.raw.bytes);
     }
@@ -168,6 +169,8 @@ pub(super) enum Thinking<'a> {
     Unsaid,
     /// As the caller says in Anthropic's words.
     Given(&'a [u8]),
+    /// With a part of the caller's budget.
+    Shrunk(u64),
     /// With a budget that was made of an effort.
     Budget(u64),
     /// With an effort.
@@ -184,8 +187,20 @@ impl<'a> Thinking<'a> {
     ) -> Result<Self, TranslateError> {
         let is_lost = conversation.is_in_loop_without_thinking;
         if let Some(value) = request.get("thinking") {
-            let has_budget = value.object()?.text("type")?.as_deref() == Some("enabled");
-            return Ok(if has_budget && is_lost { Self::Unsaid } else { Self::Given(value.raw.bytes) });
+            let thinking = value.object()?;
+            if thinking.text("type")?.as_deref() != Some("enabled") {
+                return Ok(Self::Given(value.raw.bytes));
+            }
+            // A limit that was cut to what the money covers may fall below the budget, which is part of it.
+            let budget = thinking.get("budget_tokens").and_then(|budget| budget.raw.to_u64());
+            return Ok(match budget {
+                _ if is_lost => Self::Unsaid,
+                Some(budget) if budget >= max_tokens => match max_tokens / 2 {
+                    ..MIN_BUDGET_TOKENS => Self::Unsaid,
+                    half => Self::Shrunk(half),
+                },
+                _ => Self::Given(value.raw.bytes),
+            });
         }
         let has_own_config = request.raw_object("output_config").is_some();
         let Some(effort) = request.get("reasoning_effort").filter(|_| !has_own_config) else {
@@ -227,7 +242,7 @@ impl<'a> Thinking<'a> {
         match self {
             Self::Unsaid => {}
             Self::Given(thinking) => _ = w.member("thinking", thinking),
-            Self::Budget(tokens) => {
+            Self::Budget(tokens) | Self::Shrunk(tokens) => {
                 w.key("thinking").open_object().member_text("type", "enabled");
                 w.member_count("budget_tokens", *tokens).close_object();
             }

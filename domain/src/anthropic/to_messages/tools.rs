@@ -27,12 +27,13 @@ pub(super) fn write_tools(
             if tool.need("type")?.text()? != "function" {
                 return Err(tool.unsupported("type", "must be function for this model"));
             }
-            write_function(tool.need("function")?, tool.raw_object("cache_control"), &mut inner)?;
+            let extras = Extras { strict: tool.get("strict"), cache: tool.raw_object("cache_control") };
+            write_function(tool.need("function")?, &extras, &mut inner)?;
         }
     }
     if let Some(functions) = request.get("functions") {
         for function in functions.items()? {
-            write_function(function?, None, &mut inner)?;
+            write_function(function?, &Extras::default(), &mut inner)?;
         }
     }
     if let JsonAnswer::Tool { schema, description } = answer {
@@ -53,7 +54,14 @@ pub(super) fn write_tools(
     Ok(())
 }
 
-fn write_function(value: Value<'_, '_>, cache: Option<&[u8]>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+/// What Anthropic's own callers say of a tool beside its function.
+#[derive(Default)]
+struct Extras<'a, 'p> {
+    strict: Option<Value<'a, 'p>>,
+    cache: Option<&'a [u8]>,
+}
+
+fn write_function(value: Value<'_, '_>, extras: &Extras<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
     let function = value.object()?;
     let name = function.need("name")?;
     if name.text()? == JSON_ANSWER_TOOL {
@@ -68,7 +76,8 @@ fn write_function(value: Value<'_, '_>, cache: Option<&[u8]>, w: &mut Writer<'_>
         Some(schema) => return Err(schema.path.invalid("must be an object")),
         None => _ = w.member("input_schema", ANY_INPUT),
     }
-    w.member_if("cache_control", cache).close_object();
+    w.member_if("strict", extras.strict.filter(|strict| strict.raw.to_bool().is_some()).map(|strict| strict.raw.bytes));
+    w.member_if("cache_control", extras.cache).close_object();
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Messages and tools: checked and measured while they are read.
 
-use super::{InvalidRequest, MAX_MESSAGES, MAX_TOOLS};
+use super::{DOCUMENT_PAGES_UPPER, InvalidRequest, MAX_MESSAGES, MAX_TOOLS};
 use crate::json::{Kind, Raw, Reader};
 
 /// How much input a request holds, by what it costs.
@@ -14,6 +14,57 @@ pub(super) struct InputSize {
     pub image_bytes: u64,
     /// Bytes of JSON that the audio parts take.
     pub audio_bytes: u64,
+    /// Bytes of JSON that the documents take, plain texts not among them.
+    pub document_bytes: u64,
+    /// Pages that the documents can't exceed.
+    pub pages_upper: u64,
+    /// Pages that the documents likely have.
+    pub pages_estimate: u64,
+}
+
+/// Fewest bytes of base64 that a page takes.
+const PAGE_BYTES_LEAST: u64 = 8 << 10;
+/// Bytes of base64 that a page takes usually: scanned ones take more, written ones less.
+const PAGE_BYTES: u64 = 64 << 10;
+/// Most pages that a document is taken to have usually.
+const MAX_PAGES_ESTIMATE: u64 = 50;
+/// Pages of a document that is not in the request.
+const PAGES_ELSEWHERE: u64 = 10;
+
+impl InputSize {
+    /// Adds a part of the type `file`; a plain text counts as the text that it is.
+    fn add_document(&mut self, file: Option<Raw<'_>>, part_bytes: u64) {
+        let data = file.and_then(find_file_data).map(|data| data.bytes);
+        let (upper, estimate) = match data {
+            Some([b'"', b'd', b'a', b't', b'a', b':', media @ ..]) if media.starts_with(b"text/") => return,
+            Some([b'"', b'd', b'a', b't', b'a', b':', media @ ..]) if media.starts_with(b"image/") => {
+                self.images += 1;
+                self.image_bytes += part_bytes;
+                return;
+            }
+            None | Some([b'"', b'h', b't', b't', b'p', ..]) => (DOCUMENT_PAGES_UPPER, PAGES_ELSEWHERE),
+            Some(data) => {
+                let bytes = data.len() as u64;
+                (bytes.div_ceil(PAGE_BYTES_LEAST), bytes.div_ceil(PAGE_BYTES).min(MAX_PAGES_ESTIMATE))
+            }
+        };
+        self.document_bytes += part_bytes;
+        self.pages_upper += upper.min(DOCUMENT_PAGES_UPPER);
+        self.pages_estimate += estimate;
+    }
+}
+
+/// The `file_data` of a part's `file`.
+fn find_file_data(file: Raw<'_>) -> Option<Raw<'_>> {
+    let mut reader = Reader::new(file.bytes);
+    reader.enter_object().ok()?;
+    while let Some(member) = reader.next_member().ok()? {
+        let value = reader.read_value().ok()?;
+        if member.key.as_ref() == b"file_data" {
+            return Some(value).filter(|value| value.kind() == Kind::String);
+        }
+    }
+    None
 }
 
 /// Who speaks.
@@ -136,9 +187,12 @@ fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut Inpu
     }
     let start = reader.position();
     reader.enter_object()?;
-    let mut kind = None;
+    let (mut kind, mut file) = (None, None);
     while let Some(member) = reader.next_member()? {
         let value = reader.read_value()?;
+        if member.key.as_ref() == b"file" && value.kind() == Kind::Object {
+            file = Some(value);
+        }
         if member.key.as_ref() == b"type" {
             if kind.is_some() {
                 return Err(fault(".type", "must not be given twice"));
@@ -154,6 +208,7 @@ fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut Inpu
             size.image_bytes += part_bytes;
         }
         Some("input_audio") => size.audio_bytes += part_bytes,
+        Some("file") => size.add_document(file, part_bytes),
         // Text, and kinds not known here: their bytes bound their tokens.
         Some(_) => {}
     }

@@ -34,6 +34,12 @@ pub const MAX_MEMBERS: usize = 256;
 pub const IMAGE_TOKENS_UPPER: u64 = 2_000;
 /// Tokens that one image is taken to cost usually.
 pub const IMAGE_TOKENS_ESTIMATE: u64 = 1_000;
+/// Most pages of a document that a model is taken to read; what most of Anthropic's models read at most.
+pub const DOCUMENT_PAGES_UPPER: u64 = 100;
+/// Tokens that one page of a document is taken to cost at most: Anthropic says 1,500 to 3,000.
+pub const PAGE_TOKENS_UPPER: u64 = 3_000;
+/// Tokens that one page of a document is taken to cost usually.
+pub const PAGE_TOKENS_ESTIMATE: u64 = 2_000;
 /// Tokens that the chat template adds to each message, and once to the whole, at most.
 pub const TEMPLATE_TOKENS: u64 = 8;
 
@@ -87,6 +93,8 @@ pub struct ChatRequest<'a> {
     max_completion_tokens: TokenLimit<'a>,
     choices: u64,
     is_repeatable: bool,
+    /// `service_tier`, where it asks for a dearer one.
+    dear_tier: Option<Raw<'a>>,
     input: InputSize,
 }
 
@@ -190,13 +198,15 @@ impl<'a> ChatRequest<'a> {
     /// A token of a byte-level tokenizer covers at least one byte, and JSON only lengthens text: so
     /// one token a byte of the body, plus the chat template; images count [`IMAGE_TOKENS_UPPER`]
     /// each and audio one token per 8 bytes of base64 instead (speech is coded at 10 to 32 tokens a
-    /// second, which at 8 kbit/s is 1,333 bytes of base64).
+    /// second, which at 8 kbit/s is 1,333 bytes of base64). A document counts [`PAGE_TOKENS_UPPER`] for each page that
+    /// it may have: one per 8 KiB of base64, at most [`DOCUMENT_PAGES_UPPER`], and those where only its address is here.
     #[must_use]
     pub const fn input_tokens_upper(&self) -> u64 {
         self.text_bytes()
             + TEMPLATE_TOKENS * (self.input.messages + 1)
             + IMAGE_TOKENS_UPPER * self.input.images
             + self.input.audio_bytes.div_ceil(8)
+            + PAGE_TOKENS_UPPER * self.input.pages_upper
     }
 
     /// Input tokens that the request hardly falls below: one token per 8 bytes of text.
@@ -206,15 +216,20 @@ impl<'a> ChatRequest<'a> {
     }
 
     /// Input tokens that the request likely has: one token per 4 bytes of text,
-    /// [`IMAGE_TOKENS_ESTIMATE`] an image.
+    /// [`IMAGE_TOKENS_ESTIMATE`] an image, [`PAGE_TOKENS_ESTIMATE`] a page of a document: one per 64 KiB of base64, at
+    /// most 50, and 10 where only its address is here.
     #[must_use]
     pub const fn input_tokens_estimate(&self) -> u64 {
-        self.text_bytes() / 4 + IMAGE_TOKENS_ESTIMATE * self.input.images + self.input.audio_bytes / 64
+        self.text_bytes() / 4
+            + IMAGE_TOKENS_ESTIMATE * self.input.images
+            + self.input.audio_bytes / 64
+            + PAGE_TOKENS_ESTIMATE * self.input.pages_estimate
     }
 
-    /// The body less its images and audio: schemas, prediction and names become tokens too.
+    /// The body less its images, audio and documents: schemas, prediction and names become tokens too.
     const fn text_bytes(&self) -> u64 {
-        (self.body.len() as u64).saturating_sub(self.input.image_bytes).saturating_sub(self.input.audio_bytes)
+        let other_bytes = self.input.image_bytes + self.input.audio_bytes + self.input.document_bytes;
+        (self.body.len() as u64).saturating_sub(other_bytes)
     }
 
     /// The body for an upstream: the edit carried out, everything else the same bytes in the same

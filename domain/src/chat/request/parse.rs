@@ -29,6 +29,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         max_completion_tokens: TokenLimit::default(),
         choices: 1,
         is_repeatable: false,
+        dear_tier: None,
         input: InputSize::default(),
     };
     let mut keys: Vec<Cow<'_, [u8]>> = Vec::with_capacity(16);
@@ -68,6 +69,7 @@ impl<'a> ChatRequest<'a> {
                 self.max_completion_tokens = read_limit(reader.read_value()?, "max_completion_tokens")?;
             }
             b"temperature" => self.is_repeatable |= read_temperature(reader.read_value()?)? == Some(0.0),
+            b"service_tier" => self.dear_tier = Some(reader.read_value()?).filter(|value| is_dear(*value)),
             b"seed" => self.is_repeatable |= reader.read_value()?.kind() == Kind::Number,
             _ => {
                 reader.read_value()?;
@@ -89,6 +91,12 @@ fn read_model(value: Raw<'_>) -> Result<Cow<'_, str>, InvalidRequest> {
         return Err(InvalidRequest::new("model", "is too long"));
     }
     Ok(model)
+}
+
+/// Whether a `service_tier` may cost more than the price list says: only these are known not to.
+fn is_dear(tier: Raw<'_>) -> bool {
+    tier.to_text()
+        .is_some_and(|tier| !matches!(tier.as_ref(), "auto" | "default" | "flex" | "on_demand" | "standard_only"))
 }
 
 /// `None` for `null`.

@@ -13,6 +13,8 @@ pub struct UpstreamEdit<'e> {
     pub max_output_tokens: Option<u64>,
     /// Where the cap goes when the client used neither parameter.
     pub max_output_field: MaxOutputField,
+    /// Whether a dearer `service_tier` stays: where the client pays for it itself.
+    pub keeps_tier: bool,
 }
 
 /// The two names that OpenAI-compatible servers know for one limit.
@@ -43,8 +45,8 @@ enum NewValue<'e> {
     None,
 }
 
-/// Model, both limits, and the stream options.
-const MAX_SPLICES: usize = 4;
+/// Model, both limits, the service tier, and the stream options.
+const MAX_SPLICES: usize = 5;
 /// Bytes that all splices add at most, the model's name and its escapes aside.
 const SPLICE_BYTES: usize = 160;
 
@@ -93,6 +95,9 @@ pub(super) fn rewrite(request: &ChatRequest<'_>, edit: &UpstreamEdit<'_>) -> Vec
     }
     if let Some(cap) = edit.max_output_tokens {
         cap_output(request, cap, edit.max_output_field, &mut splices);
+    }
+    if let Some(tier) = request.dear_tier.filter(|_| !edit.keeps_tier) {
+        splices.replace(tier.range(), NewValue::None, "\"auto\"");
     }
     if request.is_stream {
         force_usage(request, &mut splices);

@@ -8,7 +8,7 @@ fn parse(body: &str) -> Result<ChatRequest<'_>, InvalidRequest> {
 }
 
 fn rewrite(body: &str, model: &str, cap: Option<u64>, field: MaxOutputField) -> String {
-    let edit = UpstreamEdit { model, max_output_tokens: cap, max_output_field: field };
+    let edit = UpstreamEdit { model, max_output_tokens: cap, max_output_field: field, keeps_tier: false };
     String::from_utf8(parse(body).unwrap().rewrite(&edit)).unwrap()
 }
 
@@ -155,6 +155,49 @@ fn token_bounds_do_not_count_media_bytes() {
     let body = format!(r#"{{"messages":[{{"role":"user","content":[{audio}]}}]}}"#);
     let upper = parse(&body).unwrap().input_tokens_upper();
     assert!((10_000..10_200).contains(&upper), "{upper}");
+}
+
+#[test]
+fn a_dearer_tier_stays_with_who_pays_for_it() {
+    let body = |tier: &str| format!(r#"{{"model":"a","service_tier" : {tier},{HI}}}"#);
+    let sent = |tier: &str, keeps_tier: bool| {
+        let edit = UpstreamEdit { model: "a", max_output_tokens: None, max_output_field: MaxTokens, keeps_tier };
+        String::from_utf8(parse(&body(tier)).unwrap().rewrite(&edit)).unwrap()
+    };
+    for tier in [r#""priority""#, r#""pri\u006frity""#, r#""fast""#] {
+        assert_eq!((sent(tier, false), sent(tier, true)), (body(r#""auto""#), body(tier)), "{tier}");
+    }
+    for tier in [r#""auto""#, r#""default""#, r#""flex""#, "null", "7"] {
+        assert_eq!(sent(tier, false), body(tier), "{tier}");
+    }
+}
+
+/// Upper bound, estimate and lower bound of a request that holds nothing but such a file.
+#[track_caller]
+fn tokens_of_file(file: &str) -> (u64, u64, u64) {
+    let body = format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"sum"}},{{"type":"file","file":{file}}}]}}]}}"#
+    );
+    let request = parse(&body).unwrap();
+    (request.input_tokens_upper(), request.input_tokens_estimate(), request.input_tokens_lower())
+}
+
+#[test]
+fn documents_count_by_the_page() {
+    let pdf =
+        |bytes: usize| format!(r#"{{"filename":"a","file_data":"data:application/pdf;base64,{}"}}"#, "A".repeat(bytes));
+    let near = |(upper, estimate, lower): (u64, u64, u64), pages: u64, likely: u64| {
+        assert!((pages * PAGE_TOKENS_UPPER..pages * PAGE_TOKENS_UPPER + 200).contains(&upper), "{upper}");
+        assert!((likely * PAGE_TOKENS_ESTIMATE..likely * PAGE_TOKENS_ESTIMATE + 50).contains(&estimate), "{estimate}");
+        assert!(lower < 50, "{lower}");
+    };
+    near(tokens_of_file(&pdf(1_000)), 1, 1);
+    near(tokens_of_file(&pdf(800_000)), 98, 13);
+    near(tokens_of_file(&pdf(8_000_000)), DOCUMENT_PAGES_UPPER, 50);
+    near(tokens_of_file(r#"{"file_data":"https://files.example/a.pdf"}"#), DOCUMENT_PAGES_UPPER, 10);
+    near(tokens_of_file(r#"{"file_id":"file-1"}"#), DOCUMENT_PAGES_UPPER, 10);
+    let text = tokens_of_file(&pdf(80_000).replace("application/pdf", "text/plain"));
+    assert!(text.0 > 80_000 && (20_000..20_050).contains(&text.1) && text.2 > 10_000, "{text:?}");
 }
 
 /// Body, cap, where the cap goes, body for the upstream; `M` stands for the messages.

@@ -88,26 +88,35 @@ enum Body<'t> {
     Unclosed,
 }
 
+/// The next directive. Behind a marker nothing is read twice: white space and the first word, neither of which
+/// reaches over a marker that has white space behind it, and a whole line only where it is the directive.
 fn find(text: &str, from: usize) -> Option<Found<'_>> {
     let mut from = from;
     loop {
         let start = from + text.get(from..)?.find(MARKER)?;
         let behind = start + MARKER.len();
         let rest = text.get(behind..)?;
-        let (line, line_end) = match rest.find('\n') {
-            Some(at) => (rest.get(..at)?, behind + at + 1),
-            None => (rest, text.len()),
-        };
-        from = behind;
-        if line.trim().is_empty() {
+        let word_at = rest.find(|c: char| c == '\n' || !c.is_whitespace());
+        let word = rest.get(word_at.unwrap_or(rest.len())..).unwrap_or_default();
+        if word.is_empty() || word.starts_with('\n') {
+            let line_end = text.len().min(text.len() - word.len() + 1);
             let (body, end) = find_end(text, line_end).unwrap_or((Body::Unclosed, line_end));
             return Some(Found { start, end, body });
         }
-        let has_pair = line.split_whitespace().next().is_some_and(|token| token.find('=').is_some_and(|at| at > 0));
-        if line.starts_with(char::is_whitespace) && has_pair {
-            return Some(Found { start, end: line_end, body: Body::Line(line) });
+        from = behind;
+        if word_at != Some(0) && has_pair(word) {
+            let (line, end) = match rest.find('\n') {
+                Some(at) => (rest.get(..at)?, behind + at + 1),
+                None => (rest, text.len()),
+            };
+            return Some(Found { start, end, body: Body::Line(line) });
         }
     }
+}
+
+/// Whether the first word of a text is a `key=value`.
+fn has_pair(text: &str) -> bool {
+    text.split(char::is_whitespace).next().and_then(|word| word.find('=')).is_some_and(|at| at > 0)
 }
 
 /// The block that begins at `from`, and the offset behind it. No block reaches over another marker,

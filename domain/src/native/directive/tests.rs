@@ -139,6 +139,19 @@ fn directives_count_at_the_beginning_only() {
     assert_eq!(take_text(&near).0.policy.mode, Some(Mode::Cheap));
 }
 
+/// What is no directive costs no more than its length: none of these may take noticeable time.
+#[test]
+fn a_text_full_of_markers_is_read_once() {
+    for piece in ["@@tokenhub", "@@tokenhub x", "@@tokenhub ", "x@@tokenhub =y", "@@tokenhub\n", "@@tokenhub mode=x\n"]
+    {
+        let (_, kept) = take_text(&piece.repeat(100_000));
+        assert!(kept.is_empty() || !piece.contains('\n'), "{piece}");
+    }
+    for fill in ["\n", " ", "x"] {
+        take_text(&format!("{}{}", "@@tokenhub ".repeat(100_000), fill.repeat(1 << 20)));
+    }
+}
+
 /// A directive overrides the policy where it speaks; the client can keep them out altogether.
 #[test]
 fn directives_and_policies() {

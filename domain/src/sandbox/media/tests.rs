@@ -129,7 +129,8 @@ fn dimensions_and_encodings_are_obeyed() {
 
 #[test]
 fn a_film_is_small_and_as_long_as_asked() {
-    let film_of = |size, seconds, fps| film(&VideoTask { prompt: "waves".into(), seconds, size, fps });
+    let film_of =
+        |size, seconds, fps| film(&VideoTask { prompt: "waves".into(), seconds, says_length: true, size, fps });
     for (size, seconds) in [((1280, 720), 5), ((66, 130), 1), ((64, 64), 60)] {
         let file = film_of(size, seconds, 24);
         assert_eq!(measure_ms(&file), Some(u64::from(seconds) * 1_000));
@@ -137,7 +138,7 @@ fn a_film_is_small_and_as_long_as_asked() {
     }
     assert_ne!(
         film_of((64, 64), 1, 24),
-        film(&VideoTask { prompt: "hills".into(), seconds: 1, size: (64, 64), fps: 24 })
+        film(&VideoTask { prompt: "hills".into(), seconds: 1, says_length: true, size: (64, 64), fps: 24 })
     );
 }
 
@@ -150,7 +151,10 @@ fn write_files() {
         write(&format!("speech.{format}"), &say(format, TEXT, "0.25").body);
     }
     for (name, size) in [("wide", (1280, 720)), ("odd", (66, 130)), ("small", (64, 64))] {
-        write(&format!("{name}.mp4"), &film(&VideoTask { prompt: "waves".into(), seconds: 5, size, fps: 24 }));
+        write(
+            &format!("{name}.mp4"),
+            &film(&VideoTask { prompt: "waves".into(), seconds: 5, says_length: true, size, fps: 24 }),
+        );
         write(&format!("{name}.png"), &png::draw(&digest("waves", 0), size));
     }
 }

@@ -51,7 +51,7 @@ fn parameters_are_translated() {
     assert_eq!(
         request,
         json!({"model": MODEL, "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": "Hi"}],
-            "stop_sequences": ["END"], "temperature": 1, "top_p": 0.5, "top_k": 7, "metadata": {"user_id": "u-1"},
+            "stop_sequences": ["END"], "temperature": 1, "top_k": 7, "metadata": {"user_id": "u-1"},
             "service_tier": "standard_only", "cache_control": {"type": "ephemeral"}})
     );
     let request = translate(&with(&json!({"stop": ["a", "b"], "temperature": 0.2, "top_p": 1, "stream": false,
@@ -62,8 +62,38 @@ fn parameters_are_translated() {
     for absent in ["top_p", "stream", "service_tier"] {
         assert_eq!(request.get(absent), None, "{absent}");
     }
+    let both = with(&json!({"temperature": 0.2, "top_p": 0.5}));
+    for (model, top_p) in [("claude-opus-4-20250514", Some(0.5)), ("claude-opus-4-1-20250805", None)] {
+        let request = translate_for(model, &both);
+        assert_eq!((&request["temperature"], request["top_p"].as_f64()), (&json!(0.2), top_p), "{model}");
+    }
+    assert_eq!(translate(&with(&json!({"top_p": 0.5})))["top_p"], json!(0.5));
     let newer = translate_for("claude-opus-4-7", &with(&json!({"temperature": 0.2, "top_p": 0.5, "top_k": 3})));
     assert_eq!((newer.get("temperature"), newer.get("top_p"), newer.get("top_k")), (None, None, None));
+}
+
+/// A tool that its caller calls strict is so for Anthropic's models, and for no others.
+#[test]
+fn a_strict_tool_of_a_messages_client_stays_strict() {
+    let tool = json!({"name": "f", "input_schema": {"type": "object"}, "strict": true});
+    let asked =
+        json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "tools": [tool]});
+    let chat = crate::anthropic::to_chat_request(asked.to_string().as_bytes()).unwrap();
+    assert_eq!(translate(&serde_json::from_slice(&chat).unwrap())["tools"], json!([tool]));
+    let plain = crate::anthropic::drop_extensions(&chat, crate::anthropic::Takes::default()).unwrap();
+    assert!(!String::from_utf8(plain).unwrap().contains("strict"));
+}
+
+#[test]
+fn a_budget_that_leaves_nothing_of_the_limit_is_shrunk() {
+    let sent = |budget: u64, max_tokens: u64| {
+        let thinking = json!({"type": "enabled", "budget_tokens": budget});
+        translate(&with(&json!({"thinking": thinking, "max_tokens": max_tokens})))["thinking"]["budget_tokens"].as_u64()
+    };
+    assert_eq!(sent(8_000, 8_001), Some(8_000));
+    assert_eq!(sent(8_000, 8_000), Some(4_000));
+    assert_eq!(sent(8_000, 2_048), Some(1_024));
+    assert_eq!(sent(8_000, 2_047), None);
 }
 
 #[test]
