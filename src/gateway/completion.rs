@@ -16,7 +16,7 @@ use super::choice::{Choice, Policy, choose, draw_uniform};
 use super::dispatch::{Attempt, Failure, Wire};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
 use super::hedge::Race;
-use super::ladder::{Ladder, Step};
+use super::ladder::{Ladder, OUTPUT_LEAST_TOKENS, Step};
 use super::own::find_own;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
@@ -121,8 +121,8 @@ async fn climb(
     bounds: &Bounds<'_>,
 ) -> Result<Answer, ApiError> {
     let mut failures = Failures::default();
-    // What some upstreams cannot be told: no failure of theirs.
-    let mut untold = None;
+    // What some upstreams cannot be told, or does not fit their context: no failure of theirs.
+    let mut refused = None;
     let amount = call.reservation.amount;
     let write = |step: &Step| bounds.write(amount, step);
     let mut race = Race::new(&call, choice, &write);
@@ -136,7 +136,7 @@ async fn climb(
             match write(&step) {
                 Ok(wire) => next = Some((step, wire)),
                 Err(error) => {
-                    untold.get_or_insert(error);
+                    refused.get_or_insert(error);
                     continue;
                 }
             }
@@ -178,11 +178,12 @@ async fn climb(
             Attempt::Overflowed(_) | Attempt::Rejected(_) if offer.provider.own.is_some() && ladder.has_more() => {}
             Attempt::Overflowed(error) => {
                 note_nothing(&call.cx, &offer.provider);
-                let others = choice.is_open.then_some(choice.offers.as_slice());
+                let others = choice.ranked_offers().filter(|other| choice.is_open && bounds.is_covered(amount, other));
                 let asked = bounds.request.max_output_tokens();
                 if !ladder.escalate(&offer, choice.expected.input, asked, others) {
                     return Err(reject(call, error));
                 }
+                refused.get_or_insert(error);
             }
             Attempt::Rejected(error) => {
                 note_nothing(&call.cx, &offer.provider);
@@ -196,10 +197,12 @@ async fn climb(
             }
         }
     }
-    if let (true, Some(error)) = (call.tried.is_empty(), untold) {
+    let is_late = call.is_too_late();
+    let is_blameless = call.tried.iter().all(|tried| tried.failed.is_none());
+    if let (false, true, Some(error)) = (is_late, is_blameless, refused) {
         return Err(reject(call, error));
     }
-    let error = if call.is_too_late() {
+    let error = if is_late {
         ApiError::new(Kind::UpstreamFailed, "max_latency_ms passed before a model answered")
     } else {
         failures.to_error()
@@ -285,6 +288,15 @@ impl Bounds<'_> {
         let asked = request.max_output_tokens().map(|asked| offer.bound_output(asked));
         let output = asked.unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
         offer.provider.origin().charge(offer.price.cost_at_most(request.input_tokens_upper(), output))
+    }
+
+    /// Whether an amount covers the estimated input at a model, and an answer beside it.
+    fn is_covered(&self, amount: MicroUsd, offer: &Offer) -> bool {
+        let request = self.request;
+        let output = offer.bound_output(request.max_output_tokens().unwrap_or(OUTPUT_LEAST_TOKENS));
+        let output = output.saturating_mul(request.n());
+        let usage = TokenUsage { input: request.input_tokens_estimate(), output, ..TokenUsage::default() };
+        offer.cost(Quantity::Tokens(usage)) <= amount
     }
 
     /// A request in the words of a step's provider.

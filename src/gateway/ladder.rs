@@ -21,7 +21,7 @@ const PAUSE_MAX_MS: u64 = 1_000;
 /// What a prompt keeps free for its answer's own overhead when its output is cut to the context, in tokens.
 const OVERFLOW_MARGIN_TOKENS: u64 = 256;
 /// Less output than this is no answer, in tokens.
-const OUTPUT_LEAST_TOKENS: u64 = 64;
+pub const OUTPUT_LEAST_TOKENS: u64 = 64;
 
 /// The next attempt.
 pub struct Step {
@@ -70,14 +70,16 @@ impl Lead {
 
 /// The attempts of one call.
 pub struct Ladder {
-    /// Best first.
+    /// Those that were not asked yet, best first.
     offers: Vec<Rc<Offer>>,
+    /// Why the next of them is asked.
     lead: Lead,
     /// The failures that may pass, and for how long their upstream asks to wait.
     passing: Vec<(Rc<Offer>, u64)>,
     /// Comes before all others.
     next: Option<Step>,
-    climbed: usize,
+    /// The largest known context that the request did not fit.
+    overflowed_tokens: u64,
     tries: usize,
     tries_max: usize,
     repeats: i32,
@@ -96,7 +98,7 @@ impl Ladder {
             lead,
             passing: Vec::new(),
             next: None,
-            climbed: 0,
+            overflowed_tokens: 0,
             tries: 0,
             tries_max: ATTEMPTS_MAX + own,
             repeats: 0,
@@ -104,10 +106,10 @@ impl Ladder {
         }
     }
 
-    /// Whether there is a model that was not asked yet.
+    /// Whether there is a model that was not asked yet and may take the request.
     #[must_use]
-    pub const fn has_more(&self) -> bool {
-        self.climbed < self.offers.len() && self.tries < self.tries_max
+    pub fn has_more(&self) -> bool {
+        self.find_fresh().is_some()
     }
 
     /// The next attempt; `draw` gives a number in 0..1.
@@ -134,11 +136,19 @@ impl Ladder {
 
     /// The next model that was not asked yet.
     pub fn climb_fresh(&mut self) -> Option<Step> {
-        let offer = Rc::clone(self.offers.get(self.climbed).filter(|_| self.tries < self.tries_max)?);
+        let offer = self.offers.remove(self.find_fresh()?);
         self.tries += 1;
-        self.climbed += 1;
-        let reason = name_reason(&offer, if self.climbed == 1 { self.lead } else { Lead::Weight });
+        let reason = name_reason(&offer, std::mem::replace(&mut self.lead, Lead::Weight));
         Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason })
+    }
+
+    /// The place of the next model that was not asked yet. One whose context is no larger than what was too small is passed over.
+    fn find_fresh(&self) -> Option<usize> {
+        if self.tries >= self.tries_max {
+            return None;
+        }
+        let too_small = 1..=self.overflowed_tokens;
+        self.offers.iter().position(|offer| !too_small.contains(&offer.max_context_tokens))
     }
 
     /// An attempt failed.
@@ -150,14 +160,18 @@ impl Ladder {
     }
 
     /// The request did not fit a model's context. Says whether something is left that may take it: the same model with
-    /// a smaller cap on the output, or (if the client did not insist on this one) the smallest model that is large enough.
-    pub fn escalate(
+    /// a smaller cap on the output; the smallest of `others` that is large enough; or one that was not asked yet, whose context
+    /// is larger or unknown.
+    pub fn escalate<'o>(
         &mut self,
         offer: &Rc<Offer>,
         input_tokens: u64,
         asked_output: Option<u64>,
-        all: Option<&[Rc<Offer>]>,
+        others: impl Iterator<Item = &'o Rc<Offer>>,
     ) -> bool {
+        if self.tries >= self.tries_max {
+            return false;
+        }
         let room = offer.max_context_tokens.saturating_sub(input_tokens).saturating_sub(OVERFLOW_MARGIN_TOKENS);
         if !self.is_cut && room >= OUTPUT_LEAST_TOKENS && asked_output.is_none_or(|asked| asked > room) {
             let reason = "reduced-max-tokens".to_owned();
@@ -165,12 +179,15 @@ impl Ladder {
             self.next = Some(Step { offer: Rc::clone(offer), max_output_tokens: Some(room), pause_ms: 0, reason });
             return true;
         }
+        self.overflowed_tokens = self.overflowed_tokens.max(offer.max_context_tokens);
         let is_larger = |other: &&Rc<Offer>| {
             let context = other.max_context_tokens;
-            other.enabled && context > offer.max_context_tokens && context >= input_tokens.saturating_mul(2)
+            context > self.overflowed_tokens && context >= input_tokens.saturating_mul(2)
         };
-        let larger = all.unwrap_or_default().iter().filter(is_larger).min_by_key(|other| other.max_context_tokens);
-        let Some(larger) = larger else { return false };
+        let Some(larger) = others.filter(is_larger).min_by_key(|other| other.max_context_tokens) else {
+            return self.has_more();
+        };
+        self.offers.retain(|other| !Rc::ptr_eq(other, larger));
         let reason = "escalated-context-overflow".to_owned();
         self.next = Some(Step { offer: Rc::clone(larger), max_output_tokens: None, pause_ms: 0, reason });
         true
