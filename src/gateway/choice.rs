@@ -92,12 +92,21 @@ impl Choice {
         self.decision.ranked.iter().filter_map(|ranked| self.offers.get(ranked.index))
     }
 
-    /// Those that are tried: the best of the caller's own, then the best of the platform's.
+    /// Those that are tried: the best of the caller's own, then the best of the platform's. The last of these is at another
+    /// provider if there is one, so that no provider fails a call alone.
     #[must_use]
     pub fn best_offers(&self) -> Vec<Rc<Offer>> {
         let (own, managed): (Vec<_>, Vec<_>) =
             self.ranked_offers().map(Rc::clone).partition(|offer| offer.provider.own.is_some());
-        own.into_iter().take(OWN_ATTEMPTS_MAX).chain(managed.into_iter().take(ATTEMPTS_MAX)).collect()
+        let mut best: Vec<_> = managed.iter().take(ATTEMPTS_MAX).map(Rc::clone).collect();
+        let is_elsewhere = |offer: &&Rc<Offer>| !best.iter().any(|one| Rc::ptr_eq(&one.provider, &offer.provider));
+        let elsewhere = managed.iter().find(is_elsewhere).map(Rc::clone);
+        let is_alone = best.windows(2).all(|pair| matches!(pair, [a, b] if Rc::ptr_eq(&a.provider, &b.provider)));
+        if let (true, Some(elsewhere)) = (is_alone, elsewhere) {
+            best.pop();
+            best.push(elsewhere);
+        }
+        own.into_iter().take(OWN_ATTEMPTS_MAX).chain(best).collect()
     }
 
     /// The attempts on these of them.

@@ -231,9 +231,7 @@ impl Failures {
         call.cx.ports.background.log(&format!("{id} provider {}: {}", provider.id, failure.cause));
         note_failure(&call.cx, provider, failure);
         call.note_failed_attempt(failure.class);
-        if is_routable(&call.cx, provider) {
-            ladder.note(offer, failure);
-        }
+        ladder.note(offer, failure, is_routable(&call.cx, provider));
         if failure.class != ErrorClass::RateLimited {
             return;
         }

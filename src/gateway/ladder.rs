@@ -1,13 +1,13 @@
-//! The order of a call's attempts: the chosen models one after the other; while there are attempts left, those again whose
-//! failure may pass, after a pause with jitter. Nothing is tried again once a byte has gone to the client.
+//! The order of a call's attempts: the chosen models one after the other, those of a provider that has just failed last or not at
+//! all; while there are attempts left, those again whose failure may pass, after a pause with jitter. Nothing is tried again once a byte has gone to the client.
 
 use std::rc::Rc;
 
 use guildhall_domain::own::Origin;
-use guildhall_domain::routing::Ranked;
+use guildhall_domain::routing::{ErrorClass, Ranked};
 
 use super::dispatch::Failure;
-use super::table::Offer;
+use super::table::{Offer, Provider};
 use crate::app::Cx;
 
 /// Attempts of one call at the platform's providers.
@@ -78,6 +78,8 @@ pub struct Ladder {
     passing: Vec<(Rc<Offer>, u64)>,
     /// Comes before all others.
     next: Option<Step>,
+    /// Who failed in this call, and whether they may be asked again.
+    failed: Vec<(Rc<Provider>, bool)>,
     /// The largest known context that the request did not fit.
     overflowed_tokens: u64,
     tries: usize,
@@ -98,6 +100,7 @@ impl Ladder {
             lead,
             passing: Vec::new(),
             next: None,
+            failed: Vec::new(),
             overflowed_tokens: 0,
             tries: 0,
             tries_max: ATTEMPTS_MAX + own,
@@ -142,20 +145,38 @@ impl Ladder {
         Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason })
     }
 
-    /// The place of the next model that was not asked yet. One whose context is no larger than what was too small is passed over.
+    /// The place of the next model that was not asked yet: of a provider that has not failed, else of one whose failure may pass.
+    /// One whose context is no larger than what was too small is passed over.
     fn find_fresh(&self) -> Option<usize> {
         if self.tries >= self.tries_max {
             return None;
         }
         let too_small = 1..=self.overflowed_tokens;
-        self.offers.iter().position(|offer| !too_small.contains(&offer.max_context_tokens))
+        let find = |standing| {
+            let may_take = |offer: &Rc<Offer>| {
+                self.standing_of(offer) == standing && !too_small.contains(&offer.max_context_tokens)
+            };
+            self.offers.iter().position(may_take)
+        };
+        find(None).or_else(|| find(Some(true)))
     }
 
-    /// An attempt failed.
-    pub fn note(&mut self, offer: &Rc<Offer>, failure: &Failure) {
+    /// Whether a model's provider may be asked again; `None` when it has not failed.
+    fn standing_of(&self, offer: &Offer) -> Option<bool> {
+        let of_provider = self.failed.iter().filter(|(provider, _)| Rc::ptr_eq(provider, &offer.provider));
+        of_provider.map(|(_, may_pass)| *may_pass).reduce(|all, one| all && one)
+    }
+
+    /// An attempt failed. `is_well` says whether its provider may still be asked; one that has just said what will not pass is
+    /// not asked for another model either, unless it only lacks this one.
+    pub fn note(&mut self, offer: &Rc<Offer>, failure: &Failure, is_well: bool) {
         let asked_ms = failure.retry_after_ms.unwrap_or(0);
-        if failure.is_passing && asked_ms <= PAUSE_MAX_MS {
+        let may_pass = is_well && failure.is_passing && asked_ms <= PAUSE_MAX_MS;
+        if may_pass {
             self.passing.push((Rc::clone(offer), asked_ms));
+        }
+        if failure.class != ErrorClass::NotFound {
+            self.failed.push((Rc::clone(&offer.provider), may_pass));
         }
     }
 
@@ -182,7 +203,8 @@ impl Ladder {
         self.overflowed_tokens = self.overflowed_tokens.max(offer.max_context_tokens);
         let is_larger = |other: &&Rc<Offer>| {
             let context = other.max_context_tokens;
-            context > self.overflowed_tokens && context >= input_tokens.saturating_mul(2)
+            let is_large = context > self.overflowed_tokens && context >= input_tokens.saturating_mul(2);
+            is_large && self.standing_of(other) != Some(false)
         };
         let Some(larger) = others.filter(is_larger).min_by_key(|other| other.max_context_tokens) else {
             return self.has_more();
