@@ -6,17 +6,17 @@ use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::response::rewrite_completion;
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 
-use super::adapter::{read_whole, write_chat};
+use super::adapter::read_whole;
 use super::affinity::note_prefixes;
+use super::bounds::Bounds;
 use super::cache::{Kept, Question, answer_chat, find_kept};
 use super::choice::{Choice, Policy, choose, draw_uniform};
-use super::dispatch::{Attempt, Failure, Wire};
+use super::dispatch::{Attempt, Failure};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
 use super::hedge::Race;
-use super::ladder::{Ladder, OUTPUT_LEAST_TOKENS, Step};
+use super::ladder::{Ladder, Step};
 use super::own::find_own;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
@@ -250,79 +250,6 @@ impl Failures {
         let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(1).max(1);
         let text = format!("The model's provider is rate limited; try again in {wait_s} s");
         ApiError::new(Kind::RateLimited, text).retry_after_s(wait_s)
-    }
-}
-
-/// What a call may cost.
-struct Bounds<'r> {
-    request: &'r ChatRequest<'r>,
-    /// As [`Policy::is_extended`].
-    is_extended: bool,
-    /// The client's own limit.
-    max_cost: Option<MicroUsd>,
-}
-
-impl Bounds<'_> {
-    /// What to reserve: the dearest of the routes that may be tried, within the client's limit.
-    fn need(&self, offers: &[Rc<Offer>]) -> Need {
-        let request = self.request;
-        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
-        for offer in offers {
-            let output = offer.bound_output(request.max_output_tokens().unwrap_or(1)).saturating_mul(request.n());
-            let least = TokenUsage { input: request.input_tokens_lower(), output, ..TokenUsage::default() };
-            need.most = need.most.max(self.most(offer));
-            need.least = need.least.max(offer.cost(Quantity::Tokens(least)));
-        }
-        if let Some(max_cost) = self.max_cost {
-            need.most = need.most.min(max_cost);
-            need.least = need.least.min(max_cost);
-        }
-        need
-    }
-
-    /// The most that the call can cost at a model.
-    fn most(&self, offer: &Offer) -> MicroUsd {
-        let request = self.request;
-        let asked = request.max_output_tokens().map(|asked| offer.bound_output(asked));
-        let output = asked.unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
-        offer.provider.origin().charge(offer.price.cost_at_most(request.input_tokens_upper(), output))
-    }
-
-    /// Whether an amount covers the estimated input at a model, and an answer beside it.
-    fn is_covered(&self, amount: MicroUsd, offer: &Offer) -> bool {
-        let request = self.request;
-        let output = offer.bound_output(request.max_output_tokens().unwrap_or(OUTPUT_LEAST_TOKENS));
-        let output = output.saturating_mul(request.n());
-        let usage = TokenUsage { input: request.input_tokens_estimate(), output, ..TokenUsage::default() };
-        offer.cost(Quantity::Tokens(usage)) <= amount
-    }
-
-    /// A request in the words of a step's provider.
-    fn write(&self, amount: MicroUsd, step: &Step) -> Result<Wire, ApiError> {
-        write_chat(&step.offer, self.request, self.is_extended, self.cap(amount, step))
-    }
-
-    /// The limit that is put on a step's output, beside the client's own.
-    fn cap(&self, amount: MicroUsd, step: &Step) -> Option<u64> {
-        self.affordable_output(amount, &step.offer).into_iter().chain(step.max_output_tokens).min()
-    }
-
-    /// Only where an amount does not cover the model's maximum: how many output tokens per choice it covers beside the
-    /// estimated input; at least one.
-    fn affordable_output(&self, amount: MicroUsd, offer: &Offer) -> Option<u64> {
-        if amount >= self.most(offer) {
-            return None;
-        }
-        let request = self.request;
-        let input = TokenUsage { input: request.input_tokens_estimate(), ..TokenUsage::default() };
-        let covered = offer.provider.origin().cover(amount);
-        let left = covered.0.saturating_sub(offer.price.cost(&input).0).max(0);
-        let rate = offer.price.output.pico_usd_per_token();
-        if rate <= 0 {
-            return Some(offer.output_tokens_cap());
-        }
-        let tokens = i128::from(left) * 1_000_000 / i128::from(rate) / i128::from(request.n().max(1));
-        Some(u64::try_from(tokens).unwrap_or(u64::MAX).clamp(1, offer.output_tokens_cap()))
     }
 }
 
