@@ -29,9 +29,14 @@ pub struct Policy<'a> {
     pub mode: Mode,
     /// What it must not exceed.
     pub limits: Limits,
+    /// Whether the dearest cost is the administrator's word and not the client's: the estimate of a usual answer is held
+    /// against it, and no call is cut for it.
+    pub is_default_budget: bool,
+    /// When a call is given up whose client did not say, in milliseconds.
+    pub default_latency_ms: Option<u64>,
     /// How the model's name is to be taken.
     pub naming: Naming,
-    /// Input tokens as the client counted them.
+    /// Input tokens as the client counted them; for the choice, and for nothing that is charged.
     pub input_tokens: Option<u64>,
     /// The request's id for aliases that stick to it; ours by default.
     pub sticky_id: Option<&'a str>,
@@ -128,11 +133,10 @@ pub fn choose(
     request: &ChatRequest<'_>,
     policy: &Policy<'_>,
 ) -> Result<Choice, ApiError> {
-    let expected = TokenUsage {
-        input: policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate()),
-        output: request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS),
-        ..TokenUsage::default()
-    };
+    let input = policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate());
+    let output = request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS);
+    let output = if policy.is_default_budget { output.min(EXPECTED_OUTPUT_TOKENS) } else { output };
+    let expected = TokenUsage { input, output, ..TokenUsage::default() };
     let ask = Ask {
         kind: ModelKind::Chat,
         model: request.model(),

@@ -74,11 +74,15 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
         }
     };
     let mut offers = choice.best_offers();
-    let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
+    let max_cost = policy.limits.max_cost.filter(|_| !policy.is_default_budget);
+    let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost };
     let reservation = reserve_for(&cx, &mut offers, |offers| bounds.need(offers)).await?;
-    let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
+    let to_ms = |ms: Option<u64>| ms.and_then(|ms| i64::try_from(ms).ok());
+    let asked_latency_ms = to_ms(policy.limits.max_latency_ms);
+    let deadline_ms = asked_latency_ms.or(to_ms(policy.default_latency_ms)).map(|ms| cx.started_ms + ms);
+    let input_tokens_estimate = request.input_tokens_estimate();
     let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
-    let call = RunningCall { deadline_ms, keep, ..call };
+    let call = RunningCall { deadline_ms, asked_latency_ms, input_tokens_estimate, keep, ..call };
     climb(call, choice.ladder(offers), &choice, &bounds).await
 }
 
@@ -202,12 +206,13 @@ async fn climb(
     if let (false, true, Some(error)) = (is_late, is_blameless, refused) {
         return Err(reject(call, error));
     }
-    let error = if is_late {
-        ApiError::new(Kind::UpstreamFailed, "max_latency_ms passed before a model answered")
+    let (outcome, error) = if is_late {
+        let text = "max_latency_ms passed before a model answered";
+        (Outcome::GivenUp, ApiError::new(Kind::UpstreamFailed, text))
     } else {
-        failures.to_error()
+        (Outcome::UpstreamFailed, failures.to_error())
     };
-    call.settle(Outcome::UpstreamFailed, error.kind.status(), Used::Nothing);
+    call.settle(outcome, error.kind.status(), Used::Nothing);
     Err(error)
 }
 

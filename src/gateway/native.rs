@@ -42,27 +42,35 @@ pub async fn complete_natively(
     if !has_own && !snapshot.offers.iter().any(|offer| offer.enabled) {
         return Err(ApiError::new(Kind::UpstreamFailed, NO_MODELS));
     }
-    let defaults = &snapshot.defaults;
-    let default_latency_ms = u64::try_from(defaults.default_max_latency_ms).ok();
-    let policy = Policy {
-        mode: wanted.mode.unwrap_or(defaults.default_mode),
-        limits: Limits {
-            max_cost: wanted.limits.max_cost.or(Some(defaults.default_max_budget_micros)).filter(|cost| cost.0 > 0),
-            max_latency_ms: wanted.limits.max_latency_ms.or(default_latency_ms).filter(|ms| *ms > 0),
-            min_weight: wanted.limits.min_weight,
-        },
-        naming: wanted.naming,
-        // An orchestration's prompts are longer than the request: only what the client said itself holds for them.
-        input_tokens: Some(request.estimated_input_tokens).filter(|tokens| *tokens > 0),
-        sticky_id: request.id.as_deref(),
-        is_extended: false,
-    };
-    complete_chat(cx, body, &policy).await.map_err(|mut error| {
+    complete_chat(cx, body, &to_policy(&snapshot, wanted, request)).await.map_err(|mut error| {
         if error.kind == Kind::UpstreamFailed && error.message == ALL_FAILED {
             "all providers failed".clone_into(&mut error.message);
         }
         error
     })
+}
+
+/// A wish with the administrator's defaults where it says nothing.
+#[must_use]
+pub fn to_policy<'r>(snapshot: &Snapshot, wanted: Wanted, request: &'r NativeRequest) -> Policy<'r> {
+    let defaults = &snapshot.defaults;
+    let budget = wanted.limits.max_cost.filter(|cost| cost.0 > 0);
+    Policy {
+        mode: wanted.mode.unwrap_or(defaults.default_mode),
+        limits: Limits {
+            max_cost: budget.or(Some(defaults.default_max_budget_micros)).filter(|cost| cost.0 > 0),
+            max_latency_ms: wanted.limits.max_latency_ms.filter(|ms| *ms > 0),
+            min_weight: wanted.limits.min_weight,
+        },
+        is_default_budget: budget.is_none(),
+        // It ends a call and leaves nobody out: who is usually slower may be quick enough once.
+        default_latency_ms: u64::try_from(defaults.default_max_latency_ms).ok().filter(|ms| *ms > 0),
+        naming: wanted.naming,
+        // An orchestration's prompts are longer than the request: only what the client said itself holds for them.
+        input_tokens: Some(request.estimated_input_tokens).filter(|tokens| *tokens > 0),
+        sticky_id: request.id.as_deref(),
+        is_extended: false,
+    }
 }
 
 /// The name that a hint means: as it stands, without its provider's prefix, or anybody's.

@@ -11,8 +11,8 @@ use guildhall_domain::native::{
 };
 use guildhall_domain::routing::{Limits, Mode};
 
-use super::choice::{Naming, Policy, choose};
-use super::native::{Wanted, complete_natively};
+use super::choice::{Naming, choose};
+use super::native::{Wanted, complete_natively, to_policy};
 use super::table::read_snapshot;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
@@ -52,7 +52,8 @@ async fn list_voters(cx: &Cx, plan: &Plan) -> Result<Vec<String>, ApiError> {
     let body = plan.request.to_chat_request(guildhall_domain::native::ANY_MODEL);
     let request = ChatRequest::parse(&body)?;
     let limits = Limits { min_weight: plan.primary_min_weight, ..Limits::default() };
-    let policy = Policy { mode: Mode::Normal, limits, naming: Naming::Hint, ..Policy::default() };
+    let wanted = Wanted { mode: Some(Mode::Normal), limits, naming: Naming::Hint };
+    let policy = to_policy(&snapshot, wanted, &plan.request);
     // Nobody eligible is the machine's to tell.
     let Ok(choice) = choose(cx, &snapshot, None, &request, &policy) else { return Ok(Vec::new()) };
     Ok(choice.ranked_offers().map(|offer| offer.model_id.to_string()).collect())

@@ -49,7 +49,7 @@ const MAX_TOKENS: i64 = 100_000_000;
 #[derive(Serialize, JsonSchema)]
 pub struct RoutingDefaults {
     default_mode: Mode,
-    /// Dearest estimated cost, in US dollars.
+    /// Dearest estimated cost of 512 output tokens, or of `max_tokens` where that is less, in US dollars.
     default_max_budget_usd: f64,
     /// Milliseconds until a call is given up.
     default_max_latency_ms: i64,

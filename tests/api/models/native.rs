@@ -8,12 +8,12 @@ use crate::support::{Answer, Call, Key, Reply, TestApp, run};
 
 const ALIASES: &str = "/admin/v1/aliases";
 
-fn send<'t>(app: &'t TestApp, key: &Key, body: &Value) -> Call<'t> {
+pub fn send<'t>(app: &'t TestApp, key: &Key, body: &Value) -> Call<'t> {
     app.post("/v1/chat").bearer(&key.key).json(body)
 }
 
 /// A request with one user message, and other members beside it.
-fn ask(text: &str, members: Value) -> Value {
+pub fn ask(text: &str, members: Value) -> Value {
     let mut body = json!({ "request": { "messages": [{ "role": "user", "content": text }] } });
     for (name, value) in members.as_object().unwrap() {
         body[name] = value.clone();
@@ -25,7 +25,7 @@ fn content(answer: &Answer) -> String {
     answer.json()["response"]["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
 }
 
-async fn error(app: &TestApp, key: &Key, body: &Value, status: u16) -> String {
+pub async fn error(app: &TestApp, key: &Key, body: &Value, status: u16) -> String {
     send(app, key, body).send().await.expect(status).json()["error"].as_str().unwrap().to_owned()
 }
 
@@ -327,5 +327,10 @@ fn an_answer_that_is_too_late_costs_nothing() {
         assert!(app.upstream.sent.borrow()[0].first_byte_ms <= 1_000);
         assert_eq!(app.last_usage(&key).await["outcome"], "upstream_failed");
         assert_balanced(&app, &key, 10_000_000).await;
+        // Nor does it say anything about the model or its provider.
+        let told = async |path: &str| app.admin("GET", path).send().await.expect(200).json();
+        assert_eq!(told("/admin/v1/rewards").await["total"], 0);
+        let health = told("/admin/v1/health").await["providers"][0].clone();
+        assert_eq!((&health["total_requests"], &health["total_errors"]), (&json!(0), &json!(0)), "{health}");
     });
 }
