@@ -18,7 +18,9 @@ use crate::meter::money::Need;
 pub struct Bounds<'r> {
     /// What is asked.
     pub request: &'r ChatRequest<'r>,
-    /// As [`Policy::is_extended`].
+    /// Whether the router chooses the model.
+    pub is_open: bool,
+    /// As [`super::choice::Policy::is_extended`].
     pub is_extended: bool,
     /// The client's own limit.
     pub max_cost: Option<MicroUsd>,
@@ -69,10 +71,14 @@ impl Bounds<'_> {
         write_chat(&step.offer, self.request, self.is_extended, self.cap(amount, step))
     }
 
-    /// The limit that is put on a step's output, beside the client's own.
+    /// The limit that is put on a step's output, beside the client's own: what the money pays for, what the context leaves, and
+    /// what the model can give, where the client asks for more than that of a model that it did not name.
     #[must_use]
     pub fn cap(&self, amount: MicroUsd, step: &Step) -> Option<u64> {
-        self.affordable_output(amount, &step.offer).into_iter().chain(step.max_output_tokens).min()
+        let most = step.offer.max_output_tokens;
+        let is_too_much = |asked| self.is_open && most > 0 && asked > most;
+        let given = self.request.max_output_tokens().filter(|asked| is_too_much(*asked)).map(|_| most);
+        self.affordable_output(amount, &step.offer).into_iter().chain(step.max_output_tokens).chain(given).min()
     }
 
     /// Only where an amount does not cover the model's maximum: how many output tokens per choice it covers beside the

@@ -290,7 +290,13 @@ fn the_reason_tells_of_repetitions_cuts_and_escalations() {
     run(async |app| {
         for (provider, model, weight, window) in [("a", "small", 10, 4_000), ("b", "large", 1, 32_000)] {
             app.add_provider(provider).await;
-            add_model(&app, model, provider, json!({ "weight": weight, "max_context_tokens": window })).await;
+            add_model(
+                &app,
+                model,
+                provider,
+                json!({ "weight": weight, "max_context_tokens": window, "max_output_tokens": 0 }),
+            )
+            .await;
         }
         let key = rich_key(&app, "10").await;
         let mut body = ask("Hello", json!({ "policy": { "mode": "high_confidence", "max_budget_usd": 1 } }));

@@ -70,8 +70,10 @@ fn a_request_that_overflows_is_cut_and_then_goes_to_a_larger_model() {
     run(async |app| {
         app.add_provider("a").await;
         app.add_provider("b").await;
-        add_model(&app, "small", "a", json!({ "weight": 10, "max_context_tokens": 4_000 })).await;
-        add_model(&app, "large", "b", json!({ "weight": 1, "max_context_tokens": 32_000 })).await;
+        for (name, provider, weight, context) in [("small", "a", 10, 4_000), ("large", "b", 1, 32_000)] {
+            let fields = json!({ "weight": weight, "max_context_tokens": context, "max_output_tokens": 0 });
+            add_model(&app, name, provider, fields).await;
+        }
         let key = rich_key(&app, "10").await;
         app.upstream.always_at("a", Reply::error(400, "context_length_exceeded"));
         app.upstream.always_at("b", Reply::chat("from the large one", 10, 5));
