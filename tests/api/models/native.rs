@@ -127,8 +127,10 @@ fn wrong_requests_are_refused_before_anything_is_spent() {
 #[test]
 fn policies_and_directives_route() {
     run(async |app| {
-        // m1 weighs most and m3 least.
+        // m1 weighs most and m3 least, and costs least.
         add_ladder(&app, 3).await;
+        let cheap = json!({ "input_per_1k": 0.001, "output_per_1k": 0.001 });
+        app.admin("PATCH", "/admin/v1/models/m3").json(&cheap).send().await.expect(200);
         let key = rich_key(&app, "10").await;
         app.upstream.always(Reply::chat("Hi!", 1, 1));
         let best = json!({ "policy": { "mode": "high_confidence" } });
@@ -141,6 +143,7 @@ fn policies_and_directives_route() {
         assert!(app.upstream.take_called().is_empty());
         send(&app, &key, &ask("@@tokenhub mode=cheap\nHello", best)).send().await.expect(200);
         assert_eq!(app.upstream.bodies()[0]["messages"][0]["content"], "Hello");
+        assert_eq!(app.upstream.take_called(), ["p3"]);
         let row = app.last_usage(&key).await;
         assert_eq!(row["routing_method"], "cheap", "{row}");
     });
