@@ -17,7 +17,7 @@ use super::own::{OwnAsk, OwnTable};
 use super::table::{Offer, Snapshot};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
-use crate::observe::counters::{PROVIDER_SKIPS, count};
+use crate::observe::counters::{PROVIDER_SKIPS, count, escape};
 
 /// Output tokens that the routing reckons with when the client does not say.
 pub const EXPECTED_OUTPUT_TOKENS: u64 = 512;
@@ -240,7 +240,8 @@ const fn capability_of(kind: ModelKind) -> Capability {
 fn count_skips(cx: &Cx, offers: &[Rc<Offer>], decision: &Decision) {
     for skipped in decision.skipped.iter().filter(|skipped| skipped.reason != SkipReason::Disabled) {
         let Some(offer) = offers.get(skipped.index).filter(|offer| offer.provider.own.is_none()) else { continue };
-        let labels = format!("provider=\"{}\",reason=\"{}\"", offer.provider.id, skipped.reason.as_str());
+        let (provider, reason) = (escape(offer.provider.id.as_str()), skipped.reason.as_str());
+        let labels = format!("provider=\"{provider}\",reason=\"{reason}\"");
         count(&cx.app, &cx.ports, PROVIDER_SKIPS, &labels);
     }
 }
