@@ -1,9 +1,7 @@
 //! What `TokenHub`'s own surface adds to a chat completion: its defaults, its hints, its texts.
 
-use std::rc::Rc;
-
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::native::{ANY_MODEL, NativeRequest, render_answer};
+use guildhall_domain::native::{ANY_MODEL, NativeRequest, bare_model_hint, render_answer};
 use guildhall_domain::routing::{Limits, Mode};
 
 use super::choice::{Naming, Policy};
@@ -75,14 +73,14 @@ pub fn to_policy<'r>(snapshot: &Snapshot, wanted: Wanted, request: &'r NativeReq
 
 /// The name that a hint means: as it stands, without its provider's prefix, or anybody's.
 #[must_use]
-pub fn resolve_hint<'r>(snapshot: &Rc<Snapshot>, request: &'r NativeRequest) -> &'r str {
+pub fn resolve_hint<'r>(snapshot: &Snapshot, hint: Option<&'r str>) -> &'r str {
     let is_known = |name: &&str| {
         Mode::parse_tier(name).is_some()
             || snapshot.aliases.contains_key(*name)
             || snapshot.offers.iter().any(|offer| offer.model_id.as_str() == *name)
     };
-    let whole = request.model_hint.as_deref().filter(is_known);
-    whole.or_else(|| request.bare_model_hint().filter(is_known)).unwrap_or(ANY_MODEL)
+    let bare = || hint.and_then(bare_model_hint).filter(is_known);
+    hint.filter(is_known).or_else(bare).unwrap_or(ANY_MODEL)
 }
 
 /// The envelope of an answer.

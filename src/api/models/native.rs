@@ -104,7 +104,7 @@ pub struct FormatBody {
 async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Output, ApiError> {
     let chat = parse_chat(&request.body)?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let body = chat.request.to_chat_request(resolve_hint(&snapshot, &chat.request));
+    let body = chat.request.to_chat_request(resolve_hint(&snapshot, chat.request.model_hint.as_deref()));
     let policy = &chat.policy;
     let limits =
         Limits { max_cost: policy.max_budget, max_latency_ms: policy.max_latency_ms, min_weight: policy.min_weight };
