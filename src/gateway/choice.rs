@@ -159,10 +159,10 @@ pub fn choose_for(
     policy: &Policy<'_>,
 ) -> Result<Choice, ApiError> {
     let Ask { kind, model: asked, expected, .. } = *ask;
-    let turn = cx.app.gateway.next_turn();
     let key_id = cx.caller.key().map_or("", |key| &key.key_id);
     let sticky_id = policy.sticky_id.unwrap_or(&cx.request_id);
-    let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn)
+    let turn_of = |alias: &str| cx.app.gateway.take_turn(alias);
+    let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn_of)
         .map_err(|error| ApiError::invalid("model", format!("Alias {asked}: {error}")))?;
     let of_kind: Vec<_> = snapshot.offers.iter().filter(|offer| offer.kind == kind).map(Rc::clone).collect();
     let is_known = of_kind.iter().any(|offer| offer.model_id.as_str() == resolved.model);
