@@ -17,7 +17,7 @@ use super::own::{OwnAsk, OwnTable};
 use super::table::{Offer, Snapshot};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
-use crate::observe::counters::{PROVIDER_SKIPS, count};
+use crate::observe::counters::{PROVIDER_SKIPS, count, escape};
 
 /// Output tokens that the routing reckons with when the client does not say.
 pub const EXPECTED_OUTPUT_TOKENS: u64 = 512;
@@ -29,9 +29,14 @@ pub struct Policy<'a> {
     pub mode: Mode,
     /// What it must not exceed.
     pub limits: Limits,
+    /// Whether the dearest cost is the administrator's word and not the client's: the estimate of a usual answer is held
+    /// against it, and no call is cut for it.
+    pub is_default_budget: bool,
+    /// When a call is given up whose client did not say, in milliseconds.
+    pub default_latency_ms: Option<u64>,
     /// How the model's name is to be taken.
     pub naming: Naming,
-    /// Input tokens as the client counted them.
+    /// Input tokens as the client counted them; for the choice, and for nothing that is charged.
     pub input_tokens: Option<u64>,
     /// The request's id for aliases that stick to it; ours by default.
     pub sticky_id: Option<&'a str>,
@@ -92,12 +97,21 @@ impl Choice {
         self.decision.ranked.iter().filter_map(|ranked| self.offers.get(ranked.index))
     }
 
-    /// Those that are tried: the best of the caller's own, then the best of the platform's.
+    /// Those that are tried: the best of the caller's own, then the best of the platform's. The last of these is at another
+    /// provider if there is one, so that no provider fails a call alone.
     #[must_use]
     pub fn best_offers(&self) -> Vec<Rc<Offer>> {
         let (own, managed): (Vec<_>, Vec<_>) =
             self.ranked_offers().map(Rc::clone).partition(|offer| offer.provider.own.is_some());
-        own.into_iter().take(OWN_ATTEMPTS_MAX).chain(managed.into_iter().take(ATTEMPTS_MAX)).collect()
+        let mut best: Vec<_> = managed.iter().take(ATTEMPTS_MAX).map(Rc::clone).collect();
+        let is_elsewhere = |offer: &&Rc<Offer>| !best.iter().any(|one| Rc::ptr_eq(&one.provider, &offer.provider));
+        let elsewhere = managed.iter().find(is_elsewhere).map(Rc::clone);
+        let is_alone = best.windows(2).all(|pair| matches!(pair, [a, b] if Rc::ptr_eq(&a.provider, &b.provider)));
+        if let (true, Some(elsewhere)) = (is_alone, elsewhere) {
+            best.pop();
+            best.push(elsewhere);
+        }
+        own.into_iter().take(OWN_ATTEMPTS_MAX).chain(best).collect()
     }
 
     /// The attempts on these of them.
@@ -119,11 +133,10 @@ pub fn choose(
     request: &ChatRequest<'_>,
     policy: &Policy<'_>,
 ) -> Result<Choice, ApiError> {
-    let expected = TokenUsage {
-        input: policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate()),
-        output: request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS),
-        ..TokenUsage::default()
-    };
+    let input = policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate());
+    let output = request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS);
+    let output = if policy.is_default_budget { output.min(EXPECTED_OUTPUT_TOKENS) } else { output };
+    let expected = TokenUsage { input, output, ..TokenUsage::default() };
     let ask = Ask {
         kind: ModelKind::Chat,
         model: request.model(),
@@ -146,10 +159,10 @@ pub fn choose_for(
     policy: &Policy<'_>,
 ) -> Result<Choice, ApiError> {
     let Ask { kind, model: asked, expected, .. } = *ask;
-    let turn = cx.app.gateway.next_turn();
     let key_id = cx.caller.key().map_or("", |key| &key.key_id);
     let sticky_id = policy.sticky_id.unwrap_or(&cx.request_id);
-    let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn)
+    let turn_of = |alias: &str| cx.app.gateway.take_turn(alias);
+    let resolved = resolve_alias(&snapshot.aliases, asked, sticky_id, key_id, turn_of)
         .map_err(|error| ApiError::invalid("model", format!("Alias {asked}: {error}")))?;
     let of_kind: Vec<_> = snapshot.offers.iter().filter(|offer| offer.kind == kind).map(Rc::clone).collect();
     let is_known = of_kind.iter().any(|offer| offer.model_id.as_str() == resolved.model);
@@ -227,7 +240,8 @@ const fn capability_of(kind: ModelKind) -> Capability {
 fn count_skips(cx: &Cx, offers: &[Rc<Offer>], decision: &Decision) {
     for skipped in decision.skipped.iter().filter(|skipped| skipped.reason != SkipReason::Disabled) {
         let Some(offer) = offers.get(skipped.index).filter(|offer| offer.provider.own.is_none()) else { continue };
-        let labels = format!("provider=\"{}\",reason=\"{}\"", offer.provider.id, skipped.reason.as_str());
+        let (provider, reason) = (escape(offer.provider.id.as_str()), skipped.reason.as_str());
+        let labels = format!("provider=\"{provider}\",reason=\"{reason}\"");
         count(&cx.app, &cx.ports, PROVIDER_SKIPS, &labels);
     }
 }

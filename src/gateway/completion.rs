@@ -6,14 +6,14 @@ use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::response::rewrite_completion;
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 
-use super::adapter::{read_whole, write_chat};
+use super::adapter::read_whole;
 use super::affinity::note_prefixes;
+use super::bounds::Bounds;
 use super::cache::{Kept, Question, answer_chat, find_kept};
 use super::choice::{Choice, Policy, choose, draw_uniform};
-use super::dispatch::{Attempt, Failure, Wire};
+use super::dispatch::{Attempt, Failure};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
 use super::hedge::Race;
 use super::ladder::{Ladder, Step};
@@ -74,11 +74,15 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
         }
     };
     let mut offers = choice.best_offers();
-    let bounds = Bounds { request: &request, is_extended: policy.is_extended, max_cost: policy.limits.max_cost };
+    let max_cost = policy.limits.max_cost.filter(|_| !policy.is_default_budget);
+    let bounds = Bounds { request: &request, is_open: choice.is_open, is_extended: policy.is_extended, max_cost };
     let reservation = reserve_for(&cx, &mut offers, |offers| bounds.need(offers)).await?;
-    let deadline_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok()).map(|ms| cx.started_ms + ms);
+    let to_ms = |ms: Option<u64>| ms.and_then(|ms| i64::try_from(ms).ok());
+    let asked_latency_ms = to_ms(policy.limits.max_latency_ms);
+    let deadline_ms = asked_latency_ms.or(to_ms(policy.default_latency_ms)).map(|ms| cx.started_ms + ms);
+    let input_tokens_estimate = request.input_tokens_estimate();
     let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
-    let call = RunningCall { deadline_ms, keep, ..call };
+    let call = RunningCall { deadline_ms, asked_latency_ms, input_tokens_estimate, keep, ..call };
     climb(call, choice.ladder(offers), &choice, &bounds).await
 }
 
@@ -121,8 +125,8 @@ async fn climb(
     bounds: &Bounds<'_>,
 ) -> Result<Answer, ApiError> {
     let mut failures = Failures::default();
-    // What some upstreams cannot be told: no failure of theirs.
-    let mut untold = None;
+    // What some upstreams cannot be told, or does not fit their context: no failure of theirs.
+    let mut refused = None;
     let amount = call.reservation.amount;
     let write = |step: &Step| bounds.write(amount, step);
     let mut race = Race::new(&call, choice, &write);
@@ -136,7 +140,7 @@ async fn climb(
             match write(&step) {
                 Ok(wire) => next = Some((step, wire)),
                 Err(error) => {
-                    untold.get_or_insert(error);
+                    refused.get_or_insert(error);
                     continue;
                 }
             }
@@ -178,11 +182,12 @@ async fn climb(
             Attempt::Overflowed(_) | Attempt::Rejected(_) if offer.provider.own.is_some() && ladder.has_more() => {}
             Attempt::Overflowed(error) => {
                 note_nothing(&call.cx, &offer.provider);
-                let others = choice.is_open.then_some(choice.offers.as_slice());
+                let others = choice.ranked_offers().filter(|other| choice.is_open && bounds.is_covered(amount, other));
                 let asked = bounds.request.max_output_tokens();
                 if !ladder.escalate(&offer, choice.expected.input, asked, others) {
                     return Err(reject(call, error));
                 }
+                refused.get_or_insert(error);
             }
             Attempt::Rejected(error) => {
                 note_nothing(&call.cx, &offer.provider);
@@ -196,15 +201,18 @@ async fn climb(
             }
         }
     }
-    if let (true, Some(error)) = (call.tried.is_empty(), untold) {
+    let is_late = call.is_too_late();
+    let is_blameless = call.tried.iter().all(|tried| tried.failed.is_none());
+    if let (false, true, Some(error)) = (is_late, is_blameless, refused) {
         return Err(reject(call, error));
     }
-    let error = if call.is_too_late() {
-        ApiError::new(Kind::UpstreamFailed, "max_latency_ms passed before a model answered")
+    let (outcome, error) = if is_late {
+        let text = "max_latency_ms passed before a model answered";
+        (Outcome::GivenUp, ApiError::new(Kind::UpstreamFailed, text))
     } else {
-        failures.to_error()
+        (Outcome::UpstreamFailed, failures.to_error())
     };
-    call.settle(Outcome::UpstreamFailed, error.kind.status(), Used::Nothing);
+    call.settle(outcome, error.kind.status(), Used::Nothing);
     Err(error)
 }
 
@@ -228,9 +236,7 @@ impl Failures {
         call.cx.ports.background.log(&format!("{id} provider {}: {}", provider.id, failure.cause));
         note_failure(&call.cx, provider, failure);
         call.note_failed_attempt(failure.class);
-        if is_routable(&call.cx, provider) {
-            ladder.note(offer, failure);
-        }
+        ladder.note(offer, failure, is_routable(&call.cx, provider));
         if failure.class != ErrorClass::RateLimited {
             return;
         }
@@ -249,70 +255,6 @@ impl Failures {
         let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(1).max(1);
         let text = format!("The model's provider is rate limited; try again in {wait_s} s");
         ApiError::new(Kind::RateLimited, text).retry_after_s(wait_s)
-    }
-}
-
-/// What a call may cost.
-struct Bounds<'r> {
-    request: &'r ChatRequest<'r>,
-    /// As [`Policy::is_extended`].
-    is_extended: bool,
-    /// The client's own limit.
-    max_cost: Option<MicroUsd>,
-}
-
-impl Bounds<'_> {
-    /// What to reserve: the dearest of the routes that may be tried, within the client's limit.
-    fn need(&self, offers: &[Rc<Offer>]) -> Need {
-        let request = self.request;
-        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
-        for offer in offers {
-            let output = offer.bound_output(request.max_output_tokens().unwrap_or(1)).saturating_mul(request.n());
-            let least = TokenUsage { input: request.input_tokens_lower(), output, ..TokenUsage::default() };
-            need.most = need.most.max(self.most(offer));
-            need.least = need.least.max(offer.cost(Quantity::Tokens(least)));
-        }
-        if let Some(max_cost) = self.max_cost {
-            need.most = need.most.min(max_cost);
-            need.least = need.least.min(max_cost);
-        }
-        need
-    }
-
-    /// The most that the call can cost at a model.
-    fn most(&self, offer: &Offer) -> MicroUsd {
-        let request = self.request;
-        let asked = request.max_output_tokens().map(|asked| offer.bound_output(asked));
-        let output = asked.unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
-        offer.provider.origin().charge(offer.price.cost_at_most(request.input_tokens_upper(), output))
-    }
-
-    /// A request in the words of a step's provider.
-    fn write(&self, amount: MicroUsd, step: &Step) -> Result<Wire, ApiError> {
-        write_chat(&step.offer, self.request, self.is_extended, self.cap(amount, step))
-    }
-
-    /// The limit that is put on a step's output, beside the client's own.
-    fn cap(&self, amount: MicroUsd, step: &Step) -> Option<u64> {
-        self.affordable_output(amount, &step.offer).into_iter().chain(step.max_output_tokens).min()
-    }
-
-    /// Only where an amount does not cover the model's maximum: how many output tokens per choice it covers beside the
-    /// estimated input; at least one.
-    fn affordable_output(&self, amount: MicroUsd, offer: &Offer) -> Option<u64> {
-        if amount >= self.most(offer) {
-            return None;
-        }
-        let request = self.request;
-        let input = TokenUsage { input: request.input_tokens_estimate(), ..TokenUsage::default() };
-        let covered = offer.provider.origin().cover(amount);
-        let left = covered.0.saturating_sub(offer.price.cost(&input).0).max(0);
-        let rate = offer.price.output.pico_usd_per_token();
-        if rate <= 0 {
-            return Some(offer.output_tokens_cap());
-        }
-        let tokens = i128::from(left) * 1_000_000 / i128::from(rate) / i128::from(request.n().max(1));
-        Some(u64::try_from(tokens).unwrap_or(u64::MAX).clamp(1, offer.output_tokens_cap()))
     }
 }
 

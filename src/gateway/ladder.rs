@@ -1,13 +1,13 @@
-//! The order of a call's attempts: the chosen models one after the other; while there are attempts left, those again whose
-//! failure may pass, after a pause with jitter. Nothing is tried again once a byte has gone to the client.
+//! The order of a call's attempts: the chosen models one after the other, those of a provider that has just failed last or not at
+//! all; while there are attempts left, those again whose failure may pass, after a pause with jitter. Nothing is tried again once a byte has gone to the client.
 
 use std::rc::Rc;
 
 use guildhall_domain::own::Origin;
-use guildhall_domain::routing::Ranked;
+use guildhall_domain::routing::{ErrorClass, Ranked};
 
 use super::dispatch::Failure;
-use super::table::Offer;
+use super::table::{Offer, Provider};
 use crate::app::Cx;
 
 /// Attempts of one call at the platform's providers.
@@ -21,7 +21,7 @@ const PAUSE_MAX_MS: u64 = 1_000;
 /// What a prompt keeps free for its answer's own overhead when its output is cut to the context, in tokens.
 const OVERFLOW_MARGIN_TOKENS: u64 = 256;
 /// Less output than this is no answer, in tokens.
-const OUTPUT_LEAST_TOKENS: u64 = 64;
+pub const OUTPUT_LEAST_TOKENS: u64 = 64;
 
 /// The next attempt.
 pub struct Step {
@@ -70,14 +70,18 @@ impl Lead {
 
 /// The attempts of one call.
 pub struct Ladder {
-    /// Best first.
+    /// Those that were not asked yet, best first.
     offers: Vec<Rc<Offer>>,
+    /// Why the next of them is asked.
     lead: Lead,
     /// The failures that may pass, and for how long their upstream asks to wait.
     passing: Vec<(Rc<Offer>, u64)>,
     /// Comes before all others.
     next: Option<Step>,
-    climbed: usize,
+    /// Who failed in this call, and whether they may be asked again.
+    failed: Vec<(Rc<Provider>, bool)>,
+    /// The largest known context that the request did not fit.
+    overflowed_tokens: u64,
     tries: usize,
     tries_max: usize,
     repeats: i32,
@@ -96,7 +100,8 @@ impl Ladder {
             lead,
             passing: Vec::new(),
             next: None,
-            climbed: 0,
+            failed: Vec::new(),
+            overflowed_tokens: 0,
             tries: 0,
             tries_max: ATTEMPTS_MAX + own,
             repeats: 0,
@@ -104,10 +109,10 @@ impl Ladder {
         }
     }
 
-    /// Whether there is a model that was not asked yet.
+    /// Whether there is a model that was not asked yet and may take the request.
     #[must_use]
-    pub const fn has_more(&self) -> bool {
-        self.climbed < self.offers.len() && self.tries < self.tries_max
+    pub fn has_more(&self) -> bool {
+        self.find_fresh().is_some()
     }
 
     /// The next attempt; `draw` gives a number in 0..1.
@@ -134,30 +139,60 @@ impl Ladder {
 
     /// The next model that was not asked yet.
     pub fn climb_fresh(&mut self) -> Option<Step> {
-        let offer = Rc::clone(self.offers.get(self.climbed).filter(|_| self.tries < self.tries_max)?);
+        let offer = self.offers.remove(self.find_fresh()?);
         self.tries += 1;
-        self.climbed += 1;
-        let reason = name_reason(&offer, if self.climbed == 1 { self.lead } else { Lead::Weight });
+        let reason = name_reason(&offer, std::mem::replace(&mut self.lead, Lead::Weight));
         Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason })
     }
 
-    /// An attempt failed.
-    pub fn note(&mut self, offer: &Rc<Offer>, failure: &Failure) {
+    /// The place of the next model that was not asked yet: of a provider that has not failed, else of one whose failure may pass.
+    /// One whose context is no larger than what was too small is passed over.
+    fn find_fresh(&self) -> Option<usize> {
+        if self.tries >= self.tries_max {
+            return None;
+        }
+        let too_small = 1..=self.overflowed_tokens;
+        let find = |standing| {
+            let may_take = |offer: &Rc<Offer>| {
+                self.standing_of(offer) == standing && !too_small.contains(&offer.max_context_tokens)
+            };
+            self.offers.iter().position(may_take)
+        };
+        find(None).or_else(|| find(Some(true)))
+    }
+
+    /// Whether a model's provider may be asked again; `None` when it has not failed.
+    fn standing_of(&self, offer: &Offer) -> Option<bool> {
+        let of_provider = self.failed.iter().filter(|(provider, _)| Rc::ptr_eq(provider, &offer.provider));
+        of_provider.map(|(_, may_pass)| *may_pass).reduce(|all, one| all && one)
+    }
+
+    /// An attempt failed. `is_well` says whether its provider may still be asked; one that has just said what will not pass is
+    /// not asked for another model either, unless it only lacks this one.
+    pub fn note(&mut self, offer: &Rc<Offer>, failure: &Failure, is_well: bool) {
         let asked_ms = failure.retry_after_ms.unwrap_or(0);
-        if failure.is_passing && asked_ms <= PAUSE_MAX_MS {
+        let may_pass = is_well && failure.is_passing && asked_ms <= PAUSE_MAX_MS;
+        if may_pass {
             self.passing.push((Rc::clone(offer), asked_ms));
+        }
+        if failure.class != ErrorClass::NotFound {
+            self.failed.push((Rc::clone(&offer.provider), may_pass));
         }
     }
 
     /// The request did not fit a model's context. Says whether something is left that may take it: the same model with
-    /// a smaller cap on the output, or (if the client did not insist on this one) the smallest model that is large enough.
-    pub fn escalate(
+    /// a smaller cap on the output; the smallest of `others` that is large enough; or one that was not asked yet, whose context
+    /// is larger or unknown.
+    pub fn escalate<'o>(
         &mut self,
         offer: &Rc<Offer>,
         input_tokens: u64,
         asked_output: Option<u64>,
-        all: Option<&[Rc<Offer>]>,
+        others: impl Iterator<Item = &'o Rc<Offer>>,
     ) -> bool {
+        if self.tries >= self.tries_max {
+            return false;
+        }
         let room = offer.max_context_tokens.saturating_sub(input_tokens).saturating_sub(OVERFLOW_MARGIN_TOKENS);
         if !self.is_cut && room >= OUTPUT_LEAST_TOKENS && asked_output.is_none_or(|asked| asked > room) {
             let reason = "reduced-max-tokens".to_owned();
@@ -165,12 +200,16 @@ impl Ladder {
             self.next = Some(Step { offer: Rc::clone(offer), max_output_tokens: Some(room), pause_ms: 0, reason });
             return true;
         }
+        self.overflowed_tokens = self.overflowed_tokens.max(offer.max_context_tokens);
         let is_larger = |other: &&Rc<Offer>| {
             let context = other.max_context_tokens;
-            other.enabled && context > offer.max_context_tokens && context >= input_tokens.saturating_mul(2)
+            let is_large = context > self.overflowed_tokens && context >= input_tokens.saturating_mul(2);
+            is_large && self.standing_of(other) != Some(false)
         };
-        let larger = all.unwrap_or_default().iter().filter(is_larger).min_by_key(|other| other.max_context_tokens);
-        let Some(larger) = larger else { return false };
+        let Some(larger) = others.filter(is_larger).min_by_key(|other| other.max_context_tokens) else {
+            return self.has_more();
+        };
+        self.offers.retain(|other| !Rc::ptr_eq(other, larger));
         let reason = "escalated-context-overflow".to_owned();
         self.next = Some(Step { offer: Rc::clone(larger), max_output_tokens: None, pause_ms: 0, reason });
         true

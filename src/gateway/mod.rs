@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod affinity;
+pub mod bounds;
 pub mod cache;
 pub mod choice;
 pub mod completion;

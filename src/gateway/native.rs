@@ -1,9 +1,7 @@
 //! What `TokenHub`'s own surface adds to a chat completion: its defaults, its hints, its texts.
 
-use std::rc::Rc;
-
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::native::{ANY_MODEL, NativeRequest, render_answer};
+use guildhall_domain::native::{ANY_MODEL, NativeRequest, bare_model_hint, render_answer};
 use guildhall_domain::routing::{Limits, Mode};
 
 use super::choice::{Naming, Policy};
@@ -42,22 +40,7 @@ pub async fn complete_natively(
     if !has_own && !snapshot.offers.iter().any(|offer| offer.enabled) {
         return Err(ApiError::new(Kind::UpstreamFailed, NO_MODELS));
     }
-    let defaults = &snapshot.defaults;
-    let default_latency_ms = u64::try_from(defaults.default_max_latency_ms).ok();
-    let policy = Policy {
-        mode: wanted.mode.unwrap_or(defaults.default_mode),
-        limits: Limits {
-            max_cost: wanted.limits.max_cost.or(Some(defaults.default_max_budget_micros)).filter(|cost| cost.0 > 0),
-            max_latency_ms: wanted.limits.max_latency_ms.or(default_latency_ms).filter(|ms| *ms > 0),
-            min_weight: wanted.limits.min_weight,
-        },
-        naming: wanted.naming,
-        // An orchestration's prompts are longer than the request: only what the client said itself holds for them.
-        input_tokens: Some(request.estimated_input_tokens).filter(|tokens| *tokens > 0),
-        sticky_id: request.id.as_deref(),
-        is_extended: false,
-    };
-    complete_chat(cx, body, &policy).await.map_err(|mut error| {
+    complete_chat(cx, body, &to_policy(&snapshot, wanted, request)).await.map_err(|mut error| {
         if error.kind == Kind::UpstreamFailed && error.message == ALL_FAILED {
             "all providers failed".clone_into(&mut error.message);
         }
@@ -65,16 +48,39 @@ pub async fn complete_natively(
     })
 }
 
+/// A wish with the administrator's defaults where it says nothing.
+#[must_use]
+pub fn to_policy<'r>(snapshot: &Snapshot, wanted: Wanted, request: &'r NativeRequest) -> Policy<'r> {
+    let defaults = &snapshot.defaults;
+    let budget = wanted.limits.max_cost.filter(|cost| cost.0 > 0);
+    Policy {
+        mode: wanted.mode.unwrap_or(defaults.default_mode),
+        limits: Limits {
+            max_cost: budget.or(Some(defaults.default_max_budget_micros)).filter(|cost| cost.0 > 0),
+            max_latency_ms: wanted.limits.max_latency_ms.filter(|ms| *ms > 0),
+            min_weight: wanted.limits.min_weight,
+        },
+        is_default_budget: budget.is_none(),
+        // It ends a call and leaves nobody out: who is usually slower may be quick enough once.
+        default_latency_ms: u64::try_from(defaults.default_max_latency_ms).ok().filter(|ms| *ms > 0),
+        naming: wanted.naming,
+        // An orchestration's prompts are longer than the request: only what the client said itself holds for them.
+        input_tokens: Some(request.estimated_input_tokens).filter(|tokens| *tokens > 0),
+        sticky_id: request.id.as_deref(),
+        is_extended: false,
+    }
+}
+
 /// The name that a hint means: as it stands, without its provider's prefix, or anybody's.
 #[must_use]
-pub fn resolve_hint<'r>(snapshot: &Rc<Snapshot>, request: &'r NativeRequest) -> &'r str {
+pub fn resolve_hint<'r>(snapshot: &Snapshot, hint: Option<&'r str>) -> &'r str {
     let is_known = |name: &&str| {
         Mode::parse_tier(name).is_some()
             || snapshot.aliases.contains_key(*name)
             || snapshot.offers.iter().any(|offer| offer.model_id.as_str() == *name)
     };
-    let whole = request.model_hint.as_deref().filter(is_known);
-    whole.or_else(|| request.bare_model_hint().filter(is_known)).unwrap_or(ANY_MODEL)
+    let bare = || hint.and_then(bare_model_hint).filter(is_known);
+    hint.filter(is_known).or_else(bare).unwrap_or(ANY_MODEL)
 }
 
 /// The envelope of an answer.

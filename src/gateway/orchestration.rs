@@ -11,8 +11,8 @@ use guildhall_domain::native::{
 };
 use guildhall_domain::routing::{Limits, Mode};
 
-use super::choice::{Naming, Policy, choose};
-use super::native::{Wanted, complete_natively};
+use super::choice::{Naming, choose};
+use super::native::{Wanted, complete_natively, to_policy};
 use super::table::read_snapshot;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
@@ -26,6 +26,8 @@ use crate::observe::history::Chronicle;
 pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
     let voters = if plan.mode == PlanMode::Vote { list_voters(cx, &plan).await? } else { Vec::new() };
     let (mut run, mut step) = Orchestration::begin(plan, &voters, now_ms(cx));
+    // Why the last calls failed, as it would be told of each alone.
+    let mut refusals = Vec::new();
     let mut chronicle = Chronicle::new("plan", &cx.request_id, "OrchestrationWorkflow", cx.started_ms);
     // Ends: the machine has no more than two phases a round.
     loop {
@@ -34,10 +36,12 @@ pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
             Step::Ask(asks) => {
                 cx.keep_up();
                 let results = join_all(asks.iter().map(|ask| call(cx, ask, &run.plan().request))).await;
-                run.answer(results, now_ms(cx))
+                refusals = results.iter().filter_map(|result| result.as_ref().err().cloned()).collect();
+                let results = results.into_iter().map(|result| result.map_err(|error| to_failure(&error)));
+                run.answer(results.collect(), now_ms(cx))
             }
             Step::Done(outcome) => return Ok(outcome),
-            Step::Failed(failure) => return Err(to_error(failure)),
+            Step::Failed(failure) => return Err(to_error(failure, refusals)),
         };
     }
 }
@@ -52,14 +56,15 @@ async fn list_voters(cx: &Cx, plan: &Plan) -> Result<Vec<String>, ApiError> {
     let body = plan.request.to_chat_request(guildhall_domain::native::ANY_MODEL);
     let request = ChatRequest::parse(&body)?;
     let limits = Limits { min_weight: plan.primary_min_weight, ..Limits::default() };
-    let policy = Policy { mode: Mode::Normal, limits, naming: Naming::Hint, ..Policy::default() };
+    let wanted = Wanted { mode: Some(Mode::Normal), limits, naming: Naming::Hint };
+    let policy = to_policy(&snapshot, wanted, &plan.request);
     // Nobody eligible is the machine's to tell.
     let Ok(choice) = choose(cx, &snapshot, None, &request, &policy) else { return Ok(Vec::new()) };
     Ok(choice.ranked_offers().map(|offer| offer.model_id.to_string()).collect())
 }
 
 /// One call of an orchestration: a request of its own in the usage and in the wallet.
-async fn call(cx: &Cx, ask: &Ask, request: &NativeRequest) -> Result<Answered, Failure> {
+async fn call(cx: &Cx, ask: &Ask, request: &NativeRequest) -> Result<Answered, ApiError> {
     let own = Cx {
         request_id: Rc::from(format!("{}-{}", cx.request_id, ask.name)),
         started_ms: cx.ports.clock.now_ms(),
@@ -69,9 +74,9 @@ async fn call(cx: &Cx, ask: &Ask, request: &NativeRequest) -> Result<Answered, F
     let naming = if route.model.is_some() && !route.may_fall_back { Naming::Exact } else { Naming::Hint };
     let limits = Limits { min_weight: route.min_weight, ..Limits::default() };
     let wanted = Wanted { mode: route.mode, limits, naming };
-    let answer = complete_natively(own, &ask.body, wanted, request).await.map_err(|error| to_failure(&error))?;
+    let answer = complete_natively(own, &ask.body, wanted, request).await?;
     let Body::Whole(body) = answer.output.body else {
-        return Err(to_failure(&ApiError::internal("a stream that nobody asked for")));
+        return Err(ApiError::internal("a stream that nobody asked for"));
     };
     Ok(Answered { model: answer.negotiated_model, cost_micros: answer.cost, routing_reason: answer.reason, body })
 }
@@ -80,16 +85,12 @@ fn to_failure(error: &ApiError) -> Failure {
     Failure { status: error.kind.status(), message: error.message.clone(), cost_micros: MicroUsd::ZERO }
 }
 
-fn to_error(failure: PlanFailure) -> ApiError {
-    let kind = match failure.status {
-        402 => Kind::InsufficientFunds,
-        429 => Kind::RateLimited,
-        500 => Kind::Internal,
-        503 => Kind::Unavailable,
-        status @ 400..=499 => Kind::Rejected(status),
-        _ => Kind::UpstreamFailed,
-    };
-    ApiError::new(kind, failure.message)
+/// Why a plan failed: where a call was refused for it, with all that is told beside the message (what is spent, when to come again).
+fn to_error(failure: PlanFailure, refusals: Vec<ApiError>) -> ApiError {
+    let refusal = refusals.into_iter().find(|error| error.kind.status() == failure.status);
+    let mut error = refusal.unwrap_or_else(|| ApiError::new(Kind::UpstreamFailed, ""));
+    error.message = failure.message;
+    error
 }
 
 /// A call under way, then its result.

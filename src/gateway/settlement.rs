@@ -31,6 +31,8 @@ pub enum Outcome {
     Rejected,
     /// No upstream gave an answer.
     UpstreamFailed,
+    /// Nor did one before the client's patience was over, which is not the fault of whoever was asked last.
+    GivenUp,
     /// The answer began and broke off.
     StreamBroken,
     /// The client left.
@@ -44,7 +46,7 @@ impl Outcome {
         match self {
             Self::Completed => "completed",
             Self::Rejected => "rejected",
-            Self::UpstreamFailed => "upstream_failed",
+            Self::UpstreamFailed | Self::GivenUp => "upstream_failed",
             Self::StreamBroken => "stream_broken",
             Self::ClientGone => "client_gone",
         }
@@ -55,7 +57,7 @@ impl Outcome {
         match self {
             Self::Completed => "",
             Self::Rejected => "client_error",
-            Self::UpstreamFailed => "routing_failure",
+            Self::UpstreamFailed | Self::GivenUp => "routing_failure",
             Self::StreamBroken => "stream_error",
             Self::ClientGone => "client_gone",
         }
@@ -85,10 +87,12 @@ pub struct RunningCall {
     pub alias_from: Option<String>,
     /// Why the model that is asked now, in `TokenHub`'s words.
     pub reason: String,
-    /// Input tokens, estimated, for when no upstream counts them.
+    /// Input tokens, as estimated here, for when no upstream counts them.
     pub input_tokens_estimate: u64,
     /// When the client's patience ends.
     pub deadline_ms: Option<i64>,
+    /// How long it is, in milliseconds, where the client said so.
+    pub asked_latency_ms: Option<i64>,
     /// The attempts so far; the last is the one that counts.
     pub tried: Vec<Tried>,
     /// Keeps the answer, where it may be kept.
@@ -145,6 +149,7 @@ impl RunningCall {
             mode: choice.mode.as_str(),
             input_tokens_estimate: choice.expected.input,
             deadline_ms: None,
+            asked_latency_ms: None,
             cx,
             reservation,
             tried: Vec::new(),
@@ -383,7 +388,7 @@ impl RunningCall {
             success,
             error_class: error_class.to_owned(),
             estimated_tokens: self.input_tokens_estimate,
-            latency_budget_ms: self.deadline_ms.map_or(0, |due_ms| due_ms - self.cx.started_ms),
+            latency_budget_ms: self.asked_latency_ms.unwrap_or(0),
         })
     }
 }

@@ -192,8 +192,8 @@ pub struct GatewayTable {
     pub health: HealthBook,
     /// Which models have answered which beginnings of prompts lately.
     pub prefixes: PrefixBook,
-    /// Requests so far; aliases that take turns count by it.
-    turns: Cell<u64>,
+    /// Where each alias stands whose models take turns.
+    turns: RefCell<HashMap<String, u64>>,
     /// What callers brought along.
     pub own: OwnTables,
 }
@@ -205,9 +205,16 @@ impl GatewayTable {
         *self.snapshot.borrow_mut() = None;
     }
 
-    /// A number that no other request of this isolate has.
-    pub fn next_turn(&self) -> u64 {
-        self.turns.replace(self.turns.get().wrapping_add(1))
+    /// How often it was an alias's turn in this isolate.
+    pub fn turn_of(&self, alias: &str) -> u64 {
+        self.turns.borrow().get(alias).copied().unwrap_or(0)
+    }
+
+    /// The same, and now it is its turn again.
+    pub fn take_turn(&self, alias: &str) -> u64 {
+        let turn = self.turn_of(alias);
+        self.turns.borrow_mut().insert(alias.to_owned(), turn.wrapping_add(1));
+        turn
     }
 }
 

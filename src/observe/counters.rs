@@ -61,6 +61,12 @@ pub fn count(app: &Rc<App>, ports: &Rc<Ports>, name: &'static str, labels: &str)
     }));
 }
 
+/// A label's value as Prometheus writes it: `\`, `"` and line ends are escaped.
+#[must_use]
+pub fn escape(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 /// Adds this isolate's counts to the database; what it does not take is kept for the next time.
 pub async fn flush(app: &App, ports: &Ports) {
     let counts = app.counters.counts.take();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::ANY_MODEL;
 use super::members::{Members, ParseError};
-use crate::chat::request::{ChatRequest, IMAGE_TOKENS_ESTIMATE, InvalidRequest};
+use crate::chat::request::{ChatRequest, InvalidRequest};
 use crate::json_schema::Schema;
 
 /// What `parameters` can't set: the gateway decides it, or the envelope says it already.
@@ -69,24 +69,6 @@ impl NativeRequest {
         to_chat_body(model, &self.messages, &self.parameters, self.is_stream)
     }
 
-    /// Input tokens: the client's estimate if it made one, else a quarter of each message's bytes of
-    /// text, and [`IMAGE_TOKENS_ESTIMATE`] for each part that is no text.
-    #[must_use]
-    pub fn estimate_input_tokens(&self) -> u64 {
-        if self.estimated_input_tokens > 0 {
-            return self.estimated_input_tokens;
-        }
-        self.messages.iter().map(estimate_message).sum()
-    }
-
-    /// The hint without its provider prefix, for registries that know the model by its bare name:
-    /// `acme/llama` is `llama`.
-    #[must_use]
-    pub fn bare_model_hint(&self) -> Option<&str> {
-        let (_, bare) = self.model_hint.as_deref()?.split_once('/')?;
-        Some(bare).filter(|bare| !bare.is_empty())
-    }
-
     /// What the gateway would refuse is refused here, under the names that this client knows.
     fn check(&self) -> Result<(), ParseError> {
         let body = self.to_chat_request(ANY_MODEL);
@@ -95,6 +77,13 @@ impl NativeRequest {
         let section = if param.starts_with("messages") { "request" } else { "request.parameters" };
         Err(ParseError { param: Some(format!("{section}.{param}")), message: format!("{section}.{message}") })
     }
+}
+
+/// A hint without its provider prefix, for registries that know the model by its bare name: `acme/llama` is `llama`.
+#[must_use]
+pub fn bare_model_hint(hint: &str) -> Option<&str> {
+    let (_, bare) = hint.split_once('/')?;
+    Some(bare).filter(|bare| !bare.is_empty())
 }
 
 /// A chat completion's body.
@@ -125,12 +114,6 @@ pub(super) fn content_text(message: &Value) -> String {
 /// The text of a content part, if it is one.
 pub(super) fn part_text(part: &Value) -> Option<&str> {
     part.get("text").and_then(Value::as_str)
-}
-
-fn estimate_message(message: &Value) -> u64 {
-    let parts = message.get("content").and_then(Value::as_array);
-    let others = parts.map_or(0, |parts| parts.iter().filter(|part| part_text(part).is_none()).count());
-    content_text(message).len() as u64 / 4 + IMAGE_TOKENS_ESTIMATE * others as u64
 }
 
 fn read_messages(request: Members<'_>) -> Result<Vec<Value>, ParseError> {

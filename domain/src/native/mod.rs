@@ -16,7 +16,7 @@ mod think;
 
 pub use answer::{AnswerFault, extract_text, render_answer};
 pub use chat::{NativeChat, Policy, parse_chat};
-pub use envelope::NativeRequest;
+pub use envelope::{NativeRequest, bare_model_hint};
 pub use format::{FormatKind, OutputFormat};
 pub use members::ParseError;
 pub use orchestration::{

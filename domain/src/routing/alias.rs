@@ -129,7 +129,7 @@ pub struct ResolvedAlias<'a> {
 
 /// Finds the model that a name stands for; a name that is no enabled alias stands for itself.
 ///
-/// `request` and `api_key` say who stays with what; `turn` is raised by the caller with every request.
+/// `request` and `api_key` say who stays with what; `turn_of` counts the turns of an alias, and is asked only where they matter.
 ///
 /// # Errors
 /// [`AliasError::Cycle`] when aliases stand for each other.
@@ -138,7 +138,7 @@ pub fn resolve_alias<'a>(
     name: &'a str,
     request: &str,
     api_key: &str,
-    turn: u64,
+    turn_of: impl Fn(&str) -> u64,
 ) -> Result<ResolvedAlias<'a>, AliasError> {
     let mut model = name;
     let mut is_alias = false;
@@ -150,7 +150,7 @@ pub fn resolve_alias<'a>(
             Sticky::Request => u64::from(fnv1a_32(request)),
             Sticky::ApiKey if !api_key.is_empty() => u64::from(fnv1a_32(api_key)),
             Sticky::ApiKey => u64::from(fnv1a_32(request)),
-            Sticky::RoundRobin => turn,
+            Sticky::RoundRobin => turn_of(model),
         };
         let Some(picked) = alias.pick(point) else { return Ok(ResolvedAlias { model, is_alias }) };
         (model, is_alias) = (picked, true);
@@ -179,10 +179,10 @@ mod tests {
     #[test]
     fn shares_follow_the_weights() {
         let aliases = book(&[("a", alias(&[("x", 3), ("y", 1)], Sticky::RoundRobin))]);
-        let picked: Vec<_> = (0..8).map(|turn| resolve_alias(&aliases, "a", "", "", turn).unwrap().model).collect();
+        let picked: Vec<_> = (0..8).map(|turn| resolve_alias(&aliases, "a", "", "", |_| turn).unwrap().model).collect();
         assert_eq!(picked, ["x", "x", "x", "y", "x", "x", "x", "y"]);
         let aliases = book(&[("a", alias(&[("x", 1), ("y", 1)], Sticky::Request))]);
-        let of = |request: &str| resolve_alias(&aliases, "a", request, "", 0).unwrap().model;
+        let of = |request: &str| resolve_alias(&aliases, "a", request, "", |_| 0).unwrap().model;
         let xs = (0..1_000).filter(|i| of(&format!("req_{i}")) == "x").count();
         assert!((400..600).contains(&xs), "{xs}");
         assert_eq!(of("same"), of("same"));
@@ -192,8 +192,8 @@ mod tests {
     fn a_key_stays_with_its_variant() {
         let aliases = book(&[("a", alias(&[("x", 1), ("y", 1)], Sticky::ApiKey))]);
         for key in ["k1", "k2", "k3"] {
-            let first = resolve_alias(&aliases, "a", "r", key, 0).unwrap();
-            assert!((0..50).all(|i| resolve_alias(&aliases, "a", &i.to_string(), key, i).unwrap() == first));
+            let first = resolve_alias(&aliases, "a", "r", key, |_| 0).unwrap();
+            assert!((0..50).all(|i| resolve_alias(&aliases, "a", &i.to_string(), key, |_| i).unwrap() == first));
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
         off.enabled = false;
         let aliases = book(&[("off", off)]);
         for name in ["off", "unknown"] {
-            let resolved = resolve_alias(&aliases, name, "r", "k", 0).unwrap();
+            let resolved = resolve_alias(&aliases, name, "r", "k", |_| 0).unwrap();
             assert_eq!(resolved, ResolvedAlias { model: name, is_alias: false });
         }
     }
@@ -211,11 +211,11 @@ mod tests {
     #[test]
     fn chains_are_followed_and_circles_refused() {
         let aliases = book(&[("a", alias(&[("b", 1)], Sticky::Request)), ("b", alias(&[("m", 1)], Sticky::Request))]);
-        assert_eq!(resolve_alias(&aliases, "a", "r", "", 0).unwrap().model, "m");
+        assert_eq!(resolve_alias(&aliases, "a", "r", "", |_| 0).unwrap().model, "m");
         assert_eq!(alias(&[("a", 1)], Sticky::Request).check("b", &aliases), Err(AliasError::Cycle));
         assert_eq!(alias(&[("b", 1)], Sticky::Request).check("b", &HashMap::new()), Err(AliasError::Cycle));
         let circle = book(&[("a", alias(&[("b", 1)], Sticky::Request)), ("b", alias(&[("a", 1)], Sticky::Request))]);
-        assert_eq!(resolve_alias(&circle, "a", "r", "", 0), Err(AliasError::Cycle));
+        assert_eq!(resolve_alias(&circle, "a", "r", "", |_| 0), Err(AliasError::Cycle));
     }
 
     #[test]

@@ -180,17 +180,21 @@ impl ProviderHealth {
         self.probed_until_ms = 0;
     }
 
-    /// The provider answered; `latency_ms` is the time to its first byte.
+    /// The provider answered; `latency_ms` is the time to its first byte. An answer from before its last failure, told late, says
+    /// nothing of how it is now.
     #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "an average for scores, never money")]
     pub fn record_success(&mut self, latency_ms: u64, now_ms: u64) {
         let sample = latency_ms as f64;
         self.latency_ms =
             if self.latency_ms > 0.0 { self.latency_ms + NEW_SAMPLE * (sample - self.latency_ms) } else { sample };
+        self.requests = self.requests.saturating_add(1);
+        self.succeeded_ms = self.succeeded_ms.max(now_ms);
+        if now_ms < self.failed_ms {
+            return;
+        }
         self.consecutive_errors = 0;
         self.down_until_ms = 0;
         self.probed_until_ms = 0;
-        self.requests = self.requests.saturating_add(1);
-        self.succeeded_ms = self.succeeded_ms.max(now_ms);
         self.rate(0.0, now_ms);
     }
 
@@ -279,6 +283,19 @@ mod tests {
         provider.begin(91_500);
         provider.record_success(10, 91_600);
         assert_eq!(provider.health(91_600), Health::Healthy);
+    }
+
+    #[test]
+    fn what_is_told_late_brings_nobody_back() {
+        let mut provider = ProviderHealth::default();
+        fail(&mut provider, 5, 1_000);
+        let rate = provider.failure_rate(1_000);
+        provider.record_success(10, 999);
+        assert_eq!((provider.health(1_000), provider.consecutive_errors()), (Health::Down, 5));
+        assert_eq!((provider.requests(), provider.latency_ms(), provider.succeeded_ms()), (6, 10.0, 999));
+        assert!((provider.failure_rate(1_000) - rate).abs() < 1e-9);
+        provider.record_success(10, 1_000);
+        assert_eq!(provider.health(1_000), Health::Healthy);
     }
 
     #[test]

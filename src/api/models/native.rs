@@ -75,7 +75,8 @@ pub struct RequestBody {
 struct PolicyBody {
     /// `cheap`, `normal`, `high_confidence`, `planning`, `adversarial`, `thompson`, `vote` or `refine`.
     mode: Option<String>,
-    /// Most that the call may cost, in US dollars, up to 100.
+    /// Most that the call may cost, in US dollars, up to 100. The administrator's default leaves models out whose usual answer
+    /// (512 tokens, or fewer with `max_tokens`) is dearer, and cuts no answer.
     max_budget_usd: Option<f64>,
     /// Longest that the call may take, in milliseconds, up to 300,000.
     max_latency_ms: Option<u64>,
@@ -103,7 +104,7 @@ pub struct FormatBody {
 async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Output, ApiError> {
     let chat = parse_chat(&request.body)?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let body = chat.request.to_chat_request(resolve_hint(&snapshot, &chat.request));
+    let body = chat.request.to_chat_request(resolve_hint(&snapshot, chat.request.model_hint.as_deref()));
     let policy = &chat.policy;
     let limits =
         Limits { max_cost: policy.max_budget, max_latency_ms: policy.max_latency_ms, min_weight: policy.min_weight };

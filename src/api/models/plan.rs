@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use super::native::{FormatBody, RequestBody};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
-use crate::gateway::native::to_output;
+use crate::gateway::native::{resolve_hint, to_output};
 use crate::gateway::orchestration::carry_out;
+use crate::gateway::table::read_snapshot;
 use crate::http::error::ApiError;
 use crate::http::input::RawJson;
 use crate::http::output::Output;
@@ -61,7 +62,10 @@ struct OrchestrationBody {
 }
 
 async fn send_plan(cx: Cx, request: RawJson<PlanBody>) -> Result<Output, ApiError> {
-    let plan = parse_plan(&request.body)?;
+    let mut plan = parse_plan(&request.body)?;
+    let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
+    let hint = plan.request.model_hint.take();
+    plan.request.model_hint = hint.map(|hint| resolve_hint(&snapshot, Some(&hint)).to_owned());
     let outcome = carry_out(&cx, plan).await?;
     let response = outcome.response.as_bytes();
     Ok(to_output(&outcome.negotiated_model, outcome.cost_micros, &outcome.routing_reason, response))

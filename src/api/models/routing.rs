@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::native::{MAX_BUDGET_MICROS, MAX_LATENCY_MS};
+use guildhall_domain::native::{ANY_MODEL, MAX_BUDGET_MICROS, MAX_LATENCY_MS};
 use guildhall_domain::pricing::TokenUsage;
-use guildhall_domain::routing::{Limits, MAX_WEIGHT, Mode, Wish};
+use guildhall_domain::routing::{Limits, MAX_WEIGHT, Mode, Wish, resolve_alias};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
@@ -16,6 +16,7 @@ use crate::app::Cx;
 use crate::gateway::affinity::Warm;
 use crate::gateway::choice::{EXPECTED_OUTPUT_TOKENS, decide_for};
 use crate::gateway::ladder::{Lead, name_reason};
+use crate::gateway::native::resolve_hint;
 use crate::gateway::table::{Offer, Snapshot, read_snapshot};
 use crate::http::error::ApiError;
 use crate::http::input::Json;
@@ -42,6 +43,8 @@ routes! {
 
 /// Highest budget of one request: $100.
 const MAX_BUDGET: MicroUsd = MicroUsd(MAX_BUDGET_MICROS);
+/// Input tokens of a simulated request that does not say.
+const USUAL_TOKENS: u64 = 500;
 /// Input tokens of a simulated request at most.
 const MAX_TOKENS: i64 = 100_000_000;
 
@@ -49,7 +52,7 @@ const MAX_TOKENS: i64 = 100_000_000;
 #[derive(Serialize, JsonSchema)]
 pub struct RoutingDefaults {
     default_mode: Mode,
-    /// Dearest estimated cost, in US dollars.
+    /// Dearest estimated cost of 512 output tokens, or of `max_tokens` where that is less, in US dollars.
     default_max_budget_usd: f64,
     /// Milliseconds until a call is given up.
     default_max_latency_ms: i64,
@@ -70,9 +73,9 @@ pub struct RoutingDefaultsFields {
 /// A request that is not sent.
 #[derive(Deserialize, JsonSchema)]
 pub struct Simulation {
-    /// The mode; the default one if left out.
+    /// The mode; the default one if left out, `normal` if there is no such mode.
     mode: Option<String>,
-    /// Input tokens: at least 1.
+    /// Input tokens; 500 if left out or not positive.
     #[serde(default)]
     token_count: i64,
     /// Dearest estimated cost in US dollars; 0 means the default.
@@ -82,7 +85,7 @@ pub struct Simulation {
     max_latency_ms: Option<i64>,
     /// Least weight, 0 to 10.
     min_weight: Option<i64>,
-    /// The model that goes first if it is eligible.
+    /// The model that goes first if it is eligible; also an alias, or `provider/model`.
     model_hint: Option<String>,
     /// The model that has just answered a prompt which begins alike, so that its provider likely still has the beginning.
     warm_model: Option<String>,
@@ -162,10 +165,13 @@ async fn set_routing_config(cx: Cx, Json(fields): Json<RoutingDefaultsFields>) -
 
 async fn simulate_routing(cx: Cx, Json(simulation): Json<Simulation>) -> Result<Reply<Simulated>, ApiError> {
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let mode = read_mode("mode", simulation.mode.as_deref())?.unwrap_or(snapshot.defaults.default_mode);
-    if !(1..=MAX_TOKENS).contains(&simulation.token_count) {
-        return Err(ApiError::invalid("token_count", format!("token_count must be between 1 and {MAX_TOKENS}")));
+    if simulation.token_count > MAX_TOKENS {
+        return Err(ApiError::invalid("token_count", format!("token_count must be at most {MAX_TOKENS}")));
     }
+    let mode = match simulation.mode.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => parse_mode(name).unwrap_or(Mode::Normal),
+        None => snapshot.defaults.default_mode,
+    };
     let default_budget = snapshot.defaults.default_max_budget_micros;
     let limits = Limits {
         max_cost: read_budget("max_budget_usd", simulation.max_budget_usd.as_ref())?
@@ -173,9 +179,15 @@ async fn simulate_routing(cx: Cx, Json(simulation): Json<Simulation>) -> Result<
         max_latency_ms: read_latency("max_latency_ms", simulation.max_latency_ms)?,
         min_weight: read_min_weight("min_weight", simulation.min_weight)?,
     };
-    let input = simulation.token_count.unsigned_abs();
+    let input = u64::try_from(simulation.token_count).ok().filter(|tokens| *tokens > 0).unwrap_or(USUAL_TOKENS);
     let expected = TokenUsage { input, output: EXPECTED_OUTPUT_TOKENS, ..TokenUsage::default() };
-    let hint = simulation.model_hint.as_deref().map(str::trim).filter(|hint| !hint.is_empty());
+    // A name means what it means to a request; but no alias loses its turn to a simulation.
+    let name = resolve_hint(&snapshot, simulation.model_hint.as_deref().map(str::trim));
+    let resolved = resolve_alias(&snapshot.aliases, name, &cx.request_id, "", |alias| cx.app.gateway.turn_of(alias))
+        .map_err(|error| ApiError::invalid("model_hint", format!("Alias {name}: {error}")))?;
+    let tier = Mode::parse_tier(resolved.model);
+    let hint = Some(resolved.model).filter(|model| tier.is_none() && *model != ANY_MODEL);
+    let mode = tier.unwrap_or(mode);
     let wish = Wish { mode, limits, expected: &expected, hint, ignore_health: false };
     Ok(Reply(explain(&cx, &snapshot, &wish, simulation.warm_model.as_deref())))
 }
@@ -232,8 +244,11 @@ fn explain(cx: &Cx, snapshot: &Snapshot, wish: &Wish<'_>, warm_model: Option<&st
 /// An empty mode counts as left out.
 fn read_mode(field: &'static str, name: Option<&str>) -> Result<Option<Mode>, ApiError> {
     let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
-    let known = name.parse().ok().filter(|mode| Mode::POLICIES.contains(mode));
-    known.map(Some).ok_or_else(|| ApiError::invalid(field, format!("unknown {field}")))
+    parse_mode(name).map(Some).ok_or_else(|| ApiError::invalid(field, format!("unknown {field}")))
+}
+
+fn parse_mode(name: &str) -> Option<Mode> {
+    name.parse().ok().filter(|mode| Mode::POLICIES.contains(mode))
 }
 
 /// 0 counts as left out.

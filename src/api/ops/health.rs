@@ -14,7 +14,7 @@ routes! {
     tag "Health", dialect TokenHub;
     /// Check health.
     ///
-    /// 200 when at least one provider and one model are there, else 503. The body is the union of both documented forms.
+    /// 200 when at least one provider and one model take traffic, else 503. The body is the union of both documented forms.
     Get "/healthz" Access::Public => check_health;
 }
 
@@ -26,13 +26,14 @@ pub struct Health {
     status: &'static str,
     /// Enabled providers.
     adapters: usize,
-    /// Registered models.
+    /// Enabled models.
     models: usize,
 }
 
 async fn check_health(cx: Cx, (): ()) -> Result<Output, ApiError> {
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
-    let (adapters, models) = (snapshot.adapters, snapshot.offers.len());
+    let models = snapshot.offers.iter().filter(|offer| offer.enabled).count();
+    let adapters = snapshot.adapters;
     let ok = adapters > 0 && models > 0;
     let health = Health { ok, status: if ok { "ok" } else { "unhealthy" }, adapters, models };
     Ok(Output::json(&health).status(if ok { 200 } else { 503 }))

@@ -16,7 +16,7 @@ use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::Output;
 use crate::http::request::Request;
 use crate::http::route::Access;
-use crate::observe::counters::{COUNTERS, flush};
+use crate::observe::counters::{COUNTERS, escape, flush};
 use crate::routes;
 use crate::store::money::reconciliations::{RunRow, find_finished_run};
 use crate::store::money::usage::{UsageTotal, list_totals};
@@ -233,9 +233,4 @@ fn route_of(total: &UsageTotal) -> String {
 fn labels_of(mode: &str, model: &str, provider: &str) -> String {
     let [mode, model, provider] = [mode, model, provider].map(escape);
     format!("mode=\"{mode}\",model=\"{model}\",provider=\"{provider}\"")
-}
-
-/// A label value: `\`, `"` and line ends are escaped.
-fn escape(value: &str) -> String {
-    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n")
 }

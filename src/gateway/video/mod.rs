@@ -153,6 +153,7 @@ async fn submit(
         mode: choice.mode.as_str(),
         input_tokens_estimate: 0,
         deadline_ms: None,
+        asked_latency_ms: None,
         cx: cx.clone(),
         reservation,
         tried: Vec::new(),

@@ -112,6 +112,30 @@ fn traffic_is_shared_and_a_key_stays_with_its_variant() {
 }
 
 #[test]
+fn turns_are_an_aliases_own() {
+    run(async |app| {
+        add_ladder(&app, 2).await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.always(Reply::chat("hi", 1, 1));
+        put(&app, "turns", half_and_half("round_robin")).await;
+        put(&app, "others", half_and_half("round_robin")).await;
+        let mut called = Vec::new();
+        for _ in 0..4 {
+            chat(&app, &key, &hello("turns")).send().await.expect(200);
+            called.extend(app.upstream.take_called());
+            // Nobody else's call takes a turn, and no simulation.
+            for model in ["m1", "others", "others"] {
+                chat(&app, &key, &hello(model)).send().await.expect(200);
+            }
+            let simulation = json!({ "model_hint": "turns" });
+            app.admin("POST", "/admin/v1/routing/simulate").json(&simulation).send().await.expect(200);
+            app.upstream.take_called();
+        }
+        assert!(called[0] != called[1] && called[0] == called[2] && called[1] == called[3], "{called:?}");
+    });
+}
+
+#[test]
 fn an_alias_that_is_off_or_unknown_is_no_name() {
     run(async |app| {
         add_ladder(&app, 1).await;

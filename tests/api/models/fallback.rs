@@ -140,6 +140,39 @@ fn at_most_three_upstreams_are_tried() {
     });
 }
 
+/// Three models at one provider, in mode `max` before the one at another.
+#[test]
+fn a_provider_that_will_not_do_better_is_left_for_another() {
+    let calls = [
+        (Reply::Whole(429, "{}".into(), "60"), vec!["p1", "p2"]),
+        (Reply::error(401, "bad key"), vec!["p1", "p2"]),
+        (Reply::Fails(FetchError::TimedOut), vec!["p1", "p2"]),
+        (Reply::Whole(503, "{}".into(), "30"), vec!["p1", "p2"]),
+        // What may pass may do so for another model; after the others.
+        (Reply::error(503, "busy"), vec!["p1", "p2", "p1"]),
+        (Reply::error(404, "no such model"), vec!["p1", "p1", "p2"]),
+    ];
+    for (reply, called) in calls {
+        run(async |app| {
+            app.add_provider("p1").await;
+            app.add_provider("p2").await;
+            for (model, provider, weight) in [("m1", "p1", 10), ("m2", "p1", 9), ("m3", "p1", 8), ("m4", "p2", 1)] {
+                app.add_model(model, provider, weight).await;
+            }
+            let key = app.provision("1").await;
+            app.upstream.always_at("p1", reply);
+            let is_repeated = called.last() == Some(&"p1");
+            let two = if is_repeated { Reply::error(401, "bad key") } else { Reply::chat("from two", 10, 5) };
+            app.upstream.always_at("p2", two);
+            chat(&app, &key, &hello("max")).send().await.expect(if is_repeated { 502 } else { 200 });
+            let models: Vec<_> = app.upstream.bodies().into_iter().map(|body| body["model"].clone()).collect();
+            assert_eq!(app.upstream.take_called(), called);
+            assert_eq!(models.last().unwrap(), if is_repeated { "m2" } else { "m4" });
+            assert_balanced(&app, &key, 1_000_000).await;
+        });
+    }
+}
+
 #[test]
 fn a_clients_own_mistake_is_told_at_once_and_tried_nowhere_else() {
     run(async |app| {

@@ -28,6 +28,7 @@ mod native;
 mod negotiated;
 mod own;
 mod plan;
+mod policies;
 mod price;
 mod pricing;
 mod prompt_cache;

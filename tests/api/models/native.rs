@@ -8,12 +8,12 @@ use crate::support::{Answer, Call, Key, Reply, TestApp, run};
 
 const ALIASES: &str = "/admin/v1/aliases";
 
-fn send<'t>(app: &'t TestApp, key: &Key, body: &Value) -> Call<'t> {
+pub fn send<'t>(app: &'t TestApp, key: &Key, body: &Value) -> Call<'t> {
     app.post("/v1/chat").bearer(&key.key).json(body)
 }
 
 /// A request with one user message, and other members beside it.
-fn ask(text: &str, members: Value) -> Value {
+pub fn ask(text: &str, members: Value) -> Value {
     let mut body = json!({ "request": { "messages": [{ "role": "user", "content": text }] } });
     for (name, value) in members.as_object().unwrap() {
         body[name] = value.clone();
@@ -25,7 +25,7 @@ fn content(answer: &Answer) -> String {
     answer.json()["response"]["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
 }
 
-async fn error(app: &TestApp, key: &Key, body: &Value, status: u16) -> String {
+pub async fn error(app: &TestApp, key: &Key, body: &Value, status: u16) -> String {
     send(app, key, body).send().await.expect(status).json()["error"].as_str().unwrap().to_owned()
 }
 
@@ -127,8 +127,10 @@ fn wrong_requests_are_refused_before_anything_is_spent() {
 #[test]
 fn policies_and_directives_route() {
     run(async |app| {
-        // m1 weighs most and m3 least.
+        // m1 weighs most and m3 least, and costs least.
         add_ladder(&app, 3).await;
+        let cheap = json!({ "input_per_1k": 0.001, "output_per_1k": 0.001 });
+        app.admin("PATCH", "/admin/v1/models/m3").json(&cheap).send().await.expect(200);
         let key = rich_key(&app, "10").await;
         app.upstream.always(Reply::chat("Hi!", 1, 1));
         let best = json!({ "policy": { "mode": "high_confidence" } });
@@ -141,6 +143,7 @@ fn policies_and_directives_route() {
         assert!(app.upstream.take_called().is_empty());
         send(&app, &key, &ask("@@tokenhub mode=cheap\nHello", best)).send().await.expect(200);
         assert_eq!(app.upstream.bodies()[0]["messages"][0]["content"], "Hello");
+        assert_eq!(app.upstream.take_called(), ["p3"]);
         let row = app.last_usage(&key).await;
         assert_eq!(row["routing_method"], "cheap", "{row}");
     });
@@ -290,7 +293,13 @@ fn the_reason_tells_of_repetitions_cuts_and_escalations() {
     run(async |app| {
         for (provider, model, weight, window) in [("a", "small", 10, 4_000), ("b", "large", 1, 32_000)] {
             app.add_provider(provider).await;
-            add_model(&app, model, provider, json!({ "weight": weight, "max_context_tokens": window })).await;
+            add_model(
+                &app,
+                model,
+                provider,
+                json!({ "weight": weight, "max_context_tokens": window, "max_output_tokens": 0 }),
+            )
+            .await;
         }
         let key = rich_key(&app, "10").await;
         let mut body = ask("Hello", json!({ "policy": { "mode": "high_confidence", "max_budget_usd": 1 } }));
@@ -327,5 +336,10 @@ fn an_answer_that_is_too_late_costs_nothing() {
         assert!(app.upstream.sent.borrow()[0].first_byte_ms <= 1_000);
         assert_eq!(app.last_usage(&key).await["outcome"], "upstream_failed");
         assert_balanced(&app, &key, 10_000_000).await;
+        // Nor does it say anything about the model or its provider.
+        let told = async |path: &str| app.admin("GET", path).send().await.expect(200).json();
+        assert_eq!(told("/admin/v1/rewards").await["total"], 0);
+        let health = told("/admin/v1/health").await["providers"][0].clone();
+        assert_eq!((&health["total_requests"], &health["total_errors"]), (&json!(0), &json!(0)), "{health}");
     });
 }

@@ -187,6 +187,46 @@ fn nobody_to_ask() {
     });
 }
 
+/// What refuses a call of a plan says as much as it does to a call alone.
+#[test]
+fn refusals_keep_their_fields() {
+    run(async |app| {
+        app.with_model().await;
+        app.upstream.always(Reply::chat("text", 10, 5));
+        let poor = app.provision("0").await;
+        let rich = rich_key(&app, "10").await;
+        let refused =
+            async |key: &Key, mode: &str, status| send(&app, key, &json!({ "mode": mode })).send().await.expect(status);
+        for mode in ["planning", "adversarial", "vote", "refine"] {
+            let told = refused(&poor, mode, 402).await.json();
+            for field in ["balance_usd", "required_usd", "payment_url", "claim_url"] {
+                assert!(!told[field].is_null(), "{mode}: {field} of {told}");
+            }
+            app.upstream.then(Reply::Whole(429, "{}".into(), "7"));
+            assert_eq!(refused(&rich, mode, 429).await.header("retry-after"), Some("7"), "{mode}");
+            app.pass_ms(8_000).await;
+        }
+        let told = refused(&poor, "adversarial", 402).await.json();
+        assert!(told["error"].as_str().unwrap().starts_with("adversarial plan phase: The balance"), "{told}");
+        let limited = json!({ "name": "limited", "monthly_budget_usd": 0.000_1 });
+        let issued = app.admin("POST", "/admin/v1/apikeys").json(&limited).send().await.expect(200).json();
+        let limited = Key { key: issued["key"].as_str().unwrap().to_owned(), account_id: String::new() };
+        for mode in ["planning", "adversarial", "vote", "refine"] {
+            let answer = refused(&limited, mode, 429).await;
+            assert_eq!(
+                (answer.header("retry-after"), answer.header("x-should-retry")),
+                (None, Some("false")),
+                "{mode}"
+            );
+            assert_eq!(
+                (&answer.json()["budget_usd"], &answer.json()["spent_usd"]),
+                (&json!(0.0001), &json!(0.0)),
+                "{mode}"
+            );
+        }
+    });
+}
+
 /// T30.
 #[test]
 fn results_are_held_against_their_schema() {

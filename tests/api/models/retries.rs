@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::kit::{add_ladder, add_model, assert_balanced, chat, hello, last_receipt, rich_key};
-use crate::support::{Reply, run};
+use crate::support::{Reply, TestApp, run};
 
 #[test]
 fn a_failure_that_passes_is_tried_again_after_a_pause() {
@@ -70,8 +70,10 @@ fn a_request_that_overflows_is_cut_and_then_goes_to_a_larger_model() {
     run(async |app| {
         app.add_provider("a").await;
         app.add_provider("b").await;
-        add_model(&app, "small", "a", json!({ "weight": 10, "max_context_tokens": 4_000 })).await;
-        add_model(&app, "large", "b", json!({ "weight": 1, "max_context_tokens": 32_000 })).await;
+        for (name, provider, weight, context) in [("small", "a", 10, 4_000), ("large", "b", 1, 32_000)] {
+            let fields = json!({ "weight": weight, "max_context_tokens": context, "max_output_tokens": 0 });
+            add_model(&app, name, provider, fields).await;
+        }
         let key = rich_key(&app, "10").await;
         app.upstream.always_at("a", Reply::error(400, "context_length_exceeded"));
         app.upstream.always_at("b", Reply::chat("from the large one", 10, 5));
@@ -100,6 +102,62 @@ fn a_model_asked_for_by_name_is_not_replaced_by_a_larger_one() {
         assert!(answer["error"].as_str().unwrap().contains("context_length_exceeded"), "{answer}");
         assert_eq!(app.upstream.take_called(), ["a"]);
     });
+}
+
+/// A provider each: the model's name, weight, context, and rate per 1,000 tokens.
+async fn add_sizes(app: &TestApp, models: &[(&str, u8, u64, f64)]) {
+    for (name, weight, context, rate) in models {
+        app.add_provider(name).await;
+        let fields =
+            json!({ "weight": weight, "max_context_tokens": context, "input_per_1k": rate, "output_per_1k": rate });
+        add_model(app, name, name, fields).await;
+    }
+}
+
+#[test]
+fn a_larger_model_is_taken_only_within_the_clients_limits() {
+    for (weight, rate, policy) in
+        [(1, 0.001, json!({ "min_weight": 5 })), (9, 5.0, json!({ "max_budget_usd": 0.05 })), (9, 0.4, json!({}))]
+    {
+        run(async |app| {
+            add_sizes(&app, &[("small", 10, 4_000, 0.001), ("large", weight, 32_000, rate)]).await;
+            // Of four the best three are what money is set aside for.
+            add_sizes(&app, &[("b", 10, 4_000, 0.001), ("c", 10, 4_000, 0.001)]).await;
+            let key = rich_key(&app, "1000").await;
+            app.upstream.always(Reply::error(400, "context_length_exceeded"));
+            app.upstream.always_at("large", Reply::chat("from the large one", 10, 5));
+            let mut policy = policy;
+            policy["mode"] = json!("high_confidence");
+            let request =
+                json!({ "messages": [{ "role": "user", "content": "hi" }], "parameters": { "max_tokens": 100 } });
+            let body = json!({ "request": request, "policy": policy });
+            let answer = app.post("/v1/chat").bearer(&key.key).json(&body).send().await.expect(400).json();
+            assert!(answer["error"].as_str().unwrap().contains("context_length_exceeded"), "{policy}: {answer}");
+            assert!(!app.upstream.take_called().contains(&"large".to_owned()), "{policy}");
+            assert_balanced(&app, &key, 1_000_000_000).await;
+        });
+    }
+}
+
+#[test]
+fn whoever_may_be_large_enough_is_asked_after_an_overflow() {
+    for context in [0, 5_000] {
+        run(async |app| {
+            let models = [("a", 10, 4_000, 0.01), ("same", 9, 4_000, 0.01), ("other", 5, context, 0.01)];
+            add_sizes(&app, &models).await;
+            let key = rich_key(&app, "10").await;
+            app.upstream.always(Reply::error(400, "context_length_exceeded"));
+            app.upstream.always_at("other", Reply::chat("fits", 10, 5));
+            let body = hello("max").replacen("hello there", &"word ".repeat(2_200), 1);
+            chat(&app, &key, &body).send().await.expect(200);
+            assert_eq!(app.upstream.take_called(), ["a", "other"], "{context}");
+            // When it fits nowhere, that is the client's to hear.
+            app.upstream.always_at("other", Reply::error(400, "context_length_exceeded"));
+            chat(&app, &key, &body).send().await.expect(400);
+            assert_eq!(app.upstream.take_called(), ["a", "other"], "{context}");
+            assert_balanced(&app, &key, 10_000_000).await;
+        });
+    }
 }
 
 #[test]

@@ -141,6 +141,28 @@ fn two_models_of_one_provider_are_two_routes() {
 }
 
 #[test]
+fn a_limit_beyond_what_the_model_gives_goes_upstream_as_what_it_gives() {
+    run(async |app| {
+        app.add_provider("p1").await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.always(Reply::chat("hi", 1, 1));
+        for (known, asked, sent) in [(64_000, 100_000, 64_000), (64_000, 63_999, 63_999), (0, 100_000, 100_000)] {
+            add_model(&app, "m1", "p1", json!({ "max_output_tokens": known })).await;
+            let body = hello("auto").replace("\"max_tokens\":100", &format!("\"max_tokens\":{asked}"));
+            chat(&app, &key, &body).send().await.expect(200);
+            assert_eq!(app.upstream.bodies().pop().unwrap()["max_tokens"], sent, "{known} {asked}");
+        }
+        // Who sets no limit has none.
+        add_model(&app, "m1", "p1", json!({ "max_output_tokens": 64_000 })).await;
+        chat(&app, &key, &hello("auto").replace(",\"max_tokens\":100", "")).send().await.expect(200);
+        assert_eq!(app.upstream.bodies().pop().unwrap().get("max_tokens"), None);
+        // Who names a model is told by its provider.
+        chat(&app, &key, &hello("m1").replace("\"max_tokens\":100", "\"max_tokens\":100000")).send().await.expect(200);
+        assert_eq!(app.upstream.bodies().pop().unwrap()["max_tokens"], 100_000);
+    });
+}
+
+#[test]
 fn a_providers_own_name_of_a_model_that_is_not_registered_means_auto() {
     run(async |app| {
         let key = with_models(&app, &[("dear", 5, 0.03), ("cheap", 5, 0.01)]).await;

@@ -128,12 +128,58 @@ fn limits_leave_models_out_and_a_hint_leads() {
 }
 
 #[test]
+fn what_a_simulation_leaves_out_is_usual() {
+    run(async |app| {
+        add_ladder(&app, 2).await;
+        let usual = simulate(&app, json!({ "token_count": 500, "mode": "normal" })).await;
+        for body in [
+            json!({}),
+            json!({ "token_count": 0 }),
+            json!({ "token_count": -5, "mode": "" }),
+            json!({ "mode": "vote" }),
+            json!({ "mode": "refine" }),
+            json!({ "mode": "of another server" }),
+        ] {
+            assert_eq!(simulate(&app, body.clone()).await, usual, "{body}");
+        }
+    });
+}
+
+#[test]
+fn a_simulated_name_means_what_it_means_to_a_request() {
+    run(async |app| {
+        add_ladder(&app, 2).await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.always(Reply::chat("hi", 1, 1));
+        let alias = json!({ "variants": [{ "model_id": "m2", "weight": 1 }] });
+        app.admin("PUT", "/admin/v1/aliases/smart").json(&alias).send().await.expect(200);
+        for (hint, model) in
+            [("m2", "m2"), ("acme/m2", "m2"), ("smart", "m2"), ("acme/smart", "m2"), ("nobody", "m1"), ("max", "m1")]
+        {
+            let simulated = simulate(&app, json!({ "model_hint": hint, "mode": "high_confidence" })).await;
+            assert_eq!(simulated["decision"]["model_id"], model, "{hint}");
+            let request = json!({ "messages": [{ "role": "user", "content": "hi" }], "model_hint": hint });
+            let body = json!({ "request": request, "policy": { "mode": "high_confidence" } });
+            let answer = app.post("/v1/chat").bearer(&key.key).json(&body).send().await.expect(200).json();
+            assert_eq!(answer["negotiated_model"], model, "{hint}");
+            let answer = app
+                .post("/v1/plan")
+                .bearer(&key.key)
+                .json(&json!({ "request": request }))
+                .send()
+                .await
+                .expect(200)
+                .json();
+            assert_eq!(answer["negotiated_model"], model, "{hint}");
+        }
+    });
+}
+
+#[test]
 fn a_simulation_that_means_nothing_is_refused() {
     run(async |app| {
         for (body, param) in [
-            (json!({ "token_count": 0 }), "token_count"),
-            (json!({ "token_count": -5 }), "token_count"),
-            (json!({ "token_count": 5, "mode": "vote" }), "mode"),
+            (json!({ "token_count": 100_000_001 }), "token_count"),
             (json!({ "token_count": 5, "max_budget_usd": -1 }), "max_budget_usd"),
             (json!({ "token_count": 5, "max_latency_ms": 300_001 }), "max_latency_ms"),
             (json!({ "token_count": 5, "min_weight": 11 }), "min_weight"),

@@ -215,9 +215,12 @@ fn a_provider_that_goes_down_and_comes_back_is_told() {
         for _ in 0..5 {
             app.hello(&key).send().await.expect(502);
         }
+        app.pass_ms(31_000).await;
+        app.answer_hello();
+        app.hello(&key).send().await.expect(200);
         app.pass_ms(200).await;
         let mut states = Vec::new();
-        while states.len() < 2 {
+        while states.len() < 3 {
             let told = frames(&piece(&mut stream).await).into_iter().filter(|(kind, ..)| kind == "health_change");
             states.extend(told.map(|(_, _, told)| {
                 (told["provider_id"].clone(), told["old_state"].clone(), told["new_state"].clone())
@@ -225,5 +228,6 @@ fn a_provider_that_goes_down_and_comes_back_is_told() {
         }
         assert_eq!(states[0], (json!("p1"), json!("healthy"), json!("degraded")));
         assert_eq!(states[1], (json!("p1"), json!("degraded"), json!("down")));
+        assert_eq!(states[2], (json!("p1"), json!("down"), json!("healthy")));
     });
 }

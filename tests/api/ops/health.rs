@@ -38,6 +38,19 @@ fn a_provider_that_was_switched_off_does_not_count() {
 }
 
 #[test]
+fn a_model_that_was_switched_off_does_not_count() {
+    run(async |app| {
+        app.with_model().await;
+        app.add_model("m2", "p1", 5).await;
+        for (model, status, models) in [("m2", 200, 1), ("m1", 503, 0)] {
+            let path = format!("/admin/v1/models/{model}");
+            app.admin("PATCH", &path).body(r#"{"enabled":false}"#).send().await.expect(200);
+            assert_eq!(app.get("/healthz").send().await.expect(status).json()["models"], models);
+        }
+    });
+}
+
+#[test]
 fn a_database_that_does_not_answer_is_no_success_and_no_secret() {
     run(async |app| {
         app.faults.fail_db(Fault::Before);

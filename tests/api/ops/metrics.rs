@@ -211,3 +211,23 @@ fn a_models_name_cannot_break_the_format() {
         assert!(scrape(&app).await.contains(r#"model="we\"ird\\model""#));
     });
 }
+
+#[test]
+fn a_providers_name_cannot_break_the_format_either() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let id = r#"we"ird\one"#;
+        let provider =
+            serde_json::json!({ "id": id, "type": "openai", "base_url": "http://127.0.0.1:9", "api_key": "sk" });
+        app.admin("POST", "/admin/v1/providers").json(&provider).send().await.expect(200);
+        let model = serde_json::json!({ "id": "small", "provider_id": id, "weight": 5, "max_context_tokens": 1,
+            "max_output_tokens": 9, "input_per_1k": 0.01, "output_per_1k": 0.03, "enabled": true });
+        app.admin("POST", "/admin/v1/models").json(&model).send().await.expect(200);
+        let body =
+            serde_json::json!({ "model": "auto", "messages": [{ "role": "user", "content": "x" }], "max_tokens": 9 });
+        app.post("/v1/chat/completions").bearer(&key.key).json(&body).send().await.expect(200);
+        app.pass_ms(6_000).await;
+        let skips = r#"tokenhub_provider_skips_total{provider="we\"ird\\one",reason="context_overflow"} 1"#;
+        assert!(scrape(&app).await.contains(skips));
+    });
+}
