@@ -15,7 +15,7 @@ const question = (nonce = "") => `Which animals are in the sentence?${nonce}`;
 
 /**
  * What differs from the plain call. `nonce` makes every call another; `account` prepares one for it and gives the key
- * that pays; `settings` are a Worker's own.
+ * that pays; `settings` are a Worker's own; `told` is what its answers' headers tell, which shows that it was on.
  */
 const LIST = [
   { name: "alias", model: "bench-alias" },
@@ -24,9 +24,9 @@ const LIST = [
   { name: "/v1/responses, not kept", path: "/v1/responses", body: (model) => renderResponse(model, false) },
   { name: "Idempotency-Key", headers: { "idempotency-key": NONCE }, nonce: true },
   { name: "key with a budget", account: giveBudget },
-  { name: "exact cache, missed", account: (target) => caching(target, { exact: "all" }), body: renderUnique, nonce: true },
-  { name: "exact cache, hit", account: (target) => caching(target, { exact: "all" }) },
-  { name: "semantic cache, hit", account: (target) => caching(target, { semantic: true }), body: renderUnique, nonce: true },
+  { name: "exact cache, missed", account: (target) => caching(target, { exact: "all" }), body: renderUnique, nonce: true, told: { "x-tokaroo-cache": "miss" } },
+  { name: "exact cache, hit", account: (target) => caching(target, { exact: "all" }), told: { "x-tokaroo-cache": "hit", "x-tokaroo-cache-tier": "exact" } },
+  { name: "semantic cache, hit", account: (target) => caching(target, { exact: "all", semantic: true }), body: renderUnique, nonce: true, told: { "x-tokaroo-cache-tier": "semantic" } },
   { name: "hedging, not needed", settings: { HEDGE_AFTER_MS: `${HEDGE_AFTER_MS}` } },
 ];
 
@@ -83,7 +83,7 @@ export async function measureFeatures({ upstream, generator, pace, ...options })
   return rows;
 }
 
-async function compare(plain, target, { name, model = MODEL, body, nonce }, generator, { rounds, duration_ms, settle_ms, warmup_ms }) {
+async function compare(plain, target, { name, model = MODEL, body, nonce, told = {} }, generator, { rounds, duration_ms, settle_ms, warmup_ms }) {
   const run = async (whose, job, model) => {
     const result = await generator.run(whose, { connections: CONNECTIONS, ...job }, model);
     if (result.failed || !result.count) throw new Failure(`${name}: ${JSON.stringify(result.errors)}`);
@@ -91,6 +91,7 @@ async function compare(plain, target, { name, model = MODEL, body, nonce }, gene
   };
   const own = { body: body?.(model), nonce };
   await run(target, { ...own, warmup_ms: warmup_ms / 2, duration_ms: warmup_ms / 2 }, model);
+  await prove(name, target, body?.(model) ?? renderBody({}, model), told);
   const samples = [];
   for (let round = 0; round < rounds; round++) {
     const without = await run(plain, { warmup_ms: settle_ms, duration_ms }, MODEL);
@@ -104,6 +105,16 @@ async function compare(plain, target, { name, model = MODEL, body, nonce }, gene
     more_cpu_us: of((sample) => sample.with.cpu_us - sample.without.cpu_us),
     p50_us: of((sample) => sample.with.total_us.p50),
   };
+}
+
+async function prove(name, { url, path, headers }, body, told) {
+  const draw = (text) => text.replaceAll(NONCE, `${9_000_000_000 + Math.floor(1e9 * Math.random())}`);
+  const own = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, draw(value)]));
+  const response = await fetch(new URL(path, url), { method: "POST", headers: { ...own, "content-type": "application/json" }, body: draw(body) });
+  await response.arrayBuffer();
+  for (const [header, value] of Object.entries(told)) {
+    if (response.headers.get(header) !== value) throw new Failure(`${name}: ${header} is ${response.headers.get(header)}`);
+  }
 }
 
 export function renderFeatures(rows) {
