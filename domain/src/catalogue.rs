@@ -154,7 +154,7 @@ pub fn is_native_model(name: &str, capability: Capability) -> bool {
 #[must_use]
 pub fn never_reasons(name: &str) -> bool {
     let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
-    // Asked in every call of some surfaces: only the lines of this name are read.
+    // Asked for each model of a table: only the lines of this name are read.
     let is_named = |line: &&str| line.split_once('\t').is_some_and(|(id, _)| id == name || id == bare);
     let mut named = DATA.lines().filter(is_named).filter_map(|line| read_entry("", line)).peekable();
     named.peek().is_some() && named.all(|entry| !entry.can(Capability::Reasoning))

@@ -8,7 +8,6 @@ use guildhall_domain::anthropic::{
     MessagesToChatStream, Takes, TranslateError, drop_extensions, shorten_caches, to_chat_completion,
     to_messages_request,
 };
-use guildhall_domain::catalogue::never_reasons;
 use guildhall_domain::chat::choices::Edit as _;
 use guildhall_domain::chat::quirks::{QuirkEdit, QuirkStream};
 use guildhall_domain::chat::request::{ChatRequest, UpstreamEdit};
@@ -53,8 +52,7 @@ pub fn write_chat(
     let body = match kind {
         ProviderKind::Anthropic => to_messages_request(&body, &offer.upstream_model, offer.output_tokens_cap()),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox if is_extended => {
-            let effort = !never_reasons(&offer.upstream_model);
-            drop_extensions(&body, Takes { effort, thoughts: kind == ProviderKind::Vllm })
+            drop_extensions(&body, Takes { effort: !offer.never_reasons, thoughts: kind == ProviderKind::Vllm })
         }
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => Ok(body),
     };

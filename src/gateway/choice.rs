@@ -101,17 +101,15 @@ impl Choice {
     /// provider if there is one, so that no provider fails a call alone.
     #[must_use]
     pub fn best_offers(&self) -> Vec<Rc<Offer>> {
-        let (own, managed): (Vec<_>, Vec<_>) =
+        let (own, mut managed): (Vec<_>, Vec<_>) =
             self.ranked_offers().map(Rc::clone).partition(|offer| offer.provider.own.is_some());
-        let mut best: Vec<_> = managed.iter().take(ATTEMPTS_MAX).map(Rc::clone).collect();
-        let is_elsewhere = |offer: &&Rc<Offer>| !best.iter().any(|one| Rc::ptr_eq(&one.provider, &offer.provider));
-        let elsewhere = managed.iter().find(is_elsewhere).map(Rc::clone);
-        let is_alone = best.windows(2).all(|pair| matches!(pair, [a, b] if Rc::ptr_eq(&a.provider, &b.provider)));
-        if let (true, Some(elsewhere)) = (is_alone, elsewhere) {
-            best.pop();
-            best.push(elsewhere);
+        let is_elsewhere =
+            |offer: &Rc<Offer>| managed.first().is_some_and(|best| !Rc::ptr_eq(&best.provider, &offer.provider));
+        let elsewhere = managed.iter().position(is_elsewhere);
+        if let Some(at) = elsewhere.filter(|at| *at >= ATTEMPTS_MAX) {
+            managed.swap(ATTEMPTS_MAX - 1, at);
         }
-        own.into_iter().take(OWN_ATTEMPTS_MAX).chain(best).collect()
+        own.into_iter().take(OWN_ATTEMPTS_MAX).chain(managed.into_iter().take(ATTEMPTS_MAX)).collect()
     }
 
     /// The attempts on these of them.

@@ -1,5 +1,6 @@
 //! The order of a call's attempts: the chosen models one after the other, those of a provider that has just failed last or not at
-//! all; while there are attempts left, those again whose failure may pass, after a pause with jitter. Nothing is tried again once a byte has gone to the client.
+//! all; while there are attempts left, those again whose failure may pass, after a pause with jitter. Nothing is tried again once a
+//! byte has gone to the client.
 
 use std::rc::Rc;
 

@@ -205,7 +205,7 @@ impl<'a> Fields<'a> {
     pub fn with_model(&self, model: &str) -> Vec<u8> {
         match self {
             Self::Json(json) => json.with_model(model),
-            Self::Form(form) => form.with_text("model", model),
+            Self::Form(form) => form.with_texts(&[("model", model)]),
         }
     }
 
@@ -214,7 +214,7 @@ impl<'a> Fields<'a> {
     pub fn with_seconds(&self, model: &str, seconds: u32) -> Vec<u8> {
         match self {
             Self::Json(json) => json.with_seconds(model, seconds),
-            Self::Form(form) => form.with_texts(("model", model), ("seconds", &seconds.to_string())),
+            Self::Form(form) => form.with_texts(&[("model", model), ("seconds", &seconds.to_string())]),
         }
     }
 }

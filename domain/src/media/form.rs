@@ -114,36 +114,30 @@ impl<'a> Form<'a> {
         &self.parts
     }
 
-    /// The body with a text field set, everything else the same bytes in the same order. The boundary stays, and with
+    /// The body with text fields set, everything else the same bytes in the same order. The boundary stays, and with
     /// it the content type.
     #[must_use]
-    pub fn with_text(&self, name: &str, value: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.body.len() + value.len() + 128);
-        let (until, from) = if let Some(part) = self.parts.iter().find(|part| part.name == name) {
-            out.extend_from_slice(&self.body[..part.range.start]);
-            (None, part.range.end)
-        } else {
-            out.extend_from_slice(&self.body[..self.start]);
-            out.extend_from_slice(self.head_of(name).as_bytes());
-            (Some("\r\n"), self.start)
-        };
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(until.unwrap_or_default().as_bytes());
-        out.extend_from_slice(&self.body[from..]);
+    pub fn with_texts(&self, texts: &[(&str, &str)]) -> Vec<u8> {
+        let mut edits: Vec<_> = texts.iter().map(|(name, value)| self.edit(name, value)).collect();
+        edits.sort_by_key(|(range, _)| range.start);
+        let mut out = Vec::with_capacity(self.body.len() + edits.iter().map(|(_, text)| text.len()).sum::<usize>());
+        let mut copied = 0;
+        for (range, text) in edits {
+            out.extend_from_slice(&self.body[copied..range.start]);
+            out.extend_from_slice(text.as_bytes());
+            copied = range.end;
+        }
+        out.extend_from_slice(&self.body[copied..]);
         out
     }
 
-    /// The same for two texts.
-    #[must_use]
-    pub fn with_texts(&self, one: (&str, &str), other: (&str, &str)) -> Vec<u8> {
-        let body = self.with_text(one.0, one.1);
-        let content_type = format!("multipart/form-data; boundary={}", self.boundary);
-        let both = Form::parse(&content_type, &body).map(|form| form.with_text(other.0, other.1));
-        both.unwrap_or_else(|_| self.with_text(other.0, other.1))
-    }
-
-    fn head_of(&self, name: &str) -> String {
-        format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n", self.boundary)
+    /// What takes the place of what: the field's value of its part, or a part of its own of nothing at the beginning.
+    fn edit<'v>(&self, name: &str, value: &'v str) -> (Range<usize>, Cow<'v, str>) {
+        if let Some(part) = self.parts.iter().find(|part| part.name == name) {
+            return (part.range.clone(), Cow::Borrowed(value));
+        }
+        let head = format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n", self.boundary);
+        (self.start..self.start, Cow::Owned(format!("{head}{value}\r\n")))
     }
 }
 
@@ -265,10 +259,10 @@ mod tests {
     #[test]
     fn a_field_is_replaced_or_put_in_and_all_else_kept() {
         let form = parse(BODY).unwrap();
-        let out = String::from_utf8(form.with_text("model", "whisper")).unwrap();
+        let out = String::from_utf8(form.with_texts(&[("model", "whisper")])).unwrap();
         assert_eq!(out, BODY.replace("auto", "whisper"));
         let preamble = "preamble\r\n--XX\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--XX--";
-        let out = parse(preamble).unwrap().with_text("model", "m");
+        let out = parse(preamble).unwrap().with_texts(&[("model", "m")]);
         let form = Form::parse(TYPE, &out).unwrap();
         assert_eq!(form.find("model").unwrap().unwrap().text(), Some("m"));
         assert_eq!(form.find("a").unwrap().unwrap().text(), Some("1"));

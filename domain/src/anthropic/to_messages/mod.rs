@@ -36,8 +36,8 @@ use tools::{write_tool_choice, write_tools};
 ///   `output_config.format`. Others are made to call the tool [`JSON_ANSWER_TOOL`](super::JSON_ANSWER_TOOL),
 ///   whose input comes back as content. Where no tool can be forced (the caller brings tools or
 ///   `thinking` of its own) and for `json_object` the system text asks for JSON.
-/// - `temperature` is at most 1; models from 4.1 on get no `top_p` beside it, models from 4.7 on get no `temperature`, `top_p` and `top_k`, which they
-///   refuse.
+/// - `temperature` is at most 1; models from 4.1 on get no `top_p` beside it, models from 4.7 on get no `temperature`,
+///   `top_p` and `top_k`, which they refuse.
 /// - What neither side's model would notice (`seed`, penalties, `logprobs`, …) is dropped.
 ///
 /// # Errors
