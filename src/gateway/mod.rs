@@ -18,6 +18,7 @@ pub mod native;
 pub mod orchestration;
 pub mod own;
 pub mod provider;
+pub mod receipt;
 pub mod relay;
 pub mod report;
 pub mod settlement;

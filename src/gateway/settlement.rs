@@ -5,15 +5,15 @@ use std::rc::Rc;
 use guildhall_domain::chat::quirks::Quirks;
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::own::{OWN_PERCENT, Origin};
+use guildhall_domain::own::Origin;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
-use serde_json::json;
 
 use super::cache::{Found, Keep, Worth};
 use super::choice::Choice;
 use super::own::name_origin;
 use super::provider::ProviderKind;
+use super::receipt::{CacheReceipt, OwnShare, Receipt, ReceiptPrice, write_receipt};
 use super::table::Offer;
 use crate::app::Cx;
 use crate::auth::Caller;
@@ -259,7 +259,7 @@ impl RunningCall {
     pub fn settle(self, outcome: Outcome, status: u16, used: Used) -> MicroUsd {
         let (rule, quantity, cost) = self.price(used);
         let baseline = self.own_offer().map(|offer| offer.baseline(quantity));
-        let receipt = self.receipt(rule, quantity, cost, baseline);
+        let receipt = write_receipt(&self.receipt(rule, quantity, cost, baseline));
         let record = UsageRow {
             baseline_micros: baseline.map(|baseline| baseline.0),
             ..self.record(outcome, status, &tokens_of(quantity), cost, receipt)
@@ -274,18 +274,19 @@ impl RunningCall {
     /// Ends a call that a kept answer answers: no model has worked, so it costs nothing.
     pub fn settle_cached(mut self, found: &Found) {
         let entry = &found.entry;
-        let receipt = json!({
-            "rule": "cache",
-            "tier": found.tier.name(),
-            "age_ms": found.age_ms,
-            "usage": usage_for_receipt(Quantity::Tokens(entry.usage)),
-            "held_micros": self.reservation.amount,
-            "cost_micros": MicroUsd::ZERO,
-            "baseline_micros": entry.cost_micros,
-            "attempts": 0,
-        });
+        let receipt = CacheReceipt {
+            rule: "cache",
+            tier: found.tier.name(),
+            age_ms: found.age_ms,
+            usage: Quantity::Tokens(entry.usage).into(),
+            held_micros: self.reservation.amount,
+            cost_micros: MicroUsd::ZERO,
+            baseline_micros: entry.cost_micros,
+            attempts: 0,
+        };
         self.reason = format!("cache-{}", found.tier.name());
-        let record = self.record(Outcome::Completed, 200, &entry.usage, MicroUsd::ZERO, receipt.to_string());
+        let receipt = write_receipt(&receipt);
+        let record = self.record(Outcome::Completed, 200, &entry.usage, MicroUsd::ZERO, receipt);
         let record = UsageRow {
             routed_model: entry.model.clone(),
             // So that nobody's latency looks better than it is.
@@ -302,20 +303,22 @@ impl RunningCall {
         self.offer().filter(|offer| offer.provider.own.is_some())
     }
 
-    fn receipt(&self, rule: &str, quantity: Quantity, cost: MicroUsd, baseline: Option<MicroUsd>) -> String {
-        let mut receipt = json!({
-            "rule": rule,
-            "usage": usage_for_receipt(quantity),
-            "price": self.offer().map(|offer| offer.price_for_receipt()),
-            "held_micros": self.reservation.amount,
-            "cost_micros": cost,
-            "attempts": self.tried.len(),
-        });
-        if let (Some(baseline), Some(receipt)) = (baseline, receipt.as_object_mut()) {
-            receipt.insert("baseline_micros".to_owned(), json!(baseline));
-            receipt.insert("percent_of_baseline".to_owned(), json!(OWN_PERCENT));
+    fn receipt(
+        &self,
+        rule: &'static str,
+        quantity: Quantity,
+        cost: MicroUsd,
+        baseline: Option<MicroUsd>,
+    ) -> Receipt<'_> {
+        Receipt {
+            rule,
+            usage: quantity.into(),
+            price: self.offer().map(|offer| ReceiptPrice::of(offer)),
+            held_micros: self.reservation.amount,
+            cost_micros: cost,
+            attempts: Some(self.tried.len()),
+            own: baseline.map(OwnShare::of),
         }
-        receipt.to_string()
     }
 
     /// The model as records name it. An endpoint's own names are for its owner alone.
@@ -398,17 +401,5 @@ fn tokens_of(quantity: Quantity) -> TokenUsage {
     match quantity {
         Quantity::Tokens(usage) => usage,
         Quantity::Steps(_) => TokenUsage::default(),
-    }
-}
-
-/// How much was used, as receipts say it.
-#[must_use]
-pub fn usage_for_receipt(quantity: Quantity) -> serde_json::Value {
-    match quantity {
-        Quantity::Tokens(usage) => {
-            json!({ "input": usage.input, "output": usage.output, "cache_read": usage.cache_read,
-                "cache_write": usage.cache_write })
-        }
-        Quantity::Steps(steps) => json!({ "steps": steps }),
     }
 }

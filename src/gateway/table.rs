@@ -17,7 +17,6 @@ use guildhall_domain::money::{MicroUsd, Rate};
 use guildhall_domain::own::{KeyProvider, Origin};
 use guildhall_domain::pricing::{Price, UnitPrice};
 use guildhall_domain::routing::{Alias, Arm, TokenBucket};
-use serde_json::json;
 
 use super::affinity::PrefixBook;
 use super::health::HealthBook;
@@ -117,28 +116,6 @@ impl Offer {
             (Quantity::Steps(steps), Some(price)) => price.cost(steps),
             // What is priced by the unit is charged by nothing else, and the other way round.
             (Quantity::Tokens(_), Some(_)) | (Quantity::Steps(_), None) => MicroUsd::ZERO,
-        }
-    }
-
-    /// What it costs, as receipts say it.
-    #[must_use]
-    pub fn price_for_receipt(&self) -> serde_json::Value {
-        let model = self.priced_as.as_ref().unwrap_or(&self.model_id);
-        match &self.unit_price {
-            Some(price) => json!({
-                "model": model,
-                "version": self.price_version,
-                "unit": price.unit,
-                "pico_usd_per_unit": price.rate.pico_usd_per_token(),
-            }),
-            None => json!({
-                "model": model,
-                "version": self.price_version,
-                "input_pico_usd_per_token": self.price.input.pico_usd_per_token(),
-                "output_pico_usd_per_token": self.price.output.pico_usd_per_token(),
-                "cache_read_pico_usd_per_token": self.price.cache_read.map(Rate::pico_usd_per_token),
-                "cache_write_pico_usd_per_token": self.price.cache_write.map(Rate::pico_usd_per_token),
-            }),
         }
     }
 

@@ -29,10 +29,13 @@ pub async fn run_scheduled(app: &Rc<App>, ports: &Rc<Ports>, cron: &str) {
 ///
 /// # Errors
 /// When the database or an object fails: the queue delivers the batch again.
-pub async fn consume(app: &Rc<App>, ports: &Rc<Ports>, messages: Vec<String>) -> Result<(), PortError> {
+pub async fn consume<'m>(
+    app: &Rc<App>,
+    ports: &Rc<Ports>,
+    messages: impl Iterator<Item = &'m str>,
+) -> Result<(), PortError> {
     // A message comes of one object, so its first item says what all are.
-    let (steps, records): (Vec<_>, Vec<_>) =
-        messages.into_iter().partition(|message| message.starts_with(r#"[{"job":"#));
+    let (steps, records): (Vec<_>, Vec<_>) = messages.partition(|message| message.starts_with(r#"[{"job":"#));
     usage::file_usage(ports, &records).await?;
     steps::take_steps(app, ports, &steps).await
 }

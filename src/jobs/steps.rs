@@ -12,7 +12,7 @@ use crate::ports::{PortError, Ports};
 ///
 /// # Errors
 /// When an object does not answer.
-pub async fn take_steps(app: &Rc<App>, ports: &Rc<Ports>, messages: &[String]) -> Result<(), PortError> {
+pub async fn take_steps(app: &Rc<App>, ports: &Rc<Ports>, messages: &[&str]) -> Result<(), PortError> {
     for message in messages {
         match serde_json::from_str::<Vec<QueuedStep>>(message) {
             Ok(due) => {

@@ -10,13 +10,13 @@ use crate::ports::{PortError, Ports};
 ///
 /// # Errors
 /// When the database or a wallet fails: the queue delivers the batch again.
-pub async fn file_usage(ports: &Ports, messages: &[String]) -> Result<(), PortError> {
+pub async fn file_usage(ports: &Ports, messages: &[impl AsRef<str>]) -> Result<(), PortError> {
     let mut records = Vec::new();
     for message in messages {
-        match serde_json::from_str::<Vec<QueuedRecord>>(message) {
+        match serde_json::from_str::<Vec<QueuedRecord>>(message.as_ref()) {
             Ok(batch) => records.extend(batch),
             // It can never be filed; the dead letter of the log keeps it.
-            Err(error) => ports.background.log(&format!("usage message refused ({error}): {message}")),
+            Err(error) => ports.background.log(&format!("usage message refused ({error}): {}", message.as_ref())),
         }
     }
     file_records(ports, records).await

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::ports::{Ports, ask};
 use crate::store::money::usage::UsageRow;
 
-/// Events of one publication; of more, the last ones.
-const PUBLISH_MAX: usize = durable_objects::events::protocol::BATCH_MAX;
+/// Events of one publication that are kept; of more, the last ones.
+pub const PUBLISH_MAX: usize = durable_objects::events::protocol::BATCH_MAX;
 
 /// Something that happened. Fields that do not apply are left out.
 #[derive(Debug, Clone, Default, Serialize)]

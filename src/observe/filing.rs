@@ -1,23 +1,23 @@
 //! Filing: what calls leave behind, from the wallets' records into the database, exactly once.
 //!
-//! All that comes of a record is written in one transaction with its usage row, and everything but that row asks first
-//! whether the row is there: a record that arrives twice, even twice at once, counts once.
+//! All that comes of a record is written in one transaction with its usage row, which is there only once: a transaction with
+//! a record that is filed already fails as a whole, and is made again without it. What a batch adds to the sums is added up
+//! here, so that the database is told a few rows instead of every call again.
 
 use std::collections::{BTreeMap, HashSet};
 
 use durable_objects::wallet::protocol::{BATCH_MAX, Command, PAGE_MAX, QueuedRecord, Reply, Wallet, name};
-use guildhall_domain::latency::bucket_of;
-use guildhall_domain::reward::{reward, token_bucket};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::meter::money::flush;
-use crate::observe::events::{Event, publish};
+use crate::observe::events::{Event, PUBLISH_MAX, publish};
+use crate::observe::sums::{Asking, Served, Try, sum_arms, sum_calls, sum_providers};
 use crate::ports::{PortError, Ports, ask};
-use crate::store::money::usage::{UsageId, UsageRow, insert_usage, list_filed, write_off};
+use crate::store::money::usage::{UsageColumns, UsageRow, insert_usage, list_filed, write_off};
 use crate::store::ops::logs::{KeyName, list_key_names};
-use crate::store::ops::rewards::{file_arms, file_provider_attempts, insert_rewards};
-use crate::store::ops::rollups::{file_call_rollups, file_key_rollups};
+use crate::store::ops::rewards::{add_arms, add_provider_attempts, insert_rewards};
+use crate::store::ops::rollups::{add_call_sums, add_key_sums};
 use crate::store::statement::FromRows as _;
 
 /// Records of one transaction, in bytes: a bound text may have 2 MB.
@@ -26,7 +26,8 @@ const CHUNK_MAX_BYTES: usize = 512 << 10;
 const UNDER_WAY_MS: i64 = 30_000;
 /// Wallets that one read asks for records that are still under way.
 const OWNERS_MAX: usize = 32;
-const DAY_MS: i64 = 86_400_000;
+/// How often a batch is filed without what turned out to be filed already.
+const ATTEMPTS_MAX: u32 = 4;
 
 /// Files records, then tells the wallets, which send again what they are not told of.
 ///
@@ -86,123 +87,61 @@ fn read_rows(queued: &QueuedRecord) -> Result<Vec<UsageRow>, PortError> {
     Ok(rows)
 }
 
+/// Files rows and tells the feed of them.
 async fn file_rows(ports: &Ports, mut rows: Vec<UsageRow>) -> Result<(), PortError> {
     let mut seen = HashSet::new();
     rows.retain(|row| seen.insert(row.id.clone()));
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let samples = to_json(&rows.iter().map(Sample::of).collect::<Vec<_>>())?;
-    let tries: Vec<_> = rows.iter().flat_map(Try::all_of).collect();
-    // Not the ids of the new ones, which are nearly all: a row for each would cost as much as filing it.
-    let mut statements = vec![
-        list_filed(&samples).statement,
-        file_call_rollups(&samples).statement,
-        file_key_rollups(&samples).statement,
-    ];
-    if !tries.is_empty() {
-        let tries = to_json(&tries)?;
-        statements.extend([
-            file_provider_attempts(&tries).statement,
-            file_arms(&tries).statement,
-            insert_rewards(&tries).statement,
-        ]);
-    }
-    let keys: HashSet<_> = rows.iter().map(|row| row.api_key_id.as_str()).collect();
-    statements.push(list_key_names(&to_json(&keys)?).statement);
-    // Last: the others ask whether it is there.
-    statements.push(insert_usage(&to_json(&rows)?).statement);
-    let mut sets = ports.db.run(statements).await?.into_iter();
-    let known: Vec<UsageId> = Vec::from_rows(sets.next().unwrap_or_default())?;
-    // The insertion gives nothing; before it came the names.
-    let names: Vec<KeyName> = Vec::from_rows(sets.nth_back(1).unwrap_or_default())?;
-    let known: HashSet<_> = known.into_iter().map(|row| row.id).collect();
-    rows.retain(|row| !known.contains(&row.id));
+    let mut attempt = 1;
+    let names = loop {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match write_rows(ports, &rows).await {
+            Ok(names) => break names,
+            Err(error) => {
+                let known = read_filed(ports, &rows).await?;
+                if known.is_empty() || attempt == ATTEMPTS_MAX {
+                    return Err(error);
+                }
+                rows.retain(|row| !known.contains(&row.id));
+                attempt += 1;
+            }
+        }
+    };
+    let told = rows.iter().skip(rows.len().saturating_sub(PUBLISH_MAX));
     let name_of = |id: &str| names.iter().find(|key| key.id == id).map_or("", |key| key.name.as_str());
-    let happened = rows.iter().map(|row| Event::of_call(row, name_of(&row.api_key_id))).collect();
-    publish(ports, happened).await;
+    publish(ports, told.map(|row| Event::of_call(row, name_of(&row.api_key_id))).collect()).await;
     Ok(())
 }
 
-fn to_json(list: &impl Serialize) -> Result<String, PortError> {
+/// Writes rows and all that comes of them, or nothing if one of them is there; gives the names of the keys.
+async fn write_rows(ports: &Ports, rows: &[UsageRow]) -> Result<Vec<KeyName>, PortError> {
+    let keys: HashSet<_> = rows.iter().map(|row| row.api_key_id.as_str()).collect();
+    let columns: Vec<_> = rows.iter().map(UsageColumns).collect();
+    let tries: Vec<_> = rows.iter().flat_map(Try::all_of).collect();
+    let mut statements = vec![
+        list_key_names(&to_json(&keys)?).statement,
+        insert_usage(&to_json(&columns)?).statement,
+        add_call_sums(&to_json(&sum_calls(rows, Served::of))?).statement,
+        add_key_sums(&to_json(&sum_calls(rows, Asking::of))?).statement,
+    ];
+    if !tries.is_empty() {
+        statements.extend([
+            add_provider_attempts(&to_json(&sum_providers(&tries))?).statement,
+            add_arms(&to_json(&sum_arms(&tries))?).statement,
+            insert_rewards(&to_json(&tries)?).statement,
+        ]);
+    }
+    Vec::from_rows(ports.db.run(statements).await?.into_iter().next().unwrap_or_default())
+}
+
+/// Which of these rows are filed.
+async fn read_filed(ports: &Ports, rows: &[UsageRow]) -> Result<HashSet<String>, PortError> {
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let filed = list_filed(&to_json(&ids)?).run(&*ports.db).await?;
+    Ok(filed.into_iter().map(|row| row.id).collect())
+}
+
+fn to_json(list: &(impl Serialize + ?Sized)) -> Result<String, PortError> {
     serde_json::to_string(list).map_err(|e| PortError(format!("usage record: {e}")))
-}
-
-/// What of a call is summed.
-#[derive(Serialize)]
-struct Sample<'r> {
-    id: &'r str,
-    ended_ms: i64,
-    mode: &'r str,
-    model: &'r str,
-    provider: &'r str,
-    key: &'r str,
-    is_error: u8,
-    bucket: u8,
-    latency_ms: i64,
-    charged_micros: i64,
-    input_tokens: u64,
-    output_tokens: u64,
-}
-
-impl<'r> Sample<'r> {
-    fn of(row: &'r UsageRow) -> Self {
-        Self {
-            id: &row.id,
-            ended_ms: row.ended_at_ms(),
-            mode: &row.mode,
-            model: &row.routed_model,
-            provider: &row.routed_provider,
-            key: &row.api_key_id,
-            is_error: u8::from(row.is_error()),
-            bucket: bucket_of(u64::try_from(row.latency_ms).unwrap_or(0)),
-            latency_ms: row.latency_ms,
-            charged_micros: row.charged_micros,
-            input_tokens: row.input_tokens,
-            output_tokens: row.output_tokens,
-        }
-    }
-}
-
-/// One attempt, with what it was worth.
-#[derive(Serialize)]
-struct Try<'r> {
-    request_id: &'r str,
-    attempt: usize,
-    at_ms: i64,
-    day: i64,
-    mode: &'r str,
-    model_id: &'r str,
-    provider_id: &'r str,
-    estimated_tokens: u64,
-    token_bucket: &'static str,
-    latency_budget_ms: i64,
-    latency_ms: i64,
-    cost_micros: i64,
-    success: u8,
-    error_class: &'r str,
-    reward: f64,
-}
-
-impl<'r> Try<'r> {
-    fn all_of(row: &'r UsageRow) -> impl Iterator<Item = Self> {
-        let at_ms = row.ended_at_ms();
-        row.attempts.iter().enumerate().map(move |(attempt, tried)| Self {
-            request_id: &row.id,
-            attempt,
-            at_ms,
-            day: at_ms / DAY_MS,
-            mode: &row.mode,
-            model_id: &tried.model_id,
-            provider_id: &tried.provider_id,
-            estimated_tokens: tried.estimated_tokens,
-            token_bucket: token_bucket(tried.estimated_tokens),
-            latency_budget_ms: tried.latency_budget_ms,
-            latency_ms: tried.latency_ms,
-            cost_micros: tried.cost_micros,
-            success: u8::from(tried.success),
-            error_class: &tried.error_class,
-            reward: reward(tried.success, tried.cost_micros, tried.latency_ms, tried.latency_budget_ms),
-        })
-    }
 }

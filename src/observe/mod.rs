@@ -7,4 +7,5 @@ pub mod filing;
 pub mod history;
 pub mod reconciliation;
 pub mod retention;
+pub mod sums;
 pub mod usage;

@@ -76,11 +76,9 @@ pub fn queue(batch: JsValue, env: JsValue, context: JsValue, resolve: Function) 
     };
     spawn(Box::pin(async move {
         let ports = ports(&app.config, &env, &context, JsValue::UNDEFINED);
-        let done = match serde_json::from_str::<Vec<String>>(&glue::read_messages(&batch)) {
-            Ok(messages) => consume(&app, &ports, messages).await.map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        answer(&resolve, &done.map_or_else(JsValue::from, |()| JsValue::UNDEFINED));
+        let messages = glue::read_messages(&batch);
+        let done = consume(&app, &ports, messages.lines()).await;
+        answer(&resolve, &done.map_or_else(|error| JsValue::from(error.to_string()), |()| JsValue::UNDEFINED));
     }));
 }
 

@@ -514,6 +514,7 @@ export function log(line) {
   console.log(line);
 }
 
+// A message is JSON on one line.
 export function read_messages(batch) {
-  return JSON.stringify(batch.messages.map((message) => message.body));
+  return batch.messages.map((message) => message.body).join("\n");
 }

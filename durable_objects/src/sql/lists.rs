@@ -1,11 +1,13 @@
 //! Writes as the lists that the statements take.
 
+use super::Value;
 use crate::machine::{Effect, Enlisted, Entry, Row, Write};
 
 /// An entry: id, time, debit, credit, amount, note.
 type Appending<'a> = (&'a str, i64, &'a str, &'a str, i64, &'a str);
-/// An effect: id, binding, name, body, delay, time.
-type Enlisting<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, i64, i64);
+/// An effect: id, binding, name, body, delay, time. A body is long, and commits have few: quoting it in a list would cost
+/// more than a statement of its own.
+type Enlisting = [Value; 6];
 
 /// Writes, sorted by statement.
 #[derive(Default)]
@@ -13,7 +15,7 @@ pub struct Lists<'a> {
     pub puts: Vec<(&'a str, &'a str)>,
     pub deletes: Vec<&'a str>,
     pub appends: Vec<Appending<'a>>,
-    pub enlists: Vec<Enlisting<'a>>,
+    pub enlists: Vec<Enlisting>,
     pub strikes: Vec<&'a str>,
 }
 
@@ -28,14 +30,13 @@ impl<'a> Lists<'a> {
                     lists.appends.push((id, *at_ms, debit, credit, *amount_usd_micros, note));
                 }
                 Write::Enlist(Enlisted { id, effect, retry_after_ms }) => {
+                    let text = |text: &String| Value::Text(text.clone());
                     let (binding, name, body) = match effect {
-                        Effect::Enqueue { item } => (None, None, item),
-                        Effect::Deliver { binding, name, command } => {
-                            (Some(binding.as_str()), Some(name.as_str()), command)
-                        }
+                        Effect::Enqueue { item } => (Value::Null, Value::Null, text(item)),
+                        Effect::Deliver { binding, name, command } => (text(binding), text(name), text(command)),
                     };
-                    let due_ms = now_ms.saturating_add(*retry_after_ms);
-                    lists.enlists.push((id, binding, name, body, *retry_after_ms, due_ms));
+                    let [delay, due] = [*retry_after_ms, now_ms.saturating_add(*retry_after_ms)].map(Value::Integer);
+                    lists.enlists.push([text(id), binding, name, body, delay, due]);
                 }
                 Write::Strike { id } => lists.strikes.push(id),
             }

@@ -1,7 +1,7 @@
 //! Storage in SQLite, as a Durable Object has it.
 //!
-//! Every list crosses into SQLite as one JSON text, unfolded there by `json_each`: one statement per table instead of
-//! one per row, and integers of 64 bits that JavaScript's numbers would not carry.
+//! Lists cross into SQLite as one JSON text, unfolded there by `json_each`: one statement per table instead of one per row,
+//! and integers of 64 bits that JavaScript's numbers would not carry. Only effects, which are few and long, cross one by one.
 //!
 //! Tables are made by the first write, so that asking an object that was never used costs no write and leaves nothing.
 
@@ -38,8 +38,7 @@ const DELETE: &str = "DELETE FROM state WHERE key IN (SELECT value FROM json_eac
 const APPEND: &str = "INSERT INTO journal (id, at_ms, debit, credit, amount_usd_micros, note) \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) ORDER BY key";
 const ENLIST: &str = "INSERT INTO outbox (id, binding, name, body, retry_after_ms, attempts, due_ms) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, 1, value ->> 5 \
-     FROM json_each(?) ORDER BY key";
+     VALUES (?, ?, ?, ?, ?, 1, ?)";
 const STRIKE: &str = "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))";
 const KNOWN: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note FROM journal \
      WHERE id IN (SELECT value FROM json_each(?))";
@@ -110,7 +109,7 @@ impl<C: Connection> SqlStore<C> {
         self.run_list(PUT, &lists.puts)?;
         self.run_list(DELETE, &lists.deletes)?;
         self.run_list(APPEND, &lists.appends)?;
-        self.run_list(ENLIST, &lists.enlists)?;
+        lists.enlists.iter().try_for_each(|effect| self.connection.run(ENLIST, effect).map(drop))?;
         self.run_list(STRIKE, &lists.strikes)
     }
 

@@ -5,17 +5,17 @@ use durable_objects::protocol::Protocol as _;
 use durable_objects::wallet::protocol::{self as wallet, BudgetLine, Capture, Count, RefusalCode, Wallet};
 use guildhall_domain::media::{ModelKind, Quantity, VideoTask};
 use guildhall_domain::money::{MicroUsd, Rate};
-use guildhall_domain::own::{OWN_PERCENT, Origin};
+use guildhall_domain::own::Origin;
 use guildhall_domain::pricing::{Unit, UnitPrice};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::DEADLINE_MS;
 use crate::app::Cx;
 use crate::gateway::choice::Choice;
 use crate::gateway::completion::refuse;
 use crate::gateway::own::name_origin;
-use crate::gateway::settlement::{Outcome, usage_for_receipt};
+use crate::gateway::receipt::{OwnShare, Receipt, ReceiptPrice, ReceiptRates, write_receipt};
+use crate::gateway::settlement::Outcome;
 use crate::gateway::table::Offer;
 use crate::http::error::ApiError;
 use crate::meter::money::Refusal;
@@ -183,7 +183,7 @@ pub(super) fn write_spec(
         cost_micros: 0,
         charged_micros: 0,
         latency_ms: 0,
-        receipt: receipt("nothing_delivered", 0, None, held, MicroUsd::ZERO).to_string(),
+        receipt: write_receipt(&receipt("nothing_delivered", 0, None, held, MicroUsd::ZERO, MicroUsd::ZERO)),
         alias_from: choice.alias_from.clone().unwrap_or_default(),
         error_class: String::new(),
         routing_reason: String::new(),
@@ -198,16 +198,22 @@ pub(super) fn write_spec(
     Ok(Spec { prompt, seconds: task.seconds, size: task.size, fps: task.fps, record, held, budgets, counts })
 }
 
-fn receipt(rule: &str, seconds: u64, place: Option<&Place>, held: MicroUsd, cost: MicroUsd) -> Value {
+fn receipt<'p>(
+    rule: &'static str,
+    seconds: u64,
+    place: Option<&'p Place>,
+    held: MicroUsd,
+    cost: MicroUsd,
+    baseline: MicroUsd,
+) -> Receipt<'p> {
     let price = place.map(|place| {
         let priced_as = place.own.as_ref().and_then(|own| own.priced_as.as_ref());
-        json!({
-            "model": priced_as.unwrap_or(&place.model), "version": place.price_version, "unit": Unit::Second,
-            "pico_usd_per_unit": place.rate.pico_usd_per_token(),
-        })
+        let rates = ReceiptRates::per_unit(Unit::Second, place.rate);
+        ReceiptPrice { model: priced_as.unwrap_or(&place.model), version: place.price_version, rates }
     });
-    let usage = usage_for_receipt(Quantity::Steps(seconds));
-    json!({ "rule": rule, "usage": usage, "price": price, "held_micros": held, "cost_micros": cost })
+    let own = place.filter(|place| place.own.is_some()).map(|_| OwnShare::of(baseline));
+    let usage = Quantity::Steps(seconds).into();
+    Receipt { rule, usage, price, held_micros: held, cost_micros: cost, attempts: None, own }
 }
 
 /// The charge that ends the hold, with its record.
@@ -234,11 +240,7 @@ pub(super) fn complete(
 ) -> Result<Report, serde_json::Error> {
     let baseline = UnitPrice { unit: Unit::Second, rate: place.rate }.cost(film.seconds);
     let cost = place.origin().charge(baseline);
-    let mut receipt = receipt("reported", film.seconds, Some(place), spec.held, cost);
-    if place.own.is_some() {
-        receipt["baseline_micros"] = json!(baseline);
-        receipt["percent_of_baseline"] = json!(OWN_PERCENT);
-    }
+    let receipt = receipt("reported", film.seconds, Some(place), spec.held, cost, baseline);
     // What was promised when it was asked for is the most that is charged.
     let charged = cost.min(spec.held);
     let record = UsageRow {
@@ -248,7 +250,7 @@ pub(super) fn complete(
         cost_micros: cost.0,
         charged_micros: charged.0,
         latency_ms: now_ms - spec.record.created_at_ms,
-        receipt: receipt.to_string(),
+        receipt: write_receipt(&receipt),
         source: name_origin(place.origin()),
         baseline_micros: place.own.as_ref().map(|_| baseline.0),
         ..spec.record

@@ -1,7 +1,8 @@
 //! Usage: one row per request, projected from the wallets' outboxes.
 
 use guildhall_domain::money::MicroUsd;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeTuple as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::queries;
 use crate::store::statement::Changed;
@@ -41,7 +42,9 @@ pub struct UsageRow {
     pub charged_micros: i64,
     /// From the request's arrival to its last byte.
     pub latency_ms: i64,
-    /// What the charge can be recomputed from, as JSON text.
+    /// What the charge can be recomputed from, as JSON text. In a record it is a member like any other: quoted, each of its
+    /// quotes would be escaped once more wherever the record travels.
+    #[serde(with = "as_json")]
     pub receipt: String,
     /// The alias that the client named; empty when it named a model or a mode.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -64,6 +67,26 @@ pub struct UsageRow {
     /// Every attempt at a provider, in order. Filed apart, as rewards; the table does not keep them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptRecord>,
+}
+
+/// JSON text, written as what it says; read from that or from a string.
+mod as_json {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use serde_json::value::RawValue;
+
+    pub fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        let value = Box::<RawValue>::deserialize(deserializer)?;
+        if value.get().starts_with('"') {
+            return serde_json::from_str(value.get()).map_err(D::Error::custom);
+        }
+        Ok(String::from(Box::<str>::from(value)))
+    }
 }
 
 /// Who answered a call.
@@ -137,6 +160,37 @@ impl UsageRow {
     }
 }
 
+/// What the table keeps of a record, in the order of its columns: by name, each value would cost SQLite a search.
+pub struct UsageColumns<'r>(pub &'r UsageRow);
+
+impl Serialize for UsageColumns<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let row = self.0;
+        let mut columns = serializer.serialize_tuple(22)?;
+        for text in [&row.id, &row.account_id, &row.api_key_id] {
+            columns.serialize_element(text)?;
+        }
+        columns.serialize_element(&row.created_at_ms)?;
+        for text in [&row.request_type, &row.mode, &row.model, &row.routed_model, &row.routed_provider] {
+            columns.serialize_element(text)?;
+        }
+        columns.serialize_element(&row.status)?;
+        columns.serialize_element(&row.outcome)?;
+        for tokens in [row.input_tokens, row.output_tokens] {
+            columns.serialize_element(&tokens)?;
+        }
+        for number in [row.cost_micros, row.charged_micros, row.latency_ms] {
+            columns.serialize_element(&number)?;
+        }
+        for text in [&row.receipt, &row.alias_from, &row.error_class, &row.workspace_id] {
+            columns.serialize_element(text)?;
+        }
+        columns.serialize_element(&row.source)?;
+        columns.serialize_element(&row.baseline_micros)?;
+        columns.end()
+    }
+}
+
 /// Corrects a batch of records of which the wallet could not take all: the last ones were charged less.
 pub fn write_off(rows: &mut [UsageRow], written_off: MicroUsd) {
     let mut left = written_off.0;
@@ -180,21 +234,18 @@ pub struct UsageTotal {
 }
 
 queries! {
-    /// Stores a batch of records (a JSON array); those that are there already are left alone.
-    global("one batch of the queue holds records of many accounts") fn insert_usage(records: &str) -> Changed =
+    /// Stores a batch of records (a JSON array of [`UsageColumns`]); fails if one of them is there already.
+    global("one batch of the queue holds records of many accounts") fn insert_usage(rows: &str) -> Changed =
         "INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
            status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, alias_from, error_class,
            workspace_id, source, baseline_micros)
-         SELECT value ->> 'id', value ->> 'account_id', value ->> 'api_key_id', value ->> 'created_at_ms', value ->> 'request_type',
-           value ->> 'mode', value ->> 'model', value ->> 'routed_model', value ->> 'routed_provider', value ->> 'status',
-           value ->> 'outcome', value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros',
-           value ->> 'charged_micros', value ->> 'latency_ms', value ->> 'receipt',
-           COALESCE(value ->> 'alias_from', ''), COALESCE(value ->> 'error_class', ''), COALESCE(value ->> 'workspace_id', ''),
-           COALESCE(value ->> 'source', 'managed'), value ->> 'baseline_micros'
-         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING";
-    /// Which records of a batch (a JSON array) are stored already: nearly always none.
-    global("one batch of the queue holds records of many accounts") fn list_filed(records: &str) -> Vec<UsageId> =
-        "SELECT id FROM usage WHERE id IN (SELECT value ->> 'id' FROM json_each(?1))";
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
+           value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16,
+           value ->> 17, value ->> 18, value ->> 19, value ->> 20, value ->> 21
+         FROM json_each(?1)";
+    /// Which of these ids (a JSON array) are stored already.
+    global("one batch of the queue holds records of many accounts") fn list_filed(ids: &str) -> Vec<UsageId> =
+        "SELECT id FROM usage WHERE id IN (SELECT value FROM json_each(?1))";
     /// Which of these ids (a JSON array) are stored.
     tenant("account_id") fn find_usage_ids(account_id: &str, ids: &str) -> Vec<UsageId> =
         "SELECT id FROM usage WHERE account_id = ?1 AND id IN (SELECT value FROM json_each(?2))";

@@ -1,6 +1,6 @@
 //! Attempts at providers, what they were worth, and their sums.
 //!
-//! The sums ask whether the call's usage row is there: they must come before it, in the same transaction.
+//! They count once because they are written in one transaction with their call's usage row.
 
 use serde::Deserialize;
 
@@ -75,30 +75,25 @@ pub struct ProviderAttempts {
 }
 
 queries! {
-    /// Stores attempts (a JSON array), each once.
+    /// Stores attempts (a JSON array of arrays, in the order of the columns), each once.
     global("what routing learns from, of the whole platform") fn insert_rewards(attempts: &str) -> Changed =
         "INSERT INTO reward_logs (at_ms, request_id, attempt, mode, model_id, provider_id, estimated_tokens, token_bucket,
            latency_budget_ms, latency_ms, cost_micros, success, error_class, reward)
-         SELECT value ->> 'at_ms', value ->> 'request_id', value ->> 'attempt', value ->> 'mode', value ->> 'model_id',
-           value ->> 'provider_id', value ->> 'estimated_tokens', value ->> 'token_bucket', value ->> 'latency_budget_ms',
-           value ->> 'latency_ms', value ->> 'cost_micros', value ->> 'success', value ->> 'error_class', value ->> 'reward'
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
+           value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
          FROM json_each(?1) WHERE true ON CONFLICT (request_id, attempt) DO NOTHING";
-    /// Adds attempts (a JSON array) to the arms; those of calls that are filed already are left out.
-    global("what routing learns from, of the whole platform") fn file_arms(attempts: &str) -> Changed =
+    /// Adds sums of attempts (a JSON array) to the arms.
+    global("what routing learns from, of the whole platform") fn add_arms(sums: &str) -> Changed =
         "INSERT INTO reward_arms (day, model_id, token_bucket, attempts, reward)
-         SELECT value ->> 'day', value ->> 'model_id', value ->> 'token_bucket', COUNT(*), SUM(value ->> 'reward')
-         FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = value ->> 'request_id')
-         GROUP BY 1, 2, 3
+         SELECT value ->> 'day', value ->> 'model_id', value ->> 'token_bucket', value ->> 'attempts', value ->> 'reward'
+         FROM json_each(?1) WHERE true
          ON CONFLICT (day, model_id, token_bucket) DO UPDATE SET attempts = attempts + excluded.attempts, reward = reward + excluded.reward";
-    /// Adds attempts (a JSON array) to the providers' records; those of calls that are filed already are left out. Of several
-    /// errors of one batch, which are of one moment, any one is told.
-    global("providers belong to the platform") fn file_provider_attempts(attempts: &str) -> Changed =
+    /// Adds sums of attempts (a JSON array) to the providers' records.
+    global("providers belong to the platform") fn add_provider_attempts(sums: &str) -> Changed =
         "INSERT INTO provider_attempts (provider_id, requests, errors, latency_ms, last_success_ms, last_error_ms, last_error)
-         SELECT value ->> 'provider_id', COUNT(*), SUM(1 - (value ->> 'success')), SUM((value ->> 'success') * (value ->> 'latency_ms')),
-           MAX((value ->> 'success') * (value ->> 'at_ms')), MAX((1 - (value ->> 'success')) * (value ->> 'at_ms')),
-           MAX(value ->> 'error_class')
-         FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = value ->> 'request_id')
-         GROUP BY 1
+         SELECT value ->> 'provider_id', value ->> 'requests', value ->> 'errors', value ->> 'latency_ms',
+           value ->> 'last_success_ms', value ->> 'last_error_ms', value ->> 'last_error'
+         FROM json_each(?1) WHERE true
          ON CONFLICT (provider_id) DO UPDATE SET requests = requests + excluded.requests, errors = errors + excluded.errors,
            latency_ms = latency_ms + excluded.latency_ms, last_success_ms = MAX(last_success_ms, excluded.last_success_ms),
            last_error = CASE WHEN excluded.last_error_ms > last_error_ms THEN excluded.last_error ELSE last_error END,

@@ -1,7 +1,7 @@
 //! Calls, summed per step of time.
 //!
-//! A call is in one row of each step: 10 s, a minute, an hour, and 0, which is for ever. Filing asks whether the call's
-//! usage row is there: it must come before that row, in the same transaction.
+//! A call is in one row of each step: 10 s, a minute, an hour, and 0, which is for ever. It counts once because its sums
+//! are written in one transaction with its usage row.
 
 use serde::Deserialize;
 
@@ -82,37 +82,26 @@ pub struct PointRow {
 }
 
 queries! {
-    /// Sums a batch of calls (a JSON array) by mode, model and provider; those that are filed already are left out.
-    global("the platform's counters") fn file_call_rollups(samples: &str) -> Changed =
-        "WITH fresh AS MATERIALIZED (
-           SELECT (s.value ->> 'ended_ms') / 10000 * 10000 AS at_ms, s.value ->> 'mode' AS mode, s.value ->> 'model' AS model,
-             s.value ->> 'provider' AS provider, s.value ->> 'is_error' AS is_error, s.value ->> 'bucket' AS bucket, COUNT(*) AS requests,
-             SUM(s.value ->> 'latency_ms') AS latency_ms, SUM(s.value ->> 'charged_micros') AS charged_micros,
-             SUM(s.value ->> 'input_tokens') AS input_tokens, SUM(s.value ->> 'output_tokens') AS output_tokens
-           FROM json_each(?1) AS s WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = s.value ->> 'id') GROUP BY 1, 2, 3, 4, 5, 6
-         )
-         INSERT INTO call_rollups (step_ms, at_ms, mode, model, provider, is_error, bucket, requests, latency_ms, charged_micros,
+    /// Adds sums of calls by mode, model and provider (a JSON array, by the finest step) to every step.
+    global("the platform's counters") fn add_call_sums(sums: &str) -> Changed =
+        "INSERT INTO call_rollups (step_ms, at_ms, mode, model, provider, is_error, bucket, requests, latency_ms, charged_micros,
            input_tokens, output_tokens)
-         SELECT step.value, CASE step.value WHEN 0 THEN 0 ELSE at_ms / step.value * step.value END, mode, model, provider, is_error, bucket,
-           SUM(requests), SUM(latency_ms), SUM(charged_micros), SUM(input_tokens), SUM(output_tokens)
-         FROM fresh JOIN json_each('[0,10000,60000,3600000]') AS step WHERE true
+         SELECT step.value, CASE step.value WHEN 0 THEN 0 ELSE (s.value ->> 'at_ms') / step.value * step.value END,
+           s.value ->> 'mode', s.value ->> 'model', s.value ->> 'provider', s.value ->> 'is_error', s.value ->> 'bucket',
+           SUM(s.value ->> 'requests'), SUM(s.value ->> 'latency_ms'), SUM(s.value ->> 'charged_micros'),
+           SUM(s.value ->> 'input_tokens'), SUM(s.value ->> 'output_tokens')
+         FROM json_each(?1) AS s JOIN json_each('[0,10000,60000,3600000]') AS step WHERE true
          GROUP BY 1, 2, 3, 4, 5, 6, 7
          ON CONFLICT (step_ms, at_ms, mode, model, provider, is_error, bucket) DO UPDATE SET requests = requests + excluded.requests,
            latency_ms = latency_ms + excluded.latency_ms, charged_micros = charged_micros + excluded.charged_micros,
            input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens";
-    /// Sums a batch of calls (a JSON array) by key; those that are filed already are left out.
-    global("one batch of the queue holds calls of many accounts") fn file_key_rollups(samples: &str) -> Changed =
-        "WITH fresh AS MATERIALIZED (
-           SELECT (s.value ->> 'ended_ms') / 10000 * 10000 AS at_ms, s.value ->> 'key' AS api_key_id, s.value ->> 'is_error' AS is_error,
-             s.value ->> 'bucket' AS bucket, COUNT(*) AS requests, SUM(s.value ->> 'latency_ms') AS latency_ms,
-             SUM(s.value ->> 'charged_micros') AS charged_micros, SUM(s.value ->> 'input_tokens') AS input_tokens,
-             SUM(s.value ->> 'output_tokens') AS output_tokens
-           FROM json_each(?1) AS s WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = s.value ->> 'id') GROUP BY 1, 2, 3, 4
-         )
-         INSERT INTO key_rollups (step_ms, at_ms, api_key_id, is_error, bucket, requests, latency_ms, charged_micros, input_tokens, output_tokens)
-         SELECT step.value, at_ms / step.value * step.value, api_key_id, is_error, bucket,
-           SUM(requests), SUM(latency_ms), SUM(charged_micros), SUM(input_tokens), SUM(output_tokens)
-         FROM fresh JOIN json_each('[10000,60000,3600000]') AS step WHERE true
+    /// Adds sums of calls by key (a JSON array, by the finest step) to every step.
+    global("one batch of the queue holds calls of many accounts") fn add_key_sums(sums: &str) -> Changed =
+        "INSERT INTO key_rollups (step_ms, at_ms, api_key_id, is_error, bucket, requests, latency_ms, charged_micros, input_tokens, output_tokens)
+         SELECT step.value, (s.value ->> 'at_ms') / step.value * step.value, s.value ->> 'api_key_id', s.value ->> 'is_error',
+           s.value ->> 'bucket', SUM(s.value ->> 'requests'), SUM(s.value ->> 'latency_ms'), SUM(s.value ->> 'charged_micros'),
+           SUM(s.value ->> 'input_tokens'), SUM(s.value ->> 'output_tokens')
+         FROM json_each(?1) AS s JOIN json_each('[10000,60000,3600000]') AS step WHERE true
          GROUP BY 1, 2, 3, 4, 5
          ON CONFLICT (step_ms, at_ms, api_key_id, is_error, bucket) DO UPDATE SET requests = requests + excluded.requests,
            latency_ms = latency_ms + excluded.latency_ms, charged_micros = charged_micros + excluded.charged_micros,

@@ -110,6 +110,78 @@ fn what_is_delivered_twice_counts_once() {
 }
 
 #[test]
+fn of_a_delivery_that_is_filed_in_part_the_rest_is_filed() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let mut deliveries = Vec::new();
+        for _ in 0..2 {
+            app.hello(&key).send().await.expect(200);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            deliveries.push(app.objects.drain_queue());
+        }
+        let [first, second] = deliveries.try_into().unwrap();
+        assert!(!first.is_empty() && !second.is_empty());
+        guildhall::jobs::usage::file_usage(&app.ports(), &first).await.unwrap();
+        guildhall::jobs::usage::file_usage(&app.ports(), &[second, first].concat()).await.unwrap();
+        let books = app.assert_books_balance(&key);
+        assert_eq!((books.calls, books.charged), (2, 2 * HELLO_MICROS));
+        for sum in [
+            "SELECT requests FROM usage_totals",
+            "SELECT requests FROM call_rollups WHERE step_ms = 0",
+            "SELECT SUM(requests) FROM key_rollups WHERE step_ms = 3600000",
+            "SELECT requests FROM provider_attempts",
+            "SELECT attempts FROM reward_arms",
+            "SELECT COUNT(*) FROM reward_logs",
+        ] {
+            assert_eq!(app.database.number(sum), 2, "{sum}");
+        }
+    });
+}
+
+#[test]
+fn one_record_delivered_twice_at_once_counts_once() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let messages = app.objects.drain_queue();
+        app.faults.db_extra_ms.set(9);
+        let ports = app.ports();
+        let file = || guildhall::jobs::usage::file_usage(&ports, &messages);
+        let (first, second) = tokio::join!(file(), file());
+        first.and(second).unwrap();
+        assert_eq!(app.assert_books_balance(&key).calls, 1);
+        assert_eq!(app.database.number("SELECT requests FROM call_rollups WHERE step_ms = 0"), 1);
+        assert_eq!(app.database.number("SELECT requests FROM provider_attempts"), 1);
+    });
+}
+
+#[test]
+fn a_receipt_is_kept_as_it_was_written_whether_it_came_quoted_or_not() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let id = app.hello(&key).send().await.expect(200).header("x-request-id").unwrap().to_owned();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let messages = app.objects.drain_queue();
+        let mut queued: serde_json::Value = serde_json::from_str(&messages[0]).unwrap();
+        let mut rows: serde_json::Value = serde_json::from_str(queued[0]["record"].as_str().unwrap()).unwrap();
+        let receipt = rows[0]["receipt"].take();
+        assert!(receipt.is_object(), "{receipt}");
+        rows[0]["receipt"] = receipt.to_string().into();
+        queued[0]["record"] = rows.to_string().into();
+        for message in [queued.to_string(), messages[0].clone()] {
+            guildhall::jobs::usage::file_usage(&app.ports(), &[message]).await.unwrap();
+            let kept: serde_json::Value =
+                serde_json::from_str(&app.database.text("SELECT receipt FROM usage")).unwrap();
+            assert_eq!(kept, receipt);
+            app.database.execute("DELETE FROM usage");
+            let shown = app.get(&format!("/v1/usage/{id}")).bearer(&key.key).send().await;
+            assert_eq!(shown.status, 404, "acknowledged, and gone");
+        }
+    });
+}
+
+#[test]
 fn a_message_that_is_lost_is_sent_again() {
     run(async |app| {
         let key = app.with_busy_key().await;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use guildhall::store::money::usage::insert_usage;
+use guildhall::store::money::usage::{UsageColumns, UsageRow, insert_usage};
 use serde_json::json;
 
 use super::{ids, page};
@@ -128,7 +128,9 @@ fn one_kind_of_request_is_found_behind_many_of_another() {
                 })
             })
             .collect();
-        app.database.run(&[insert_usage(&json!(newer).to_string()).statement]).unwrap();
+        let newer: Vec<UsageRow> = serde_json::from_value(json!(newer)).unwrap();
+        let columns: Vec<_> = newer.iter().map(UsageColumns).collect();
+        app.database.run(&[insert_usage(&json!(columns).to_string()).statement]).unwrap();
         let chats = page(&app, &key, "?request_type=chat&limit=1").await;
         assert_eq!(ids(&chats), [answer.header("x-request-id").unwrap()]);
         assert_eq!(chats["has_more"], false);

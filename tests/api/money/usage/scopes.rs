@@ -1,6 +1,6 @@
 //! Whose usage a credential sees.
 
-use guildhall::store::money::usage::insert_usage;
+use guildhall::store::money::usage::{UsageColumns, UsageRow, insert_usage};
 use guildhall_domain::credential::KeyPrefix;
 use serde_json::{Value, json};
 
@@ -169,7 +169,9 @@ fn tiers_and_providers_are_neutral() {
                 })
             })
             .collect();
-        app.database.run(&[insert_usage(&json!(rows).to_string()).statement]).unwrap();
+        let rows: Vec<UsageRow> = serde_json::from_value(json!(rows)).unwrap();
+        let columns: Vec<_> = rows.iter().map(UsageColumns).collect();
+        app.database.run(&[insert_usage(&json!(columns).to_string()).statement]).unwrap();
         let page = read(&app, &house.person.token, "/v1/usage?request_type=image").await;
         let rows = page["data"].as_array().unwrap().iter();
         let told = rows.map(|row| {
