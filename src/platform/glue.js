@@ -24,8 +24,8 @@ export function read_head(request) {
   return text;
 }
 
-export function read_body(id, request, maxBytes) {
-  settle(id, readAll(request, Number(request.headers.get("content-length") ?? -1), maxBytes));
+export function read_body(id, request, statedBytes, maxBytes) {
+  settle(id, readAll(request, statedBytes, maxBytes));
 }
 
 const DRAIN_MAX_BYTES = 64 << 20, DRAIN_MAX_MS = 5000;
@@ -48,10 +48,16 @@ async function drain(request) {
   reader.cancel().catch(() => {});
 }
 
-// A length that is stated and small is read in one step; anything else is counted while it comes.
-async function readAll(message, statedBytes, maxBytes) {
+// A length that is stated and small is read in one step, without making a stream of it; anything else (a length of -1 is
+// unknown) is counted while it comes.
+function readAll(message, statedBytes, maxBytes) {
+  return statedBytes >= 0 && statedBytes <= maxBytes ? message.arrayBuffer().then(toBytes) : readCounted(message, maxBytes);
+}
+
+const toBytes = (buffer) => new Uint8Array(buffer);
+
+async function readCounted(message, maxBytes) {
   if (!message.body) return NOTHING;
-  if (statedBytes >= 0 && statedBytes <= maxBytes) return new Uint8Array(await message.arrayBuffer());
   const reader = message.body.getReader();
   const chunks = [];
   let bytes = 0;
@@ -124,11 +130,9 @@ const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/octet-stream)
 async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
   const response = await fetch(url, { method, headers: toHeaders(headers), body, redirect: "manual", signal });
   const type = response.headers.get("content-type") ?? "";
-  const retryAfter = response.headers.get("retry-after") ?? "";
+  const retryAfter = response.ok ? "" : (response.headers.get("retry-after") ?? "");
   if (!stream || !response.ok || !STREAMS.test(type) || !response.body) {
-    // The runtime unpacks what is packed: its length says nothing then.
-    const statedBytes = response.headers.has("content-encoding") ? -1 : Number(response.headers.get("content-length") ?? -1);
-    return [response.status, type, retryAfter, await readAll(response, statedBytes, maxBytes), null];
+    return [response.status, type, retryAfter, await readAll(response, statedBytesOf(response.headers), maxBytes), null];
   }
   const reader = (watch.reader = response.body.getReader());
   const { done, value } = await reader.read();
@@ -137,6 +141,12 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes, wa
 }
 
 const NOTHING = new Uint8Array(0);
+
+// The runtime unpacks what is packed: its length says nothing then.
+function statedBytesOf(headers) {
+  const stated = headers.get("content-length");
+  return stated === null || headers.has("content-encoding") ? -1 : Number(stated);
+}
 
 export function respond(status, headers, body) {
   return new Response(body ?? null, { status, headers: toHeaders(headers) });

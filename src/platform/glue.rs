@@ -9,7 +9,7 @@ use super::response::Tap;
 extern "C" {
     pub fn connect(resume: JsValue);
     pub fn read_head(request: &JsValue) -> String;
-    pub fn read_body(id: u32, request: &JsValue, max_bytes: u32);
+    pub fn read_body(id: u32, request: &JsValue, stated_bytes: f64, max_bytes: u32);
     pub fn drain_body(id: u32, request: &JsValue);
     pub fn send(
         id: u32,

@@ -10,12 +10,14 @@ use crate::ports::Pending;
 
 struct LazyBody {
     request: JsValue,
+    /// -1 where the client does not say.
+    stated_bytes: f64,
 }
 
 impl BodySource for LazyBody {
     fn read(self: Box<Self>, max_bytes: u32) -> Pending<'static, Result<Vec<u8>, BodyError>> {
         Box::pin(async move {
-            match JsCall::begin(|id| glue::read_body(id, &self.request, max_bytes)).await {
+            match JsCall::begin(|id| glue::read_body(id, &self.request, self.stated_bytes, max_bytes)).await {
                 Ok(bytes) => Ok(bytes.unchecked_into::<Uint8Array>().to_vec()),
                 Err(word) if word.as_string().as_deref() == Some("too_large") => Err(BodyError::TooLarge),
                 Err(_) => Err(BodyError::Broken),
@@ -54,7 +56,8 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         anthropic_version: next(),
         anthropic_beta: next(),
     };
-    (Request::new(head, Some(Box::new(LazyBody { request }))), origin)
+    let stated_bytes = head.content_length.parse().unwrap_or(-1.0);
+    (Request::new(head, Some(Box::new(LazyBody { request, stated_bytes }))), origin)
 }
 
 /// `https://host/path?query` in its three parts.

@@ -3,6 +3,7 @@
 pub mod billing;
 pub mod payments;
 pub mod reconciliations;
+pub mod record;
 pub mod reports;
 pub mod sandbox;
 pub mod usage;

@@ -1,14 +1,14 @@
 //! Usage: one row per request, projected from the wallets' outboxes.
 
 use guildhall_domain::money::MicroUsd;
-use serde::ser::SerializeTuple as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::queries;
 use crate::store::statement::Changed;
 
-/// One request's usage. This is also the record that travels through the wallet's outbox and the queue.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+/// One request's usage. This is also the record that travels through the wallet's outbox and the queue (`record.rs`): its
+/// fields are written in this order, so a new one comes last and has a default.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 pub struct UsageRow {
     /// The request's id.
     pub id: String,
@@ -42,51 +42,30 @@ pub struct UsageRow {
     pub charged_micros: i64,
     /// From the request's arrival to its last byte.
     pub latency_ms: i64,
-    /// What the charge can be recomputed from, as JSON text. In a record it is a member like any other: quoted, each of its
-    /// quotes would be escaped once more wherever the record travels.
-    #[serde(with = "as_json")]
+    /// What the charge can be recomputed from, as JSON text.
+    #[serde(deserialize_with = "super::record::read_receipt")]
     pub receipt: String,
     /// The alias that the client named; empty when it named a model or a mode.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub alias_from: String,
     /// What went wrong, such as `routing_failure`; empty when nothing did.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub error_class: String,
     /// Why the model was chosen, such as `routed-weight-5`. Travels to the event feed; the table does not keep it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub routing_reason: String,
     /// The workspace of the key; empty when it has none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub workspace_id: String,
     /// Who answered, and so how it was charged.
-    #[serde(default, skip_serializing_if = "Source::is_managed")]
+    #[serde(default)]
     pub source: Source,
     /// What a managed call would have cost, in micro-dollars; `None` where that is `cost_micros`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub baseline_micros: Option<i64>,
     /// Every attempt at a provider, in order. Filed apart, as rewards; the table does not keep them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub attempts: Vec<AttemptRecord>,
-}
-
-/// JSON text, written as what it says; read from that or from a string.
-mod as_json {
-    use serde::de::Error as _;
-    use serde::ser::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-    use serde_json::value::RawValue;
-
-    pub fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        let value = Box::<RawValue>::deserialize(deserializer)?;
-        if value.get().starts_with('"') {
-            return serde_json::from_str(value.get()).map_err(D::Error::custom);
-        }
-        Ok(String::from(Box::<str>::from(value)))
-    }
 }
 
 /// Who answered a call.
@@ -115,16 +94,11 @@ impl Source {
             Self::Local => "local",
         }
     }
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-    const fn is_managed(&self) -> bool {
-        matches!(self, Self::Managed)
-    }
 }
 
 /// One attempt at a model of a provider. A client's own mistake and a client that left are not evidence about either, and
-/// leave none.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+/// leave none. Written as [`UsageRow`] is.
+#[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
 pub struct AttemptRecord {
     /// The model.
     pub model_id: String,
@@ -137,7 +111,7 @@ pub struct AttemptRecord {
     /// Whether the client got an answer from it.
     pub success: bool,
     /// What went wrong; empty when nothing did.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub error_class: String,
     /// Input tokens, as estimated before the call.
     pub estimated_tokens: u64,
@@ -157,37 +131,6 @@ impl UsageRow {
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.outcome != "completed"
-    }
-}
-
-/// What the table keeps of a record, in the order of its columns: by name, each value would cost SQLite a search.
-pub struct UsageColumns<'r>(pub &'r UsageRow);
-
-impl Serialize for UsageColumns<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let row = self.0;
-        let mut columns = serializer.serialize_tuple(22)?;
-        for text in [&row.id, &row.account_id, &row.api_key_id] {
-            columns.serialize_element(text)?;
-        }
-        columns.serialize_element(&row.created_at_ms)?;
-        for text in [&row.request_type, &row.mode, &row.model, &row.routed_model, &row.routed_provider] {
-            columns.serialize_element(text)?;
-        }
-        columns.serialize_element(&row.status)?;
-        columns.serialize_element(&row.outcome)?;
-        for tokens in [row.input_tokens, row.output_tokens] {
-            columns.serialize_element(&tokens)?;
-        }
-        for number in [row.cost_micros, row.charged_micros, row.latency_ms] {
-            columns.serialize_element(&number)?;
-        }
-        for text in [&row.receipt, &row.alias_from, &row.error_class, &row.workspace_id] {
-            columns.serialize_element(text)?;
-        }
-        columns.serialize_element(&row.source)?;
-        columns.serialize_element(&row.baseline_micros)?;
-        columns.end()
     }
 }
 
@@ -234,7 +177,7 @@ pub struct UsageTotal {
 }
 
 queries! {
-    /// Stores a batch of records (a JSON array of [`UsageColumns`]); fails if one of them is there already.
+    /// Stores a batch of records (a JSON array of `UsageColumns`); fails if one of them is there already.
     global("one batch of the queue holds records of many accounts") fn insert_usage(rows: &str) -> Changed =
         "INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
            status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, alias_from, error_class,

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use guildhall::store::money::usage::{UsageColumns, UsageRow, insert_usage};
+use guildhall::store::money::record::UsageColumns;
+use guildhall::store::money::usage::{UsageRow, insert_usage};
 use serde_json::json;
 
 use super::{ids, page};

@@ -1,6 +1,7 @@
 //! Whose usage a credential sees.
 
-use guildhall::store::money::usage::{UsageColumns, UsageRow, insert_usage};
+use guildhall::store::money::record::UsageColumns;
+use guildhall::store::money::usage::{UsageRow, insert_usage};
 use guildhall_domain::credential::KeyPrefix;
 use serde_json::{Value, json};
 
