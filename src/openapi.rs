@@ -89,7 +89,7 @@ impl<T: JsonSchema> Describe for Query<T> {
         let required: Vec<_> = schema["required"].as_array().cloned().unwrap_or_default();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let mut property = property.clone();
-            let description = property.as_object_mut().and_then(|p| p.remove("description"));
+            let description = property.as_object_mut().and_then(|p| p.shift_remove("description"));
             operation.parameters.push(json!({
                 "name": name,
                 "in": "query",

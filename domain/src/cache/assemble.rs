@@ -75,7 +75,7 @@ impl Stream {
                 ("choices", Value::Array(choices)) => {
                     for choice in choices {
                         let Value::Object(mut choice) = choice else { return None };
-                        let index = choice.remove("index").map_or(Some(0), |index| index.as_u64())?;
+                        let index = choice.shift_remove("index").map_or(Some(0), |index| index.as_u64())?;
                         self.choices.entry(index).or_default().take(choice)?;
                     }
                 }
@@ -133,7 +133,7 @@ impl Choice {
                 ("tool_calls", Value::Array(calls)) => {
                     for call in calls {
                         let Value::Object(mut call) = call else { return None };
-                        let index = call.remove("index")?.as_u64()?;
+                        let index = call.shift_remove("index")?.as_u64()?;
                         merge(self.calls.entry(index).or_default(), call)?;
                     }
                 }

@@ -28,8 +28,8 @@ pub fn replay_whole(kept: &[u8], replay: &Replay<'_>) -> Option<Vec<u8>> {
 #[must_use]
 pub fn replay_stream(kept: &[u8], replay: &Replay<'_>, include_usage: bool) -> Option<Vec<u8>> {
     let mut completion: Map<String, Value> = serde_json::from_slice(kept).ok()?;
-    let choices = completion.remove("choices")?;
-    let usage = completion.remove("usage").filter(|usage| !usage.is_null());
+    let choices = completion.shift_remove("choices")?;
+    let usage = completion.shift_remove("usage").filter(|usage| !usage.is_null());
     completion.extend(head(replay, "chat.completion.chunk"));
     let mut events = Events { head: completion, out: Vec::new() };
     for choice in choices.as_array()? {
@@ -77,9 +77,9 @@ impl Events {
 
     fn write_choice(&mut self, choice: &Value) -> Option<()> {
         let mut rest = choice.as_object()?.clone();
-        let message = rest.remove("message")?;
+        let message = rest.shift_remove("message")?;
         let index = rest.get("index").cloned().unwrap_or_else(|| json!(0));
-        let logprobs = rest.remove("logprobs").filter(|logprobs| !logprobs.is_null());
+        let logprobs = rest.shift_remove("logprobs").filter(|logprobs| !logprobs.is_null());
         let role = message.get("role").cloned().unwrap_or_else(|| json!("assistant"));
         self.write_delta(&index, &json!({ "role": role }), None);
         let message = message.as_object()?;

@@ -21,9 +21,7 @@ fn an_agent_registers_by_itself() {
         assert_eq!(fields(&answer), ["agent", "apiKey", "important"]);
         assert_eq!(answer["important"], "⚠️ Save your API key! You need it for all authenticated requests.");
         let agent = &answer["agent"];
-        let mut known = ["id", "name", "slug", "apiKey", "status", "referralCode", "profileUrl", "claimUrl"];
-        known.sort_unstable();
-        assert_eq!(fields(agent), known);
+        assert_eq!(fields(agent), ["id", "name", "slug", "apiKey", "status", "referralCode", "profileUrl", "claimUrl"]);
         assert_eq!(answer["apiKey"], agent["apiKey"]);
         assert_eq!((&agent["name"], &agent["slug"]), (&json!("My Agent"), &json!("my-agent")));
         assert_eq!((&agent["status"], &agent["profileUrl"]), (&json!("ACTIVE"), &json!("/agents/my-agent")));

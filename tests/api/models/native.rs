@@ -101,6 +101,28 @@ fn what_is_sent_is_the_request_and_its_parameters() {
 }
 
 #[test]
+fn a_schema_keeps_the_order_of_its_properties() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("Hi!", 1, 1));
+        let schema =
+            r#"{"type":"object","properties":{"reasoning":{"type":"string"},"answer":{"type":"string"},"a":{}}}"#;
+        let parameters =
+            format!(r#"{{"tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}],"n":1}}"#);
+        let request = format!(r#"{{"messages":[{{"role":"user","content":"x"}}],"parameters":{parameters}}}"#);
+        let chat = format!(r#"{{"request":{request}}}"#);
+        app.post("/v1/chat").bearer(&key.key).body(&chat).send().await.expect(200);
+        let plan = format!(r#"{{"request":{request},"orchestration":{{"mode":"planning"}}}}"#);
+        app.post("/v1/plan").bearer(&key.key).body(&plan).send().await.expect(200);
+        assert!(app.upstream.bodies().len() > 1);
+        for body in &*app.upstream.sent.borrow() {
+            let body = String::from_utf8_lossy(body.body.as_deref().unwrap_or_default()).into_owned();
+            assert!(body.contains(schema), "{body}");
+        }
+    });
+}
+
+#[test]
 fn wrong_requests_are_refused_before_anything_is_spent() {
     run(async |app| {
         let key = app.with_model().await;

@@ -99,7 +99,7 @@ fn an_upstream_is_followed_to_the_end() {
         app.upstream.always(state("queued", &json!({ "progress": 0 })));
         let video = ask_for(&app, &key, &json!({ "prompt": "waves", "seconds": "8", "extra": 1 })).await;
         let id = video["id"].as_str().unwrap();
-        assert_eq!(app.upstream.last_body(), r#"{"model":"up-film","extra":1,"prompt":"waves","seconds":"8"}"#);
+        assert_eq!(app.upstream.last_body(), r#"{"model":"up-film","prompt":"waves","seconds":"8","extra":1}"#);
         app.upstream.always(state("in_progress", &json!({ "progress": 40 })));
         app.pass_ms(4_000).await;
         assert_eq!(look_at(&app, &key, id).await["progress"], 40);

@@ -116,7 +116,7 @@ fn results_follow_their_calls_whatever_stands_between() {
     assert_eq!(kinds[0].0, "assistant");
     assert_eq!(kinds[1], ("tool", "\"c2\"".into()));
     assert_eq!(kinds[2], ("tool", "\"c1\"".into()));
-    let image = r#"[{"text":"Returned by the tool call c2:","type":"text"},{"image_url":{"url":"data:image/png;base64,AA"},"type":"image_url"}]"#;
+    let image = r#"[{"type":"text","text":"Returned by the tool call c2:"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]"#;
     assert_eq!(
         kinds[3..6],
         [("system", "\"note\"".into()), ("user", image.into()), ("assistant", "\"meanwhile\"".into())]

@@ -142,6 +142,6 @@ fn input_items_are_listed_complete_and_in_pages() {
 
 #[test]
 fn a_deletion_is_confirmed() {
-    let expected = r#"{"deleted":true,"id":"resp_abababababababababababababababab","object":"response"}"#;
+    let expected = r#"{"id":"resp_abababababababababababababababab","object":"response","deleted":true}"#;
     assert_eq!(String::from_utf8(to_deleted(&response_id())).unwrap(), expected);
 }
