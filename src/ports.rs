@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::store::statement::Statement;
+use crate::store::sql::Statement;
 
 /// A future of the single-threaded isolate.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

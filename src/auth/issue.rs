@@ -6,7 +6,7 @@ use guildhall_domain::money::MicroUsd;
 
 use crate::app::Cx;
 use crate::store::identity::keys::insert_key;
-use crate::store::statement::Statement;
+use crate::store::sql::Statement;
 
 /// A key to issue.
 pub struct NewKey<'a> {

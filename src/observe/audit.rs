@@ -11,7 +11,7 @@ use crate::app::Cx;
 use crate::observe::events::{Event, publish};
 use crate::ports::{Clock, Db, Pending, PortError, Ports, RowSet};
 use crate::store::ops::audit::insert_audit;
-use crate::store::statement::Statement;
+use crate::store::sql::Statement;
 
 const DETAIL_MAX_CHARS: usize = 4_000;
 /// Waits between the attempts to write a row that no transaction took along.

@@ -14,7 +14,8 @@ use crate::store::money::reports::{
     Dimension, UsageSum, list_account_usage, list_key_usage, list_workspace_usage, sum_account_usage, sum_key_usage,
 };
 use crate::store::money::usage::{UsageId, UsageRow, find_usage, find_usage_ids, write_off};
-use crate::store::statement::{Batch, FromRows as _, Query, Statement, run_all};
+use crate::store::sql::Statement;
+use crate::store::statement::{Batch, FromRows as _, Query, run_all};
 
 /// Which usage; what is `None` does not matter.
 #[derive(Debug, Clone)]

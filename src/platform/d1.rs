@@ -7,7 +7,7 @@ use super::executor::JsCall;
 use super::glue;
 use crate::bindings;
 use crate::ports::{Db, Pending, PortError, RowSet};
-use crate::store::statement::Statement;
+use crate::store::sql::Statement;
 
 pub struct D1 {
     pub env: JsValue,

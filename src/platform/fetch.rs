@@ -6,8 +6,7 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::executor::JsCall;
-use super::glue;
-use super::response::flatten_headers;
+use super::glue::{self, flatten_headers};
 use crate::ports::{
     Fetch, FetchError, Inbound, InboundBody, Outbound, Pending, ReadMode, StreamEnd, StreamSource, TICK_MS,
 };

@@ -59,3 +59,19 @@ extern "C" {
 pub fn text_of(error: &JsValue) -> String {
     error.as_string().unwrap_or_else(|| format!("{error:?}"))
 }
+
+/// `name\nvalue\n…`; a line end inside a value would split the header and is taken out.
+pub fn flatten_headers(headers: &[(&'static str, String)]) -> String {
+    let mut text = String::with_capacity(headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
+    for (name, value) in headers {
+        text.push_str(name);
+        text.push('\n');
+        if value.contains(['\n', '\r']) {
+            text.extend(value.chars().filter(|c| !matches!(c, '\n' | '\r')));
+        } else {
+            text.push_str(value);
+        }
+        text.push('\n');
+    }
+    text
+}

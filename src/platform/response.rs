@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 
 use super::executor::{JsCall, begin_turn, next_id, spawn};
 use super::fetch::StreamHandle;
-use super::glue;
+use super::glue::{self, flatten_headers};
 use crate::http::output::{Body, Output};
 use crate::ports::{Flow, LiveStream, StreamEnd, StreamSource, StreamTap};
 
@@ -60,22 +60,6 @@ fn drain(tap: &mut dyn StreamTap, chunks: impl IntoIterator<Item = Vec<u8>>, end
         }
     }
     tap.end(end, out);
-}
-
-/// `name\nvalue\n…`; a line end inside a value would split the header and is taken out.
-pub fn flatten_headers(headers: &[(&'static str, String)]) -> String {
-    let mut text = String::with_capacity(headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
-    for (name, value) in headers {
-        text.push_str(name);
-        text.push('\n');
-        if value.contains(['\n', '\r']) {
-            text.extend(value.chars().filter(|c| !matches!(c, '\n' | '\r')));
-        } else {
-            text.push_str(value);
-        }
-        text.push('\n');
-    }
-    text
 }
 
 /// A stream's tap; `glue.js` pushes every chunk through it.

@@ -5,6 +5,7 @@ pub mod market;
 pub mod models;
 pub mod money;
 pub mod ops;
+pub mod sql;
 pub mod statement;
 
 use statement::QueryInfo;

@@ -4,36 +4,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use super::sql::{Statement, Value};
 use crate::ports::{Db, PortError, RowSet};
-
-/// One SQL parameter.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// SQL NULL.
-    Null,
-    /// An integer; below 2^53 in size, because it crosses JavaScript.
-    Integer(i64),
-    /// Text.
-    Text(String),
-}
-
-/// A text of SQL with its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
-    /// Static text: nothing is ever formatted into it.
-    pub sql: &'static str,
-    /// `?1`, `?2` …
-    pub params: Vec<Value>,
-}
-
-impl Statement {
-    /// Whether it changes anything.
-    #[must_use]
-    pub fn is_write(&self) -> bool {
-        !self.sql.starts_with("SELECT")
-    }
-}
 
 /// Whose rows a query may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,7 +221,7 @@ macro_rules! queries {
             #[allow(clippy::too_many_arguments, reason = "one parameter per column")]
             pub fn $name($($param: $type),*) -> $crate::store::statement::Query<$out> {
                 $crate::store::statement::Query {
-                    statement: $crate::store::statement::Statement {
+                    statement: $crate::store::sql::Statement {
                         sql: $sql,
                         params: vec![$($crate::store::statement::ToValue::to_value(&$param)),*],
                     },

@@ -1,7 +1,7 @@
 //! D1, as SQLite in memory with the real migrations.
 
 use guildhall::ports::{PortError, RowSet};
-use guildhall::store::statement::{Statement, Value};
+use guildhall::store::sql::{Statement, Value};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 use std::cell::RefCell;

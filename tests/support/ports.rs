@@ -10,7 +10,7 @@ use guildhall::ports::{
     Background, Clock, Db, Fetch, FetchError, Inbound, Kv, Objects, Outbound, Pending, PortError, Ports, Random,
     RowSet, TICK_MS,
 };
-use guildhall::store::statement::Statement;
+use guildhall::store::sql::Statement;
 use guildhall::vectors::EmbeddedVectors;
 
 use super::{Database, STRIPE_API, StripeDouble, TestApp, Upstream};

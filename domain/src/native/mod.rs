@@ -12,10 +12,11 @@ mod format;
 mod members;
 mod orchestration;
 mod plan;
+mod policy;
 mod think;
 
 pub use answer::{AnswerFault, extract_text, render_answer};
-pub use chat::{NativeChat, Policy, parse_chat};
+pub use chat::{NativeChat, parse_chat};
 pub use envelope::{NativeRequest, bare_model_hint};
 pub use format::{FormatKind, OutputFormat};
 pub use members::ParseError;
@@ -23,6 +24,7 @@ pub use orchestration::{
     Answered, Ask, EventType, Failure, HistoryEvent, Orchestration, Outcome, PlanFailure, RouteWish, Step,
 };
 pub use plan::{Plan, PlanMode, parse_plan};
+pub use policy::Policy;
 pub use think::{ThinkFilter, ThinkStream};
 
 /// The model's name that leaves the choice to the router.

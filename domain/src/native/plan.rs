@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::MAX_ITERATIONS;
-use super::chat::read_weight;
 use super::envelope::NativeRequest;
 use super::format::OutputFormat;
 use super::members::{Members, ParseError};
+use super::policy::read_weight;
 use crate::json_schema::Schema;
 
 /// A checked request for an orchestration. Directives are not read here.

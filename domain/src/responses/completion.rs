@@ -1,17 +1,13 @@
-//! Chat completions as this translation reads them, whole and in chunks; and the whole one as a Response.
+//! Chat completions as this translation reads them, whole and in chunks.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::assemble::Assembler;
-use super::echo::Echo;
 use super::events::{InputDetails, OutputDetails, UsageView};
-use crate::answer::InvalidAnswer;
 use crate::chat::usage::read_usage;
-use crate::ids::ResponseId;
-use crate::json::{JsonError, Raw, Reader};
+use crate::json::{Raw, Reader};
 
 /// A chat completion, or a chunk of one.
 #[derive(Debug, Deserialize)]
@@ -121,28 +117,4 @@ pub(super) fn view_usage(raw: &RawValue) -> Option<UsageView> {
         },
         total_tokens: usage.input.saturating_add(usage.output),
     })
-}
-
-/// A chat completion as a Response object. `created_at_s` is Unix time in seconds.
-///
-/// # Errors
-/// [`InvalidAnswer`] for what is no chat completion with a choice.
-pub fn to_response(
-    chat_completion: &[u8],
-    echo: &Echo,
-    id: ResponseId,
-    created_at_s: u64,
-) -> Result<Vec<u8>, InvalidAnswer> {
-    let completion: Completion<'_> = serde_json::from_slice(chat_completion).map_err(|error| {
-        InvalidAnswer::NotJson(JsonError { at_bytes: error.column(), reason: "not a chat completion" })
-    })?;
-    if completion.choices.as_ref().is_none_or(Vec::is_empty) {
-        return Err(InvalidAnswer::UpstreamError);
-    }
-    let mut assembler = Assembler::new_silent(echo.clone(), id, created_at_s);
-    let mut no_events = Vec::new();
-    // Unbounded: the whole answer is in memory already.
-    let _ = assembler.take(&completion, &mut no_events);
-    assembler.end(&mut no_events);
-    Ok(assembler.to_json())
 }

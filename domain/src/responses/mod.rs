@@ -25,15 +25,16 @@ mod request;
 mod stored;
 mod stream;
 mod tools;
+mod whole;
 
 #[cfg(test)]
 mod tests;
 
-pub use completion::to_response;
 pub use echo::Echo;
 pub use request::{Request, Translated};
 pub use stored::{ItemOrder, ItemPage, MAX_PAGE_ITEMS, StoredTurn, to_deleted, to_input_items};
 pub use stream::{ChatToResponsesStream, MAX_LINE_BYTES};
+pub use whole::to_response;
 
 /// Most items in a request's `input`, and in all earlier turns together.
 pub const MAX_INPUT_ITEMS: usize = crate::chat::request::MAX_MESSAGES;

@@ -8,6 +8,7 @@ use super::budgets::are_same;
 use super::draft::Draft;
 use super::holds::{Hold, Key};
 use super::ledger::{Movement, less, plus};
+use super::movement::record_id;
 use super::protocol::{BudgetLine, Capture, LEASE_MAX_MS, Lease, Leased, Note, QueuedRecord, RefusalCode, Reply};
 use super::refusal::{Stop, check_lease, refuse};
 use super::state::WalletMachine;
@@ -15,11 +16,6 @@ use crate::machine::{Effect, Enlisted, Facts, MachineError, Write};
 
 /// How long the queue's consumer has before a record is sent again, in milliseconds.
 const RECORD_RETRY_MS: i64 = 60 * 1_000;
-
-/// The outbox id of a capture's record.
-pub fn record_id(capture_id: &str) -> String {
-    format!("record:{capture_id}")
-}
 
 /// What a capture came to.
 struct Charge {

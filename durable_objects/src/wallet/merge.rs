@@ -9,9 +9,9 @@
 //! wallets know is never wider than one, at any moment. The money itself is moved by transfers.
 
 use guildhall_domain::money::MicroUsd;
-use serde::{Deserialize, Serialize};
 
 use super::draft::Draft;
+use super::heir::{HEARD_PREFIX, HEIR_KEY, Heir};
 use super::ledger::Movement;
 use super::movement::received_id;
 use super::protocol::{
@@ -19,43 +19,13 @@ use super::protocol::{
 };
 use super::refusal::{Stop, check_count, check_id, refuse};
 use super::state::WalletMachine;
-use crate::machine::{Effect, Enlisted, MachineError, Row, Write};
+use crate::machine::{Effect, Enlisted, MachineError, Write};
 use crate::protocol::Protocol;
 
-pub const HEIR_KEY: &str = "heir";
-const HEARD_PREFIX: &str = "heard:";
 /// How soon a delivery that failed is tried again, in milliseconds; then twice as long each time.
 const RETRY_MS: i64 = 1_000;
 
-/// Where a merged wallet's keys pay from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heir {
-    into: String,
-    /// Names what is sent there.
-    number: u64,
-    /// Whether what was told of budgets last has not been answered yet. The next message waits for it: what is taken off
-    /// must not come before what it is taken from.
-    is_telling: bool,
-}
-
-impl Heir {
-    const fn next_number(&mut self) -> u64 {
-        self.number += 1;
-        self.number
-    }
-}
-
 impl WalletMachine {
-    /// Takes the row of a merged wallet's last message in. Answers whether it was one.
-    pub(super) fn load_heard(&mut self, row: &Row) -> Result<bool, MachineError> {
-        let Some(from) = row.key.strip_prefix(HEARD_PREFIX) else {
-            return Ok(false);
-        };
-        let number = serde_json::from_str(&row.value).map_err(|error| MachineError::unreadable(&row.key, &error))?;
-        self.heard.insert(from.to_owned(), number);
-        Ok(true)
-    }
-
     /// Names the wallet that this one goes up in.
     pub(super) fn merge(&mut self, into: String, draft: &mut Draft) -> Result<Reply, Stop> {
         check_id("a wallet's name", &into)?;

@@ -1,10 +1,12 @@
 //! Money: balances, holds, charges, transfers.
 
 mod answers;
+mod audit;
 mod budgets;
 mod charge;
 mod debt;
 mod draft;
+mod heir;
 mod holds;
 mod ledger;
 mod maturity;

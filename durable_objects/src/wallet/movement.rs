@@ -69,3 +69,8 @@ impl<'a> Asked<'a> {
 pub fn received_id(from: &str, id: &str) -> String {
     format!("{}:{from}:{id}", from.len())
 }
+
+/// The outbox id of a capture's record.
+pub fn record_id(capture_id: &str) -> String {
+    format!("record:{capture_id}")
+}

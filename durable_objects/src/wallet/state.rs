@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_domain::money::MicroUsd;
 
-use super::charge;
 use super::draft::Draft;
+use super::heir::{HEARD_PREFIX, HEIR_KEY, Heir};
 use super::holds::{Hold, Holds, Key};
 use super::ledger::{self, Movement, SUMS_KEY, Sums, less, plus};
 use super::maturity::Immature;
-use super::merge::{HEIR_KEY, Heir};
-use super::movement::{Asked, received_id};
+use super::movement::{Asked, received_id, record_id};
 use super::protocol::{
     AMOUNT_MAX, BATCH_MAX, Balance, BudgetLine, Capture, Command, PAGE_MAX, QueuedRecord, RefusalCode, Reply, Wallet,
 };
@@ -57,7 +56,9 @@ impl Machine for WalletMachine {
                 wallet.sums = serde_json::from_str(&row.value).map_err(unreadable)?;
             } else if row.key == HEIR_KEY {
                 wallet.heir = serde_json::from_str(&row.value).map_err(unreadable)?;
-            } else if !wallet.holds.load(&row)? && !wallet.immature.load(&row)? && !wallet.load_heard(&row)? {
+            } else if let Some(from) = row.key.strip_prefix(HEARD_PREFIX) {
+                wallet.heard.insert(from.to_owned(), serde_json::from_str(&row.value).map_err(unreadable)?);
+            } else if !wallet.holds.load(&row)? && !wallet.immature.load(&row)? {
                 return Err(MachineError::unreadable(&row.key, &"no such kind of row"));
             }
         }
@@ -221,7 +222,7 @@ impl WalletMachine {
             Command::AckRecords { ids } => {
                 check_batch(ids.len())?;
                 for id in BTreeSet::from_iter(ids) {
-                    draft.push(Write::Strike { id: charge::record_id(&id) });
+                    draft.push(Write::Strike { id: record_id(&id) });
                 }
                 Ok(Reply::Acknowledged)
             }

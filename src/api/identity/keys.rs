@@ -28,7 +28,8 @@ use crate::store::identity::accounts::find_account;
 use crate::store::identity::keys::{KeyRecord, add_credits, count_own_keys, find_own_key, list_own_keys};
 use crate::store::identity::workspaces::find_workspace;
 use crate::store::money::billing::note_first_key;
-use crate::store::statement::{Statement, run_all};
+use crate::store::sql::Statement;
+use crate::store::statement::run_all;
 
 routes! {
     tag "Keys", dialect Shared;

@@ -6,7 +6,7 @@ use guildhall_domain::workspace::{WORKSPACE_ID_MAX_CHARS, is_workspace_id, works
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
 use crate::store::identity::workspaces::{count_workspaces, ensure_workspace, find_workspace_called};
-use crate::store::statement::Statement;
+use crate::store::sql::Statement;
 
 /// Workspaces of one account.
 pub const WORKSPACES_MAX: i64 = 1_000;

@@ -7,7 +7,8 @@
 use serde::Deserialize;
 
 use crate::queries;
-use crate::store::statement::{Changed, Statement};
+use crate::store::sql::Statement;
+use crate::store::statement::Changed;
 
 /// Something's id.
 #[derive(Debug, Clone, Deserialize)]

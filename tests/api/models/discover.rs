@@ -1,7 +1,7 @@
 //! `GET /admin/v1/providers/{id}/discover`, and `autoload_models`.
 
 use guildhall::ports::{FetchError, ReadMode, StreamEnd};
-use guildhall::store::statement::Statement;
+use guildhall::store::sql::Statement;
 use guildhall_domain::sandbox;
 use serde_json::{Value, json};
 

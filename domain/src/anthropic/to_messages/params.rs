@@ -1,7 +1,6 @@
 //! Limits, sampling, thinking and the form of the answer.
 
 use super::messages::Conversation;
-use super::tools::{has_tools, is_forced};
 use crate::anthropic::TranslateError;
 use crate::anthropic::fields::{Fields, Value};
 use crate::anthropic::generation::Generation;
@@ -262,4 +261,17 @@ impl<'a> Thinking<'a> {
             w.key("output_config").open_object().raw(&config).close_object();
         }
     }
+}
+
+/// Whether the caller offers tools.
+pub(super) fn has_tools(request: &Fields<'_, '_>) -> bool {
+    ["tools", "functions"]
+        .into_iter()
+        .any(|name| request.get(name).is_some_and(|list| list.items().is_ok_and(|mut items| items.next().is_some())))
+}
+
+/// Whether the caller's choice makes the model call a tool.
+fn is_forced(request: &Fields<'_, '_>) -> bool {
+    let choice = request.get("tool_choice").or_else(|| request.get("function_call"));
+    has_tools(request) && choice.is_some_and(|choice| !matches!(choice.raw.bytes, b"\"auto\"" | b"\"none\""))
 }

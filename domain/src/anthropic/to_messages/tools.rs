@@ -1,6 +1,6 @@
 //! Tools and the choice among them.
 
-use super::params::JsonAnswer;
+use super::params::{JsonAnswer, has_tools};
 use crate::anthropic::fields::{Fields, Value};
 use crate::anthropic::writer::Writer;
 use crate::anthropic::{JSON_ANSWER_TOOL, TranslateError};
@@ -109,19 +109,6 @@ fn has_type(schema: &[u8]) -> bool {
         }
     }
     has_type
-}
-
-/// Whether the caller offers tools.
-pub(super) fn has_tools(request: &Fields<'_, '_>) -> bool {
-    ["tools", "functions"]
-        .into_iter()
-        .any(|name| request.get(name).is_some_and(|list| list.items().is_ok_and(|mut items| items.next().is_some())))
-}
-
-/// Whether the caller's choice makes the model call a tool.
-pub(super) fn is_forced(request: &Fields<'_, '_>) -> bool {
-    let choice = request.get("tool_choice").or_else(|| request.get("function_call"));
-    has_tools(request) && choice.is_some_and(|choice| !matches!(choice.raw.bytes, b"\"auto\"" | b"\"none\""))
 }
 
 /// Writes the `tool_choice` member.

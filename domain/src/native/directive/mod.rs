@@ -7,9 +7,9 @@
 
 use serde_json::Value;
 
-use super::chat::{Policy, parse_mode};
 use super::envelope::part_text;
 use super::members::ParseError;
+use super::policy::{Policy, parse_mode};
 use super::{MAX_BUDGET_MICROS, MAX_LATENCY_MS};
 use crate::money::MicroUsd;
 use crate::routing::MAX_WEIGHT;
