@@ -33,10 +33,10 @@ const CREATE_OUTBOX: &str = "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, id TE
 const CREATE_OUTBOX_DUE: &str = "CREATE INDEX outbox_due ON outbox (due_ms)";
 
 const LOAD: &str = "SELECT key, value FROM state";
-const PUT: &str = "INSERT OR REPLACE INTO state (key, value) SELECT value ->> 0, value ->> 1 FROM json_each(?)";
+const PUT: &str = "INSERT OR REPLACE INTO state (key, value) SELECT value ->> 0, value ->> 1 FROM jsonb_each(?)";
 const DELETE: &str = "DELETE FROM state WHERE key IN (SELECT value FROM json_each(?))";
 const APPEND: &str = "INSERT INTO journal (id, at_ms, debit, credit, amount_usd_micros, note) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) ORDER BY key";
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each(?) ORDER BY key";
 const ENLIST: &str = "INSERT INTO outbox (id, binding, name, body, retry_after_ms, attempts, due_ms) \
      VALUES (?, ?, ?, ?, ?, 1, ?)";
 const STRIKE: &str = "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))";
@@ -52,7 +52,7 @@ const ENLISTED: &str = "SELECT id, binding, name, body, retry_after_ms, attempts
 const DUE: &str = "SELECT id, binding, name, body, retry_after_ms, attempts FROM outbox \
      WHERE due_ms <= ? ORDER BY due_ms, seq LIMIT ?";
 const POSTPONE: &str = "UPDATE outbox SET attempts = next.value ->> 1, due_ms = next.value ->> 2 \
-     FROM json_each(?) AS next WHERE outbox.id = next.value ->> 0";
+     FROM jsonb_each(?) AS next WHERE outbox.id = next.value ->> 0";
 const NEXT_DUE: &str = "SELECT min(due_ms) FROM outbox";
 
 /// A value in a statement or a result.

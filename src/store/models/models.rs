@@ -111,7 +111,7 @@ queries! {
            value ->> 'max_output_tokens', value ->> 'input_rate', value ->> 'output_rate', value ->> 'cache_read_rate',
            value ->> 'enabled', value ->> 'pricing_source', ?2, ?2, value ->> 'kind', value ->> 'unit_rate',
            value ->> 'cache_write_rate'
-         FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING RETURNING id, upstream_model";
+         FROM jsonb_each(?1) WHERE true ON CONFLICT (id) DO NOTHING RETURNING id, upstream_model";
     /// The names of a provider's models.
     global("models belong to the platform") fn list_names_of(provider_id: &str) -> Vec<ModelName> =
         "SELECT id, upstream_model FROM models WHERE provider_id = ?1 ORDER BY id LIMIT 10000";

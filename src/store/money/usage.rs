@@ -185,7 +185,7 @@ queries! {
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
            value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16,
            value ->> 17, value ->> 18, value ->> 19, value ->> 20, value ->> 21
-         FROM json_each(?1)";
+         FROM jsonb_each(?1)";
     /// Which of these ids (a JSON array) are stored already.
     global("one batch of the queue holds records of many accounts") fn list_filed(ids: &str) -> Vec<UsageId> =
         "SELECT id FROM usage WHERE id IN (SELECT value FROM json_each(?1))";

@@ -19,7 +19,7 @@ pub struct CounterRow {
 queries! {
     /// Adds to counters (a JSON array of name, labels and value).
     global("the platform's counters") fn add_counters(counts: &str) -> Changed =
-        "INSERT INTO counters (name, labels, value) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true
+        "INSERT INTO counters (name, labels, value) SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (name, labels) DO UPDATE SET value = value + excluded.value";
     /// All counters.
     global("the whole platform's counters, without a tenant's data") fn list_counters() -> Vec<CounterRow> =

@@ -81,19 +81,19 @@ queries! {
            latency_budget_ms, latency_ms, cost_micros, success, error_class, reward)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
            value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
-         FROM json_each(?1) WHERE true ON CONFLICT (request_id, attempt) DO NOTHING";
+         FROM jsonb_each(?1) WHERE true ON CONFLICT (request_id, attempt) DO NOTHING";
     /// Adds sums of attempts (a JSON array) to the arms.
     global("what routing learns from, of the whole platform") fn add_arms(sums: &str) -> Changed =
         "INSERT INTO reward_arms (day, model_id, token_bucket, attempts, reward)
          SELECT value ->> 'day', value ->> 'model_id', value ->> 'token_bucket', value ->> 'attempts', value ->> 'reward'
-         FROM json_each(?1) WHERE true
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (day, model_id, token_bucket) DO UPDATE SET attempts = attempts + excluded.attempts, reward = reward + excluded.reward";
     /// Adds sums of attempts (a JSON array) to the providers' records.
     global("providers belong to the platform") fn add_provider_attempts(sums: &str) -> Changed =
         "INSERT INTO provider_attempts (provider_id, requests, errors, latency_ms, last_success_ms, last_error_ms, last_error)
          SELECT value ->> 'provider_id', value ->> 'requests', value ->> 'errors', value ->> 'latency_ms',
            value ->> 'last_success_ms', value ->> 'last_error_ms', value ->> 'last_error'
-         FROM json_each(?1) WHERE true
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (provider_id) DO UPDATE SET requests = requests + excluded.requests, errors = errors + excluded.errors,
            latency_ms = latency_ms + excluded.latency_ms, last_success_ms = MAX(last_success_ms, excluded.last_success_ms),
            last_error = CASE WHEN excluded.last_error_ms > last_error_ms THEN excluded.last_error ELSE last_error END,

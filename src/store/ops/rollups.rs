@@ -90,7 +90,7 @@ queries! {
            s.value ->> 'mode', s.value ->> 'model', s.value ->> 'provider', s.value ->> 'is_error', s.value ->> 'bucket',
            SUM(s.value ->> 'requests'), SUM(s.value ->> 'latency_ms'), SUM(s.value ->> 'charged_micros'),
            SUM(s.value ->> 'input_tokens'), SUM(s.value ->> 'output_tokens')
-         FROM json_each(?1) AS s JOIN json_each('[0,10000,60000,3600000]') AS step WHERE true
+         FROM jsonb_each(?1) AS s JOIN json_each('[0,10000,60000,3600000]') AS step WHERE true
          GROUP BY 1, 2, 3, 4, 5, 6, 7
          ON CONFLICT (step_ms, at_ms, mode, model, provider, is_error, bucket) DO UPDATE SET requests = requests + excluded.requests,
            latency_ms = latency_ms + excluded.latency_ms, charged_micros = charged_micros + excluded.charged_micros,
@@ -101,7 +101,7 @@ queries! {
          SELECT step.value, (s.value ->> 'at_ms') / step.value * step.value, s.value ->> 'api_key_id', s.value ->> 'is_error',
            s.value ->> 'bucket', SUM(s.value ->> 'requests'), SUM(s.value ->> 'latency_ms'), SUM(s.value ->> 'charged_micros'),
            SUM(s.value ->> 'input_tokens'), SUM(s.value ->> 'output_tokens')
-         FROM json_each(?1) AS s JOIN json_each('[10000,60000,3600000]') AS step WHERE true
+         FROM jsonb_each(?1) AS s JOIN json_each('[10000,60000,3600000]') AS step WHERE true
          GROUP BY 1, 2, 3, 4, 5
          ON CONFLICT (step_ms, at_ms, api_key_id, is_error, bucket) DO UPDATE SET requests = requests + excluded.requests,
            latency_ms = latency_ms + excluded.latency_ms, charged_micros = charged_micros + excluded.charged_micros,
