@@ -207,8 +207,11 @@ pub enum FetchError {
     TimedOut,
     /// The answer is larger than the limit.
     TooLarge,
-    /// Our client left; the call was aborted.
-    ClientGone,
+    /// Our client left; the call was aborted, or, without `was_asked`, never made.
+    ClientGone {
+        /// Whether the request may have gone out.
+        was_asked: bool,
+    },
 }
 
 /// HTTP to the outside.

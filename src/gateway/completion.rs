@@ -193,10 +193,11 @@ async fn climb(
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
-            Attempt::ClientGone => {
+            Attempt::ClientGone { was_asked } => {
                 note_nothing(&call.cx, &offer.provider);
-                // The upstream has read the prompt; nothing was delivered.
-                call.settle(Outcome::ClientGone, 499, Used::Estimated { output: 0 });
+                // An upstream that was asked has read the prompt; nothing was delivered.
+                let used = if was_asked { Used::Estimated { output: 0 } } else { Used::Nothing };
+                call.settle(Outcome::ClientGone, 499, used);
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
             }
         }

@@ -78,7 +78,7 @@ pub async fn list_upstream_models(
             FetchError::Broken(cause) => format!("failed to reach provider: {cause}"),
             FetchError::TimedOut => "failed to reach provider: timed out".to_owned(),
             FetchError::TooLarge => "failed to parse models response: more than 1 MiB".to_owned(),
-            FetchError::ClientGone => "failed to reach provider: the client left".to_owned(),
+            FetchError::ClientGone { .. } => "failed to reach provider: the client left".to_owned(),
         })
     })?;
     match inbound {

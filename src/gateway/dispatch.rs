@@ -40,7 +40,10 @@ pub enum Attempt {
     /// Another upstream may do better.
     Failed(Failure),
     /// The client left.
-    ClientGone,
+    ClientGone {
+        /// Whether the upstream may have the request; otherwise nobody owes anything.
+        was_asked: bool,
+    },
 }
 
 /// Why an upstream gave no answer.
@@ -171,7 +174,7 @@ fn judge(offer: &Offer, result: Result<Inbound, FetchError>, now_ms: i64, latenc
     let inbound = match result {
         Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
-        Err(FetchError::ClientGone) => return Attempt::ClientGone,
+        Err(FetchError::ClientGone { was_asked }) => return Attempt::ClientGone { was_asked },
         Err(FetchError::Broken(cause)) => return Attempt::Failed(Failure::passing(cause)),
         Err(FetchError::TimedOut) => return Attempt::Failed(Failure::new("timed out")),
         Err(FetchError::TooLarge) => {

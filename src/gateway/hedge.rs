@@ -85,8 +85,10 @@ impl<'w> Race<'w> {
                     failures.note(call, ladder, &step.offer, &failure);
                     self.start_next(call, ladder);
                 }
-                // Another of those that run may be large enough.
-                Attempt::Overflowed(_) if !self.running.is_empty() => note_nothing(&call.cx, &step.offer.provider),
+                // Another of those that run may be large enough, or was asked before the client left.
+                Attempt::Overflowed(_) | Attempt::ClientGone { was_asked: false } if !self.running.is_empty() => {
+                    note_nothing(&call.cx, &step.offer.provider);
+                }
                 outcome => {
                     if self.hedging.as_ref().is_some_and(|hedging| hedging.has_hedged) {
                         "hedged-dispatch".clone_into(&mut step.reason);

@@ -118,10 +118,11 @@ async fn climb(
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
-            Attempt::ClientGone => {
+            Attempt::ClientGone { was_asked } => {
                 note_nothing(&call.cx, &offer.provider);
-                // The upstream has the request, and its work is done for nobody.
-                call.settle(Outcome::ClientGone, 499, Used::Measured(request.quantity_estimate()));
+                // An upstream that was asked has the request, and its work is done for nobody.
+                let used = if was_asked { Used::Measured(request.quantity_estimate()) } else { Used::Nothing };
+                call.settle(Outcome::ClientGone, 499, used);
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
             }
         }

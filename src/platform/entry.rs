@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
-use super::executor::{JsCall, begin_turn, resume, spawn};
+use super::executor::{JsCall, begin_turn, spawn};
 use super::request::read_request;
 use super::response::to_response;
 use super::{glue, ports};
@@ -30,8 +30,7 @@ fn app(env: &JsValue) -> Result<Rc<App>, String> {
         let config = Config::read(|name| glue::read_setting(env, name))?;
         let mut seed = [0; 8];
         glue::random_bytes(8).copy_to(&mut seed);
-        let resume: Box<dyn Fn(u32, u8, JsValue)> = Box::new(resume);
-        glue::connect(Closure::wrap(resume).into_js_value());
+        glue::connect(&wasm_bindgen::exports());
         let app = Rc::new(App::new(config, api::ALL, u64::from_le_bytes(seed))?);
         *slot = Some(Rc::clone(&app));
         Ok(app)

@@ -5,13 +5,13 @@
 //! [`resume`] with it when the promise settles, and the task that waits goes on at once.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::*;
 
 /// What a settled promise gave.
 pub type Settled = Result<JsValue, JsValue>;
@@ -33,8 +33,8 @@ struct Call {
 }
 
 thread_local! {
-    static TASKS: RefCell<HashMap<u32, Task>> = RefCell::default();
-    static CALLS: RefCell<HashMap<u32, Call>> = RefCell::default();
+    static TASKS: RefCell<BTreeMap<u32, Task>> = const { RefCell::new(BTreeMap::new()) };
+    static CALLS: RefCell<BTreeMap<u32, Call>> = const { RefCell::new(BTreeMap::new()) };
     static LAST_ID: Cell<u32> = const { Cell::new(0) };
     static NOW_MS: Cell<i64> = const { Cell::new(0) };
 }
@@ -148,6 +148,7 @@ impl Drop for JsCall {
 }
 
 /// How `glue.js` reports on a call: 0 resolved, 1 rejected, 2 still open.
+#[wasm_bindgen]
 pub fn resume(id: u32, kind: u8, value: JsValue) {
     begin_turn();
     if kind == 2 {

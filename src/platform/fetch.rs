@@ -70,7 +70,8 @@ fn read_answer(answer: &Array, stall_ms: u32) -> Inbound {
     let text = |at| answer.get(at).as_string().unwrap_or_default();
     let bytes = answer.get(3).unchecked_into::<Uint8Array>().to_vec();
     let stream = answer.get(4);
-    let is_stream = text(1).starts_with("text/event-stream");
+    let content_type = text(1);
+    let is_stream = content_type.starts_with("text/event-stream");
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an HTTP status")]
     let status = answer.get(0).as_f64().unwrap_or_default() as u16;
     let body = if !stream.is_null() {
@@ -84,14 +85,15 @@ fn read_answer(answer: &Array, stall_ms: u32) -> Inbound {
     } else {
         InboundBody::Whole(bytes)
     };
-    Inbound { status, content_type: text(1), retry_after: text(2), body }
+    Inbound { status, content_type, retry_after: text(2), body }
 }
 
 fn read_error(word: &str) -> FetchError {
     match word {
         "timed_out" => FetchError::TimedOut,
         "too_large" => FetchError::TooLarge,
-        "client_gone" => FetchError::ClientGone,
+        "client_gone" => FetchError::ClientGone { was_asked: true },
+        "not_asked" => FetchError::ClientGone { was_asked: false },
         other => FetchError::Broken(other.to_owned()),
     }
 }

@@ -5,8 +5,9 @@
 const RESOLVED = 0, REJECTED = 1, OPEN = 2;
 let resume;
 
-export function connect(callback) {
-  resume = callback;
+// Takes the module's exports as they are: a closure would put three calls before each of `resume`.
+export function connect(exports) {
+  ({ resume } = exports);
 }
 
 function settle(id, promise) {
@@ -51,10 +52,8 @@ async function drain(request) {
 // A length that is stated and small is read in one step, without making a stream of it; anything else (a length of -1 is
 // unknown) is counted while it comes.
 function readAll(message, statedBytes, maxBytes) {
-  return statedBytes >= 0 && statedBytes <= maxBytes ? message.arrayBuffer().then(toBytes) : readCounted(message, maxBytes);
+  return statedBytes >= 0 && statedBytes <= maxBytes ? message.bytes() : readCounted(message, maxBytes);
 }
-
-const toBytes = (buffer) => new Uint8Array(buffer);
 
 async function readCounted(message, maxBytes) {
   if (!message.body) return NOTHING;
@@ -81,6 +80,14 @@ function toHeaders(text) {
   return headers;
 }
 
+// Headers that are set one by one cost half of what they cost as an object.
+function respondWith(body, status, headers) {
+  const response = status === 200 ? new Response(body) : new Response(body, { status });
+  const fields = response.headers, parts = headers.split("\n");
+  for (let i = 0; i + 1 < parts.length; i += 2) fields.set(parts[i], parts[i + 1]);
+  return response;
+}
+
 // Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null]; throws a word.
 // The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
 // One that races others may be given up (see abandon), and has a controller of its own.
@@ -99,8 +106,14 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
       return;
     }
     resume(id, OPEN);
-    if (Date.now() >= due) end(REJECTED, "timed_out");
+    const leftMs = due - Date.now();
+    if (leftMs <= 0) timeOut();
+    else if (leftMs < tickMs) setTimeout(timeOut, leftMs);
   }, Math.min(tickMs, firstByteMs));
+  const timeOut = () => {
+    if (isOpen) giveUp?.abort();
+    end(REJECTED, "timed_out");
+  };
   const end = (how, value) => {
     if (!isOpen) return;
     isOpen = false;
@@ -112,9 +125,11 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
   exchange(either, method, url, headers, body, stream, maxBytes, watch).then(
     // A stream that begins too late is nobody's.
     (answer) => (isOpen ? end(RESOLVED, answer) : answer[4]?.reader.cancel().catch(() => {})),
-    (error) => end(REJECTED, error === "too_large" ? error : signal?.aborted ? "client_gone" : "broken: " + error),
+    (error) => end(REJECTED, OWN_ERRORS.has(error) ? error : signal?.aborted ? "client_gone" : "broken: " + error),
   );
 }
+
+const OWN_ERRORS = new Set(["too_large", "not_asked"]);
 
 // The requests that race others, and how each is given up.
 const raced = new Map();
@@ -128,6 +143,7 @@ export function abandon(id) {
 const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/octet-stream)/;
 
 async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
+  if (signal?.aborted) throw "not_asked";
   const response = await fetch(url, { method, headers: toHeaders(headers), body, redirect: "manual", signal });
   const type = response.headers.get("content-type") ?? "";
   const retryAfter = response.ok ? "" : (response.headers.get("retry-after") ?? "");
@@ -149,7 +165,7 @@ function statedBytesOf(headers) {
 }
 
 export function respond(status, headers, body) {
-  return new Response(body ?? null, { status, headers: toHeaders(headers) });
+  return respondWith(body ?? null, status, headers);
 }
 
 // Answers with `first`, then with what the tap makes of the upstream's stream.
@@ -157,13 +173,13 @@ export function relay(context, signal, status, headers, first, stream, tap, stal
   const { readable, writable } = new IdentityTransformStream();
   const Kind = isFlooded(Date.now()) ? BatchPump : FramePump;
   context.waitUntil(new Promise((resolve) => new Kind(signal, stream, writable.getWriter(), tap, stallMs, resolve).start(first)));
-  return new Response(readable, { status, headers: toHeaders(headers) });
+  return respondWith(readable, status, headers);
 }
 
 // Answers with what `write_live` is given until `close_live`; gives the response and the writer.
 export function open_live(status, headers) {
   const { readable, writable } = new IdentityTransformStream();
-  return [new Response(readable, { status, headers: toHeaders(headers) }), writable.getWriter()];
+  return [respondWith(readable, status, headers), writable.getWriter()];
 }
 
 // Settles when the client has taken the bytes, fails when it has left.
@@ -200,7 +216,18 @@ function countBytes(now, bytes) {
 const GATHERED_MAX_BYTES = 1 << 20;
 const KEEP_ALIVE_MS = 10000;
 const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n\n");
-const COLLECT_BYTES = 8192, TAKE_BYTES = 32768;
+const COLLECT_BYTES = 8192;
+
+// Buffers that no stream reads into any more; a new one is filled with zeros first.
+const BUFFER_BYTES = 32768, BUFFERS_MAX = 64;
+const buffers = [];
+
+const takeBuffer = () => buffers.pop() ?? new Uint8Array(BUFFER_BYTES);
+
+// `view` is what a read gave: its buffer is nobody's now.
+function giveBack(view) {
+  if (view?.buffer.byteLength === BUFFER_BYTES && buffers.length < BUFFERS_MAX) buffers.push(new Uint8Array(view.buffer));
+}
 
 // Reads a stream frame by frame without JavaScript: the runtime pumps one branch of a tee into a reader that wants far more
 // than a frame, and the other branch keeps what has come until `read` takes all of it at once.
@@ -215,15 +242,17 @@ class Collector {
     this.unreadBytes = 0;
     this.onBroken = () => { this.isBroken = true; this.over(); };
     this.onDrained = ({ done, value }) => {
-      if (done) return this.over();
-      this.unreadBytes += value.byteLength;
+      if (!done) this.unreadBytes += value.byteLength;
       // It gives less than was wanted only at the end.
-      if (value.byteLength < COLLECT_BYTES) return this.over();
+      if (done || value.byteLength < COLLECT_BYTES) {
+        giveBack(value);
+        return this.over();
+      }
       this.spare = new Uint8Array(value.buffer);
       this.pull();
     };
-    this.spare = new Uint8Array(COLLECT_BYTES);
-    this.buffer = new Uint8Array(TAKE_BYTES);
+    this.spare = takeBuffer();
+    this.buffer = takeBuffer();
     pumped.pipeTo(writable).catch(this.onBroken);
     this.pull();
   }
@@ -247,39 +276,58 @@ class Collector {
 
   // What the last call gave is overwritten by the next.
   async read() {
-    const answer = await this.kept.read(this.buffer);
-    if (answer.done) return answer;
+    const { buffer } = this;
+    this.buffer = null;
+    const answer = await this.kept.read(buffer);
+    if (answer.done) {
+      giveBack(answer.value);
+      return answer;
+    }
     this.buffer = new Uint8Array(answer.value.buffer);
     this.unreadBytes -= answer.value.byteLength;
     this.pull();
     return answer;
   }
 
+  // Gives back the buffers that nothing is being read into.
+  release() {
+    giveBack(this.buffer);
+    giveBack(this.spare);
+    this.buffer = this.spare = null;
+  }
+
   async cancel() {
+    this.release();
     await Promise.all([this.kept.cancel(), this.drain.cancel()]);
   }
 }
 
-// Writes what the tap makes of a stream, until either side ends.
+// Writes what the tap makes of a stream, until either side ends. The tap calls `write` with a view of its own memory: the
+// runtime copies what it is given to write at once.
 class Pump {
   constructor(signal, { body, reader, watch, isEvents }, writer, tap, stallMs, resolve) {
     Object.assign(this, { body, source: reader, watch, isEvents, writer, tap, stallMs, resolve });
     this.timer = 0;
     this.heardAt = this.wroteAt = Date.now();
-    this.isWriting = this.isReading = this.isEnded = false;
+    this.writes = 0;
+    this.isReading = this.isEnded = false;
     this.onGone = () => this.end(CLIENT_GONE);
     this.onRead = (answer) => this.heard(answer);
     // The client's signal was handed to the fetch: when the client leaves, the read breaks.
     this.onBroken = () => this.end(signal?.aborted ? CLIENT_GONE : BROKEN);
     this.onWritten = () => {
-      this.isWriting = false;
-      if (!this.isEnded) this.written();
+      this.writes--;
+      if (!this.isEnded && !this.isWriting) this.written();
     };
     this.onTimer = () => {
       this.timer = 0;
       this.timedOut();
     };
     watch.onTick = () => this.tick();
+  }
+
+  get isWriting() {
+    return this.writes > 0;
   }
 
   read() {
@@ -301,7 +349,7 @@ class Pump {
   }
 
   write(bytes) {
-    this.isWriting = true;
+    this.writes++;
     this.wroteAt = Date.now();
     this.writer.write(bytes).then(this.onWritten, this.onGone);
   }
@@ -323,13 +371,12 @@ class Pump {
     clearInterval(this.watch.timer);
     clearTimeout(this.timer);
     if (how !== EOF) this.source.cancel().catch(() => {});
-    const last = how === STOPPED ? NOTHING : this.tap.end(how);
+    if (how !== STOPPED) this.tap.end(how, this);
     this.tap.free();
     if (how === CLIENT_GONE) {
       this.writer.abort().catch(() => {});
       return this.resolve();
     }
-    if (last.byteLength) this.writer.write(last).catch(() => {});
     this.writer.close().then(this.resolve, this.resolve);
   }
 }
@@ -372,9 +419,7 @@ class FramePump extends Pump {
     const chunk = this.gathered.length === 1 ? this.gathered[0] : join(this.gathered, this.gatheredBytes);
     this.gathered = [];
     this.gatheredBytes = 0;
-    const out = this.tap.push(chunk);
-    if (out.byteLength) this.write(out);
-    if (this.tap.is_stopped()) this.end(STOPPED);
+    if (this.tap.push(chunk, this)) this.end(STOPPED);
   }
 }
 
@@ -395,7 +440,10 @@ class BatchPump extends Pump {
   }
 
   wait() {
-    if (this.source.isRead) return this.heard({ done: true });
+    if (this.source.isRead) {
+      this.source.release();
+      return this.heard({ done: true });
+    }
     if (this.source.isOver) this.read();
     else this.timer = setTimeout(this.onTimer, isFlooded(this.heardAt) ? BATCH_MS : GATHER_MS);
   }
@@ -405,15 +453,14 @@ class BatchPump extends Pump {
   }
 
   take(batch) {
-    const out = this.tap.push(batch);
-    if (out.byteLength) this.write(out);
-    if (this.tap.is_stopped()) this.end(STOPPED);
+    if (this.tap.push(batch, this)) this.end(STOPPED);
     // What is written waits on; what came to nothing for the client is not written.
-    else if (!out.byteLength || this.source.isRead) this.wait();
+    else if (!this.isWriting || this.source.isRead) this.wait();
   }
 
+  // A keep-alive is written while a read waits.
   written() {
-    this.wait();
+    if (!this.isReading && !this.timer) this.wait();
   }
 
   // Nothing is gathered here: what is collected has not been read.
@@ -430,13 +477,13 @@ function join(chunks, bytes) {
   return whole;
 }
 
-// Runs [[sql, [params]], …] as one batch; gives [[rows, changes], …] as JSON.
+// Runs [[sql, ...params], …] as one batch; gives [[rows, changes], …] as JSON.
 export function run_sql(id, env, binding, statements) {
   settle(id, runSql(env[binding], statements));
 }
 
 async function runSql(db, statements) {
-  const list = JSON.parse(statements).map(([sql, params]) => db.prepare(sql).bind(...params));
+  const list = statements.map(([sql, ...params]) => db.prepare(sql).bind(...params));
   const results = list.length === 1 ? [await list[0].all()] : await db.batch(list);
   return JSON.stringify(results.map((result) => [result.results ?? [], result.meta?.changes ?? 0]));
 }
@@ -447,7 +494,7 @@ export function call_object(id, env, binding, name, command) {
 
 async function callObject(env, binding, name, command) {
   const response = await env[binding].getByName(name).fetch("https://object/", { method: "POST", body: command });
-  const reply = new Uint8Array(await response.arrayBuffer());
+  const reply = await response.bytes();
   if (!response.ok) throw `object ${binding}: ${response.status} ${new TextDecoder().decode(reply.subarray(0, 300))}`;
   return reply;
 }

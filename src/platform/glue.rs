@@ -7,7 +7,7 @@ use super::response::Tap;
 
 #[wasm_bindgen(module = "/src/platform/glue.js")]
 extern "C" {
-    pub fn connect(resume: JsValue);
+    pub fn connect(exports: &JsValue);
     pub fn read_head(request: &JsValue) -> String;
     pub fn read_body(id: u32, request: &JsValue, stated_bytes: f64, max_bytes: u32);
     pub fn drain_body(id: u32, request: &JsValue);
@@ -36,10 +36,14 @@ extern "C" {
         tap: Tap,
         stall_ms: u32,
     ) -> JsValue;
+    /// What writes a stream to the client.
+    pub type Pump;
+    #[wasm_bindgen(method)]
+    pub fn write(this: &Pump, bytes: &[u8]);
     pub fn open_live(status: u16, headers: &str) -> Array;
     pub fn write_live(id: u32, writer: &JsValue, bytes: Uint8Array);
     pub fn close_live(writer: &JsValue);
-    pub fn run_sql(id: u32, env: &JsValue, binding: &str, statements: &str);
+    pub fn run_sql(id: u32, env: &JsValue, binding: &str, statements: &Array);
     pub fn call_object(id: u32, env: &JsValue, binding: &str, name: &str, command: Uint8Array);
     pub fn kv_get(id: u32, env: &JsValue, binding: &str, key: &str);
     pub fn kv_put(id: u32, env: &JsValue, binding: &str, key: &str, value: Uint8Array, ttl_s: u32);

@@ -23,7 +23,7 @@ pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsVal
         Body::Relay { first, rest: Some((StreamSource::Handle(handle), tap)) } => {
             match handle.downcast::<StreamHandle>() {
                 Ok(handle) => {
-                    let tap = Tap { inner: tap, is_stopped: false };
+                    let tap = Tap(tap);
                     glue::relay(context, signal, status, &headers, &first, &handle.stream, tap, handle.stall_ms)
                 }
                 // No other handle is ever made.
@@ -62,37 +62,31 @@ fn drain(tap: &mut dyn StreamTap, chunks: impl IntoIterator<Item = Vec<u8>>, end
     tap.end(end, out);
 }
 
-/// A stream's tap; `glue.js` pushes every chunk through it.
+/// A stream's tap; `glue.js` pushes every chunk through it, and is told what to write to the client.
 #[wasm_bindgen]
-pub struct Tap {
-    inner: Box<dyn StreamTap>,
-    is_stopped: bool,
-}
+pub struct Tap(Box<dyn StreamTap>);
 
 #[wasm_bindgen]
 impl Tap {
-    /// Takes a chunk; gives what goes to the client.
-    pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
+    /// Takes a chunk, and has `pump` write what goes to the client; gives whether the last words are said.
+    pub fn push(&mut self, chunk: &[u8], pump: &glue::Pump) -> bool {
         begin_turn();
         let mut out = Vec::new();
-        self.is_stopped = self.inner.push(chunk, &mut out) == Flow::Stop;
-        out
-    }
-
-    /// Whether the last words are said.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.is_stopped
+        let flow = self.0.push(chunk, &mut out);
+        if !out.is_empty() {
+            pump.write(&out);
+        }
+        flow == Flow::Stop
     }
 
     /// Keeps up what the stream holds.
     pub fn tick(&mut self) {
         begin_turn();
-        self.inner.tick();
+        self.0.tick();
     }
 
-    /// The stream is over; gives the last words.
-    pub fn end(&mut self, end: u8) -> Vec<u8> {
+    /// The stream is over: has `pump` write the last words.
+    pub fn end(&mut self, end: u8, pump: &glue::Pump) {
         begin_turn();
         let mut out = Vec::new();
         let end = match end {
@@ -101,7 +95,9 @@ impl Tap {
             3 => StreamEnd::ClientGone,
             _ => StreamEnd::Broken,
         };
-        self.inner.end(end, &mut out);
-        out
+        self.0.end(end, &mut out);
+        if !out.is_empty() {
+            pump.write(&out);
+        }
     }
 }

@@ -75,30 +75,40 @@ function current() {
   return live;
 }
 
+/**
+ * Runs `forward(app)`, the first step of an event; a trap in it is told to `onTrap`. No `enter` here: the asynchronous
+ * storage costs every request 20 µs. An event that traps later is ended by workerd, which notices that it can never be
+ * answered.
+ */
+function begin(forward, onTrap) {
+  const app = current();
+  try {
+    forward(app);
+  } catch (error) {
+    retire(app, error);
+    onTrap(error);
+  }
+}
+
 export default {
-  // No `enter` here: the asynchronous storage costs every request 20 µs. A call that traps later than its first step is
-  // ended by workerd, which notices that it can never be answered.
   fetch(request, env, ctx) {
-    const app = current();
-    const answer = new Promise((resolve) => {
-      try {
-        app.fetch(request, env, ctx, resolve);
-      } catch (error) {
-        retire(app, error);
-        resolve(internalError(error));
-      }
-    });
+    const answer = new Promise((resolve) =>
+      begin((app) => app.fetch(request, env, ctx, resolve), (error) => resolve(internalError(error))),
+    );
     // A client that leaves must not stop a call half-way: its signal aborts it, and it is settled.
     ctx.waitUntil(answer);
     return answer;
   },
   queue(batch, env, ctx) {
     return new Promise((resolve, reject) => {
-      current().queue(batch, env, ctx, (error) => (error === undefined ? resolve() : reject(new Error(error))));
+      const done = (error) => (error === undefined ? resolve() : reject(new Error(error)));
+      begin((app) => app.queue(batch, env, ctx, done), reject);
     });
   },
   scheduled(event, env, ctx) {
-    return new Promise((resolve) => current().scheduled(event.cron ?? "", env, ctx, resolve));
+    return new Promise((resolve, reject) =>
+      begin((app) => app.scheduled(event.cron ?? "", env, ctx, resolve), reject),
+    );
   },
 };
 

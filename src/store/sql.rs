@@ -1,8 +1,7 @@
 //! A text of SQL with its parameters: what the database is given.
 
 /// One SQL parameter.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// SQL NULL.
     Null,

@@ -188,7 +188,7 @@ async fn submit(
                 note_nothing(cx, &step.offer.provider);
                 return Err(error);
             }
-            Attempt::ClientGone => {
+            Attempt::ClientGone { .. } => {
                 note_nothing(cx, &step.offer.provider);
                 return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
             }

@@ -196,7 +196,7 @@ impl Stripe {
             },
             Err(FetchError::TimedOut) => Err(StripeError::Unknown("timed out".into())),
             Err(FetchError::TooLarge) => Err(StripeError::Unknown("the answer is too large".into())),
-            Err(FetchError::ClientGone) => Err(StripeError::Unknown("our client left".into())),
+            Err(FetchError::ClientGone { .. }) => Err(StripeError::Unknown("our client left".into())),
             Err(FetchError::Broken(cause)) => Err(StripeError::Unknown(cause)),
         }
     }

@@ -175,7 +175,7 @@ fn an_empty_wallet_is_told_what_is_missing_and_where_to_pay() {
 fn a_client_that_leaves_before_the_first_byte_pays_for_the_prompt() {
     run(async |app| {
         let key = app.with_model().await;
-        app.upstream.then(Reply::Fails(FetchError::ClientGone));
+        app.upstream.then(Reply::Fails(FetchError::ClientGone { was_asked: true }));
         chat(&app, &key, HELLO).send().await;
         assert_eq!(app.upstream.take_called(), ["p1"]);
         let rows = usage_rows(&app, &key).await;
@@ -184,6 +184,19 @@ fn a_client_that_leaves_before_the_first_byte_pays_for_the_prompt() {
         let estimate = HELLO.len() / 4;
         assert_eq!((&rows[0]["input_tokens"], &rows[0]["output_tokens"]), (&json!(estimate), &json!(0)));
         assert_eq!(app.balance_micros(&key).await, 10_000_000 - 10 * i64::try_from(estimate).unwrap());
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn a_client_that_leaves_before_anybody_is_asked_pays_nothing() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.then(Reply::Fails(FetchError::ClientGone { was_asked: false }));
+        chat(&app, &key, HELLO).send().await;
+        let rows = usage_rows(&app, &key).await;
+        assert_eq!((rows.len(), &rows[0]["outcome"]), (1, &json!("client_gone")));
+        assert_eq!(app.balance_micros(&key).await, 10_000_000);
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }

@@ -164,12 +164,25 @@ fn a_clients_own_mistake_and_a_client_that_leaves_end_the_race() {
         app.upstream.always_at("p2", Reply::error(400, "temperature is wrong"));
         timed(&app, &key, &hello("max")).await.0.expect(400);
         assert_eq!((app.upstream.take_called().len(), given_up(&app)), (2, vec!["p1".to_owned()]));
-        app.upstream.always_at("p2", Reply::Fails(FetchError::ClientGone));
+        app.upstream.always_at("p2", Reply::Fails(FetchError::ClientGone { was_asked: true }));
         timed(&app, &key, &hello("max")).await;
         assert_eq!((app.upstream.take_called().len(), given_up(&app)), (2, vec!["p1".to_owned()]));
         let row = app.last_usage(&key).await;
         assert_eq!(row["outcome"], "client_gone");
         assert_eq!(errors_of(&app, "p1").await, (json!(0), json!(0)));
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn a_second_that_is_not_asked_any_more_leaves_the_first_to_say_what_the_client_owes() {
+    run_with(HEDGED, async |app| {
+        let key = with_slow_first(&app, 3).await;
+        app.upstream.always_at("p1", Reply::Fails(FetchError::ClientGone { was_asked: true }));
+        app.upstream.always_at("p2", Reply::Fails(FetchError::ClientGone { was_asked: false }));
+        timed(&app, &key, &hello("max")).await;
+        assert_eq!(app.upstream.take_called().len(), 2);
+        assert!(app.balance_micros(&key).await < 10_000_000, "the first has read the prompt");
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }

@@ -71,7 +71,8 @@ fn whoever_leaves_pays_for_what_was_asked_and_failures_cost_nothing() {
             let mut spent = 0;
             for (reply, status, outcome, charged) in [
                 (case.done.clone(), 200, "completed", case.full_micros),
-                (Reply::Fails(FetchError::ClientGone), 502, "client_gone", case.full_micros),
+                (Reply::Fails(FetchError::ClientGone { was_asked: true }), 502, "client_gone", case.full_micros),
+                (Reply::Fails(FetchError::ClientGone { was_asked: false }), 502, "client_gone", 0),
                 (Reply::Fails(FetchError::TimedOut), 502, "upstream_failed", 0),
                 (Reply::Fails(FetchError::Broken("reset".into())), 502, "upstream_failed", 0),
                 (Reply::error(500, "no"), 502, "upstream_failed", 0),

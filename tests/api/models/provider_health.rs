@@ -90,7 +90,7 @@ fn what_is_the_providers_fault_counts_and_nothing_else() {
         ("400", Reply::error(400, "no"), 10),
         ("413", Reply::error(413, "no"), 10),
         ("422", Reply::error(422, "no"), 10),
-        ("the client left", Reply::Fails(FetchError::ClientGone), 10),
+        ("the client left", Reply::Fails(FetchError::ClientGone { was_asked: true }), 10),
         ("success", Reply::chat("one", 1, 1), 10),
     ] {
         run(async |app| {

@@ -184,7 +184,7 @@ fn a_video_that_never_ends_costs_nothing() {
 fn a_client_that_leaves_early_has_no_video_and_no_bill() {
     run(async |app| {
         let key = with_upstream(&app).await;
-        app.upstream.always(Reply::Fails(FetchError::ClientGone));
+        app.upstream.always(Reply::Fails(FetchError::ClientGone { was_asked: true }));
         app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send().await;
         app.pass_ms(5_000).await;
         assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 0);

@@ -59,7 +59,7 @@ fn every_ending_has_its_class() {
         app.upstream.then(Reply::Stream(chunks, StreamEnd::Broken));
         let stream = r#"{"model":"m1","messages":[{"role":"user","content":"x"}],"stream":true}"#;
         app.post("/v1/chat/completions").bearer(&key.key).body(stream).send().await.expect(200);
-        app.upstream.then(Reply::Fails(FetchError::ClientGone));
+        app.upstream.then(Reply::Fails(FetchError::ClientGone { was_asked: true }));
         app.hello(&key).send().await;
         let page = list(&app, "").await;
         let told: Vec<_> =

@@ -63,7 +63,7 @@ fn a_clients_mistake_says_nothing_about_a_provider() {
         let key = app.with_busy_key().await;
         app.upstream.then(Reply::error(400, "no"));
         app.hello(&key).send().await.expect(400);
-        app.upstream.then(Reply::Fails(FetchError::ClientGone));
+        app.upstream.then(Reply::Fails(FetchError::ClientGone { was_asked: true }));
         app.hello(&key).send().await;
         assert_eq!(health(&app).await[0]["total_requests"], 0);
     });

@@ -59,7 +59,7 @@ fn a_failure_is_evidence_and_a_clients_mistake_is_none() {
         app.hello(&key).send().await.expect(502);
         app.upstream.then(Reply::error(400, "no"));
         app.hello(&key).send().await.expect(400);
-        app.upstream.then(Reply::Fails(FetchError::ClientGone));
+        app.upstream.then(Reply::Fails(FetchError::ClientGone { was_asked: true }));
         app.hello(&key).send().await;
         let page = list(&app, "").await;
         assert_eq!(page["total"], 2, "{page}");
