@@ -10,7 +10,7 @@ use guildhall_domain::credential::{KEY_RANDOM_BYTES, issue_token};
 use super::admin_token::read_token;
 use crate::app::App;
 use crate::http::error::{ApiError, Kind};
-use crate::http::request::Head;
+use crate::http::request::Request;
 use crate::meter::address::check_address;
 use crate::ports::{PortError, Ports};
 use crate::store::ops::admin_sessions::{delete_session, find_session, insert_session};
@@ -21,9 +21,9 @@ const LASTS_S: i64 = 12 * 3_600;
 
 /// The session's value in a request; `None` when it has none.
 #[must_use]
-pub fn cookie_of(head: &Head) -> Option<&str> {
+pub fn cookie_of(request: &Request) -> Option<&str> {
     let named = |pair: &str| pair.trim().split_once('=').is_some_and(|(name, _)| name == COOKIE);
-    let pair = head.cookie.split(';').find(|pair| named(pair))?;
+    let pair = request.rare.cookie.split(';').find(|pair| named(pair))?;
     pair.trim().split_once('=').map(|(_, value)| value).filter(|value| !value.is_empty())
 }
 
@@ -59,16 +59,16 @@ pub async fn end_session(app: &App, ports: &Ports, value: Option<&str>, origin: 
 pub async fn check_session(
     app: &Rc<App>,
     ports: &Rc<Ports>,
-    head: &Head,
+    request: &Request,
     own_origin: &str,
-    address: &str,
 ) -> Result<bool, ApiError> {
-    let Some(value) = cookie_of(head) else { return Ok(false) };
+    let Some(value) = cookie_of(request) else { return Ok(false) };
+    let head = &request.head;
     if head.method != "GET" && !head.origin.is_empty() && head.origin != own_origin {
         return Ok(false);
     }
     let now_ms = ports.clock.now_ms();
-    check_address(app, address, now_ms)?;
+    check_address(app, &head.address, now_ms)?;
     match find_session(&hash(app, ports, value).await?, now_ms).run(&*ports.db).await? {
         Some(_) => Ok(true),
         None => Err(ApiError::new(Kind::BadCredential, "The session has ended")),

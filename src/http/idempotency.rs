@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::error::{ApiError, Kind};
-use super::input::{FromRequest, Raw};
+use super::input::read_body;
 use super::output::{Body, Output};
 use super::request::{Request, WholeBody};
 use super::route::Route;
@@ -34,7 +34,7 @@ const KEEP_UP_MS: u32 = 15_000;
 ///
 /// # Errors
 /// The handler's; 409 while the first request still runs, 422 when the key was used for another body.
-pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result<Output, ApiError> {
+pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Result<Output, ApiError> {
     let key = cx.idempotency_key.clone().unwrap_or_default();
     if key.len() > KEY_MAX_CHARS {
         return Err(ApiError::invalid(
@@ -43,19 +43,17 @@ pub async fn run_once(cx: Cx, route: &'static Route, request: Request) -> Result
         ));
     }
     let guard = Guard::new(&cx, name(&caller_name(&cx), &key));
-    let head = request.head.clone();
     let dialect = route.dialect.spoken_to(request.credential());
-    let params = request.params.clone();
-    let body_max_bytes = request.body_max_bytes;
-    let Raw(body) = Raw::from_request(request).await?;
+    let body = read_body(&mut request).await?;
     let token = cx.request_id.to_string();
     // Under the pepper: a body may hold a password, and a plain digest would let anybody who reads it try guesses.
+    let head = &request.head;
     let fingerprint = cx.app.hasher.hash(&fingerprint(route, &head.path, &head.query, &body));
     if let Some(answer) = guard.begin(&token, &fingerprint).await? {
         return guard.replay(answer);
     }
     guard.keep_up(Command::Begin { fingerprint, token: token.clone() });
-    let request = Request { head, body: Some(Box::new(WholeBody(body))), params, body_max_bytes };
+    request.body = Some(Box::new(WholeBody(body)));
     let request_id = Rc::clone(&cx.request_id);
     let answer = route.run(cx, request).await;
     let output = match answer {

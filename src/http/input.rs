@@ -55,7 +55,7 @@ impl IfNoneMatch {
 
 impl FromHead for IfNoneMatch {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
-        Ok(Self(request.head.if_none_match.clone()))
+        Ok(Self(request.rare.if_none_match.clone()))
     }
 }
 
@@ -81,7 +81,7 @@ pub struct UserAgent(pub String);
 
 impl FromHead for UserAgent {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
-        let text = request.head.user_agent.chars().filter(|letter| !letter.is_control());
+        let text = request.rare.user_agent.chars().filter(|letter| !letter.is_control());
         Ok(Self(text.take(USER_AGENT_MAX_CHARS).collect()))
     }
 }
@@ -93,7 +93,7 @@ pub struct ContentType(pub String);
 
 impl FromHead for ContentType {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
-        Ok(Self(request.head.content_type.clone()))
+        Ok(Self(request.rare.content_type.clone()))
     }
 }
 
@@ -141,16 +141,24 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
+/// Takes the body and reads it; an absent one is empty.
+///
+/// # Errors
+/// 413 when it is longer than the route allows, 400 when it breaks off.
+pub async fn read_body(request: &mut Request) -> Result<Vec<u8>, ApiError> {
+    let max_bytes = request.body_max_bytes;
+    let Some(source) = request.body.take() else {
+        return Ok(Vec::new());
+    };
+    source.read(max_bytes).await.map_err(|error| match error {
+        BodyError::TooLarge => too_large(max_bytes),
+        BodyError::Broken => ApiError::invalid("", "The request body ended early"),
+    })
+}
+
 impl FromRequest for Raw {
-    async fn from_request(request: Request) -> Result<Self, ApiError> {
-        let max_bytes = request.body_max_bytes;
-        let Some(source) = request.body else {
-            return Ok(Self(Vec::new()));
-        };
-        source.read(max_bytes).await.map(Self).map_err(|error| match error {
-            BodyError::TooLarge => too_large(max_bytes),
-            BodyError::Broken => ApiError::invalid("", "The request body ended early"),
-        })
+    async fn from_request(mut request: Request) -> Result<Self, ApiError> {
+        read_body(&mut request).await.map(Self)
     }
 }
 

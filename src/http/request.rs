@@ -1,8 +1,10 @@
 //! A request as it comes in: the few head fields that the house reads, and a body that nobody has read yet.
 
+use std::cell::LazyCell;
+
 use crate::ports::Pending;
 
-/// The head fields that the house reads, in the order in which the platform hands them over.
+/// The head fields that the house reads of every request, in the order in which the platform hands them over.
 #[derive(Debug, Clone, Default)]
 pub struct Head {
     /// `GET`, `POST` …
@@ -15,14 +17,25 @@ pub struct Head {
     pub authorization: String,
     /// `x-api-key`.
     pub api_key: String,
-    /// `content-type`.
-    pub content_type: String,
     /// `content-length`; empty when chunked or absent.
     pub content_length: String,
     /// `idempotency-key`.
     pub idempotency_key: String,
     /// `origin`.
     pub origin: String,
+    /// The caller's address as the network edge saw it; empty on a local run.
+    pub address: String,
+    /// `cache-control`.
+    pub cache_control: String,
+    /// `x-tokaroo-cache-control`: for clients that cannot set the other one.
+    pub own_cache_control: String,
+}
+
+/// The head fields that few routes read, in the order in which the platform hands them over.
+#[derive(Debug, Clone, Default)]
+pub struct RareHead {
+    /// `content-type`.
+    pub content_type: String,
     /// `accept`.
     pub accept: String,
     /// `if-none-match`.
@@ -37,17 +50,14 @@ pub struct Head {
     pub stripe_signature: String,
     /// `user-agent`.
     pub user_agent: String,
-    /// The caller's address as the network edge saw it; empty on a local run.
-    pub address: String,
-    /// `cache-control`.
-    pub cache_control: String,
-    /// `x-tokaroo-cache-control`: for clients that cannot set the other one.
-    pub own_cache_control: String,
     /// `anthropic-version`.
     pub anthropic_version: String,
     /// `anthropic-beta`.
     pub anthropic_beta: String,
 }
+
+/// [`RareHead`], asked of the platform when the first of them is read: each costs a call.
+pub type LazyHead = LazyCell<RareHead, Box<dyn FnOnce() -> RareHead>>;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +78,8 @@ pub trait BodySource {
 pub struct Request {
     /// Its head.
     pub head: Head,
+    /// The rest of it.
+    pub rare: LazyHead,
     /// Its body; `None` once taken.
     pub body: Option<Box<dyn BodySource>>,
     /// Path parameters, decoded; filled by the route table.
@@ -79,8 +91,8 @@ pub struct Request {
 impl Request {
     /// A request that no route has matched yet.
     #[must_use]
-    pub fn new(head: Head, body: Option<Box<dyn BodySource>>) -> Self {
-        Self { head, body, params: Vec::new(), body_max_bytes: 0 }
+    pub fn new(head: Head, rare: LazyHead, body: Option<Box<dyn BodySource>>) -> Self {
+        Self { head, rare, body, params: Vec::new(), body_max_bytes: 0 }
     }
 
     /// The credential: `Authorization: Bearer`, else `x-api-key`; empty when there is none.

@@ -158,7 +158,7 @@ async fn identify(
         if let Some((_, token)) = in_query {
             return resolve_caller(app, ports, &token, &head.address).await;
         }
-        if check_session(app, ports, head, origin, &head.address).await? {
+        if check_session(app, ports, request, origin).await? {
             return Ok(Caller::Admin);
         }
     }
@@ -178,7 +178,7 @@ fn read_client_headers(route: &Route, request: &Request) -> Result<Option<Rc<Cli
     if route.dialect != Dialect::Anthropic {
         return Ok(None);
     }
-    let headers = ClientHeaders::read(&request.head.anthropic_version, &request.head.anthropic_beta);
+    let headers = ClientHeaders::read(&request.rare.anthropic_version, &request.rare.anthropic_beta);
     headers.map(|headers| headers.map(Rc::new)).map_err(|(name, text)| ApiError::invalid(name, text))
 }
 
@@ -266,7 +266,7 @@ fn preflight(app: &App, request: &Request) -> Output {
     methods.push("OPTIONS");
     let methods = methods.join(", ");
     let output = Output::empty().header("allow", methods.clone());
-    if request.head.preflight_method.is_empty() {
+    if request.rare.preflight_method.is_empty() {
         return output;
     }
     output

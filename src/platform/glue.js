@@ -14,14 +14,23 @@ function settle(id, promise) {
   promise.then((value) => resume(id, RESOLVED, value), (error) => resume(id, REJECTED, error));
 }
 
-const FIELDS = ["authorization", "x-api-key", "content-type", "content-length", "idempotency-key", "origin", "accept",
-  "if-none-match", "access-control-request-method", "cookie", "last-event-id", "stripe-signature", "user-agent",
-  "cf-connecting-ip", "cache-control", "x-tokaroo-cache-control", "anthropic-version", "anthropic-beta"];
+// In the order of `Head` and of `RareHead` in request.rs.
+const FIELDS = ["authorization", "x-api-key", "content-length", "idempotency-key", "origin", "cf-connecting-ip",
+  "cache-control", "x-tokaroo-cache-control"];
+const RARE_FIELDS = ["content-type", "accept", "if-none-match", "access-control-request-method", "cookie", "last-event-id",
+  "stripe-signature", "user-agent", "anthropic-version", "anthropic-beta"];
 
 export function read_head(request) {
-  const headers = request.headers;
-  let text = request.method + "\n" + request.url;
-  for (const field of FIELDS) text += "\n" + (headers.get(field) ?? "");
+  return request.method + "\n" + request.url + "\n" + readFields(request, FIELDS);
+}
+
+export function read_rare_head(request) {
+  return readFields(request, RARE_FIELDS);
+}
+
+function readFields({ headers }, names) {
+  let text = "";
+  for (const name of names) text += (headers.get(name) ?? "") + "\n";
   return text;
 }
 

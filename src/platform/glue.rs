@@ -9,6 +9,7 @@ use super::response::Tap;
 extern "C" {
     pub fn connect(exports: &JsValue);
     pub fn read_head(request: &JsValue) -> String;
+    pub fn read_rare_head(request: &JsValue) -> String;
     pub fn read_body(id: u32, request: &JsValue, stated_bytes: f64, max_bytes: u32);
     pub fn drain_body(id: u32, request: &JsValue);
     pub fn send(

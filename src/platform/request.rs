@@ -1,15 +1,17 @@
 //! A request as the runtime hands it over.
 
+use std::rc::Rc;
+
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::executor::JsCall;
 use super::glue;
-use crate::http::request::{BodyError, BodySource, Head, Request};
+use crate::http::request::{BodyError, BodySource, Head, LazyHead, RareHead, Request};
 use crate::ports::Pending;
 
 struct LazyBody {
-    request: JsValue,
+    request: Rc<JsValue>,
     /// -1 where the client does not say.
     stated_bytes: f64,
 }
@@ -28,9 +30,9 @@ impl BodySource for LazyBody {
 
 /// The request, and the origin that it was sent to.
 pub fn read_request(request: JsValue) -> (Request, String) {
+    let request = Rc::new(request);
     let text = glue::read_head(&request);
-    let mut fields = text.split('\n').map(str::to_owned);
-    let mut next = || fields.next().unwrap_or_default();
+    let mut next = fields_of(&text);
     let method = next();
     let (origin, path, query) = split_url(&next());
     let head = Head {
@@ -39,10 +41,24 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         query,
         authorization: next(),
         api_key: next(),
-        content_type: next(),
         content_length: next(),
         idempotency_key: next(),
         origin: next(),
+        address: next(),
+        cache_control: next(),
+        own_cache_control: next(),
+    };
+    let stated_bytes = head.content_length.parse().unwrap_or(-1.0);
+    let body = LazyBody { request: Rc::clone(&request), stated_bytes };
+    let rare = LazyHead::new(Box::new(move || read_rare_head(&request)));
+    (Request::new(head, rare, Some(Box::new(body))), origin)
+}
+
+fn read_rare_head(request: &JsValue) -> RareHead {
+    let text = glue::read_rare_head(request);
+    let mut next = fields_of(&text);
+    RareHead {
+        content_type: next(),
         accept: next(),
         if_none_match: next(),
         preflight_method: next(),
@@ -50,14 +66,15 @@ pub fn read_request(request: JsValue) -> (Request, String) {
         last_event_id: next(),
         stripe_signature: next(),
         user_agent: next(),
-        address: next(),
-        cache_control: next(),
-        own_cache_control: next(),
         anthropic_version: next(),
         anthropic_beta: next(),
-    };
-    let stated_bytes = head.content_length.parse().unwrap_or(-1.0);
-    (Request::new(head, Some(Box::new(LazyBody { request, stated_bytes }))), origin)
+    }
+}
+
+/// One line after the other; empty after the last.
+fn fields_of(text: &str) -> impl FnMut() -> String {
+    let mut lines = text.split('\n');
+    move || lines.next().unwrap_or_default().to_owned()
 }
 
 /// `https://host/path?query` in its three parts.

@@ -17,9 +17,35 @@ const leave = (request) => request.socket.resetAndDestroy();
 describe("a client that leaves, while nothing is written", () => {
   let upstream;
   let guildhall;
+  const call = (method, path, token, body) =>
+    fetch(`${guildhall.url}${path}`, { method, headers: { authorization: `Bearer ${token}` }, body }).then((answer) => answer.json());
+  /** A new account's call that its client can leave; `behaviour` is what the upstream does. */
+  const start = async (behaviour, stream) => {
+    const { api_key: key } = await call("POST", "/v1/auth/provision", "", "{}");
+    const body = JSON.stringify({ model: MODEL, stream, messages: [{ role: "user", content: behaviour }] });
+    const seen = upstream.requests.length;
+    const request = httpRequest(`${guildhall.url}/v1/chat/completions`, {
+      method: "POST",
+      agent: false,
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json", "content-length": Buffer.byteLength(body) },
+    });
+    request.on("error", () => {}).on("response", (response) => response.on("data", () => {}).on("error", () => {}));
+    request.end(body);
+    const sent = await until("the upstream is asked", () => upstream.requests[seen]);
+    const row = () => until("the usage row", async () => (await call("GET", "/v1/usage", key)).data?.[0], 5_000, 100);
+    return { body, request, sent, row };
+  };
+  const behaviours = {
+    /** Asks to be asked again in a second. */
+    busy: (reply) => reply.whole(503, { error: { message: "busy" } }, { "retry-after": "1" }),
+  };
   before(async () => {
     // The prompt names the behaviour: this Worker has one model.
-    upstream = await startUpstream({ [MODEL]: (reply, request) => upstream.behaviours[request.json.messages[0].content](reply, request) });
+    const behave = (reply, request) => {
+      const name = request.json.messages[0].content;
+      return (behaviours[name] ?? upstream.behaviours[name])(reply, request);
+    };
+    upstream = await startUpstream({ [MODEL]: behave });
     guildhall = await startGuildhall({ upstream });
   });
   after(() => Promise.allSettled([guildhall?.dispose(), upstream?.close()]));
@@ -31,26 +57,14 @@ describe("a client that leaves, while nothing is written", () => {
     ["in the middle of a stream", "silentMidStream", true, 200],
   ]) {
     test(`${name}: the upstream's connection closes within 2 s, and the rule says who pays`, async (t) => {
-      const call = (method, path, token, body) =>
-        fetch(`${guildhall.url}${path}`, { method, headers: { authorization: `Bearer ${token}` }, body }).then((answer) => answer.json());
-      const { api_key: key } = await call("POST", "/v1/auth/provision", "", "{}");
-      const body = JSON.stringify({ model: MODEL, stream, messages: [{ role: "user", content: behaviour }] });
-      const seen = upstream.requests.length;
-      const request = httpRequest(`${guildhall.url}/v1/chat/completions`, {
-        method: "POST",
-        agent: false,
-        headers: { authorization: `Bearer ${key}`, "content-type": "application/json", "content-length": Buffer.byteLength(body) },
-      });
-      request.on("error", () => {}).on("response", (response) => response.on("data", () => {}).on("error", () => {}));
-      request.end(body);
-      const sent = await until("the upstream is asked", () => upstream.requests[seen]);
+      const { body, request, sent, row: readRow } = await start(behaviour, stream);
       await sleep(200);
       const left = performance.now();
       leave(request);
       const tookMs = (await sent.closed(5_000)) - left;
       t.diagnostic(`the upstream was left after ${Math.round(tookMs)} ms`);
       assert.ok(tookMs < 2_000, `the upstream was left after ${Math.round(tookMs)} ms`);
-      const row = await until("the usage row", async () => (await call("GET", "/v1/usage", key)).data?.[0], 5_000, 100);
+      const row = await readRow();
       assert.deepEqual([row.outcome, row.status], ["client_gone", rule]);
       assert.equal(row.input_tokens, Math.floor(body.length / 4), "the upstream has read it");
       if (rule === 499) assert.equal(row.output_tokens, 0);
@@ -58,6 +72,14 @@ describe("a client that leaves, while nothing is written", () => {
       assert.equal(Math.round(row.charged_usd * 1e6), row.input_tokens * 1 + row.output_tokens * 2);
     });
   }
+
+  test("before the upstream is asked again: it is not, and nobody pays", async () => {
+    const { request, row: readRow } = await start("busy", false);
+    const asked = upstream.requests.length;
+    leave(request);
+    const row = await readRow();
+    assert.deepEqual([row.outcome, row.charged_usd, upstream.requests.length], ["client_gone", 0, asked]);
+  });
 });
 
 // An isolate that relays floods reads its streams in another way than one that relays single tokens (glue.js, Collector).
@@ -91,6 +113,16 @@ describe("streams in a flood of streams", () => {
       await reply.event("[DONE]");
       await reply.end();
     },
+    /** Silent for longer than a client is left without a word. */
+    async thoughtful(reply) {
+      await pour(reply);
+      await sleep(16_000);
+      await reply.event(chunk({ content: " after" }));
+      await sleep(50);
+      await reply.event(chunk({}, "stop"));
+      await reply.event("[DONE]");
+      await reply.end();
+    },
     async pause(reply, request) {
       await pour(reply);
       await new Promise((resolve) => (request.goOn = resolve));
@@ -102,6 +134,7 @@ describe("streams in a flood of streams", () => {
   let guildhall;
   let flooding = true;
   let floods;
+  let thought;
   const open = (behaviour) => {
     const body = { model: MODEL, stream: true, messages: [{ role: "user", content: behaviour }] };
     return openStream(`${guildhall.url}/v1/chat/completions`, guildhall.accounts[0].key, body);
@@ -110,7 +143,7 @@ describe("streams in a flood of streams", () => {
   const read = async (stream, frames = Infinity) => {
     let said = "";
     for (let i = 0; i < frames; i++) {
-      const data = await stream.nextEvent(10_000);
+      const data = await stream.nextEvent(20_000);
       if (data === "[DONE]") return { said, end: data };
       const { choices, error } = JSON.parse(data);
       if (error) return { said, end: error };
@@ -128,6 +161,8 @@ describe("streams in a flood of streams", () => {
     floods = Promise.all(Array.from({ length: 12 }, flood));
     floods.catch(() => {});
     await sleep(500);
+    thought = read(open("thoughtful"));
+    thought.catch(() => {});
   });
   after(async () => {
     await Promise.allSettled([guildhall?.dispose(), upstream?.close()]);
@@ -155,6 +190,10 @@ describe("streams in a flood of streams", () => {
     leave(stream.request);
     await sent.closed(2_000);
     stream.close();
+  });
+
+  test("one that is silent for a while goes on after it", async () => {
+    assert.deepEqual(await thought, { said: `${text(FRAMES)} after`, end: "[DONE]" });
   });
 
   test("none of the flood lost a frame", async () => {

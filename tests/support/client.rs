@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use guildhall::app::App;
 use guildhall::http::output::Body;
-use guildhall::http::request::{BodySource, Head, Request, WholeBody};
+use guildhall::http::request::{BodySource, Head, LazyHead, RareHead, Request, WholeBody};
 use guildhall::http::serve::serve;
 use guildhall::ports::{Flow, LiveStream, StreamEnd, StreamSource};
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub struct Call<'t> {
     test: &'t TestApp,
     isolate: Rc<App>,
     head: Head,
+    rare: RareHead,
     body: Option<Box<dyn BodySource>>,
     /// The client leaves after so many chunks of a stream.
     leave_after: Option<usize>,
@@ -35,7 +36,7 @@ impl<'t> Call<'t> {
     pub fn new(test: &'t TestApp, method: &str, path: &str) -> Self {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let head = Head { method: method.into(), path: path.into(), query: query.into(), ..Head::default() };
-        Self { test, isolate: test.isolate(), head, body: None, leave_after: None }
+        Self { test, isolate: test.isolate(), head, rare: RareHead::default(), body: None, leave_after: None }
     }
 
     /// Sends it to another isolate.
@@ -52,6 +53,12 @@ impl<'t> Call<'t> {
     /// Changes the head.
     pub fn head(mut self, change: impl FnOnce(&mut Head)) -> Self {
         change(&mut self.head);
+        self
+    }
+
+    /// Changes the rest of the head.
+    pub fn rare(mut self, change: impl FnOnce(&mut RareHead)) -> Self {
+        change(&mut self.rare);
         self
     }
 
@@ -86,7 +93,7 @@ impl<'t> Call<'t> {
 
     /// Opens a stream that the house writes itself.
     pub async fn listen(self) -> Box<dyn LiveStream> {
-        let request = Request::new(self.head, self.body);
+        let request = Request::new(self.head, LazyHead::new(Box::new(|| self.rare)), self.body);
         let ports = super::ports::build(self.test, &self.test.life_of(&self.isolate));
         match serve(self.isolate, ports, request, "http://guildhall.test").await.body {
             Body::Live(stream) => stream,
@@ -95,7 +102,7 @@ impl<'t> Call<'t> {
     }
 
     pub async fn send(self) -> Answer {
-        let request = Request::new(self.head, self.body);
+        let request = Request::new(self.head, LazyHead::new(Box::new(|| self.rare)), self.body);
         let life = self.test.life_of(&self.isolate);
         let ports = super::ports::build(self.test, &life);
         let mut answering = Box::pin(serve(self.isolate, ports, request, "http://guildhall.test"));

@@ -35,7 +35,7 @@ struct WantsHtml(bool);
 
 impl FromHead for WantsHtml {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
-        Ok(Self(request.head.accept.contains("text/html")))
+        Ok(Self(request.rare.accept.contains("text/html")))
     }
 }
 

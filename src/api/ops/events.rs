@@ -35,7 +35,7 @@ struct After(Option<u64>);
 impl FromHead for After {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
         // Anything but a number is what a client that was never here would send.
-        Ok(Self(request.head.last_event_id.trim().parse().ok()))
+        Ok(Self(request.rare.last_event_id.trim().parse().ok()))
     }
 }
 

@@ -27,7 +27,7 @@ struct Session(Option<String>);
 
 impl FromHead for Session {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
-        Ok(Self(cookie_of(&request.head).map(str::to_owned)))
+        Ok(Self(cookie_of(request).map(str::to_owned)))
     }
 }
 

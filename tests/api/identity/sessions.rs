@@ -37,10 +37,8 @@ fn the_list_tells_where_one_is_signed_in() {
         let token = last_token(&app).await;
         let agent = format!("Browser/1 {}", "x".repeat(300));
         let verify = app.post("/v1/auth/verify").json(&json!({ "token": token }));
-        let second = verify.head(|head| {
-            head.user_agent = agent.clone();
-            head.address = "203.0.113.7".into();
-        });
+        let second = verify.rare(|head| head.user_agent.clone_from(&agent));
+        let second = second.head(|head| head.address = "203.0.113.7".into());
         let second = second.send().await.expect(200).json();
         let list = app.get("/v1/auth/sessions").bearer(token_of(&second)).send().await.expect(200).json();
         let sessions = list["sessions"].as_array().unwrap();

@@ -10,7 +10,7 @@ async fn read(app: &TestApp, query: &str) -> Vec<Value> {
 }
 
 async fn read_known(app: &TestApp, path: &str, tag: &str) -> Answer {
-    app.get(path).head(|head| head.if_none_match = tag.into()).send().await
+    app.get(path).rare(|head| head.if_none_match = tag.into()).send().await
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use guildhall::http::output::Body;
-use guildhall::http::request::{Head, Request, WholeBody};
+use guildhall::http::request::{Head, LazyHead, RareHead, Request, WholeBody};
 use guildhall::http::serve::serve;
 use guildhall::ports::{Flow, StreamEnd, StreamSource, StreamTap};
 use guildhall_domain::money::MicroUsd;
@@ -136,7 +136,11 @@ impl LiveStream {
             authorization: format!("Bearer {}", key.key),
             ..Head::default()
         };
-        let request = Request::new(head, Some(Box::new(WholeBody(body.as_bytes().to_vec()))));
+        let request = Request::new(
+            head,
+            LazyHead::new(Box::new(RareHead::default)),
+            Some(Box::new(WholeBody(body.as_bytes().to_vec()))),
+        );
         let output = serve(Rc::clone(&app.isolate()), app.ports(), request, "").await;
         assert_eq!(output.status, 200);
         let Body::Relay { first, rest: Some((StreamSource::Chunks(chunks, end), tap)) } = output.body else {

@@ -326,7 +326,7 @@ fn what_a_client_asks_of_anthropic_in_headers_is_told_to_anthropic_alone() {
         app.upstream.always_at("p1", Reply::chat("hi", 1, 1));
         let send = async |path: &str, model: &str, version: &str, beta: &str| {
             let call = app.post(path).bearer(&key.key).body(&message(model, json!({})));
-            let call = call.head(|head| {
+            let call = call.rare(|head| {
                 version.clone_into(&mut head.anthropic_version);
                 beta.clone_into(&mut head.anthropic_beta);
             });

@@ -56,7 +56,7 @@ fn a_video_that_nobody_asks_about_is_finished_and_charged_once() {
         let key = with_sandbox(&app).await;
         let body = form(&[("prompt", "waves"), ("seconds", "4"), ("model", "film")], None);
         let call = app.post("/v1/videos/generations").bearer(&key.key).bytes(&body);
-        let video = call.head(|head| head.content_type = FORM.into()).send().await.expect(200).json();
+        let video = call.rare(|head| head.content_type = FORM.into()).send().await.expect(200).json();
         app.objects.fail_next(Job::BINDING, FaultPoint::Effect);
         app.pass_ms(120_000).await;
         assert_eq!(usage_rows(&app, &key).await.len(), 1);

@@ -122,7 +122,7 @@ fn a_difference_is_a_row_an_event_and_a_metric() {
         }
         assert_eq!((&answer["run"]["differences"], &answer["run"]["difference_usd"]), (&json!(2), &json!(0.0003)));
         assert_eq!(read(&app).await, answer);
-        let events = app.admin("GET", "/admin/v1/events").head(|head| head.last_event_id = "0".into());
+        let events = app.admin("GET", "/admin/v1/events").rare(|head| head.last_event_id = "0".into());
         let told = events.leave_after(2).send().await.text();
         assert_eq!(told.matches("event: ledger_difference").count(), 2, "{told}");
         assert!(told.contains("ledger 0.0005 USD, usage 0.00045 USD") && told.contains(&other.account_id), "{told}");

@@ -45,13 +45,13 @@ fn sessions_of_browsers_end_with_it() {
     run(async |app| {
         let opened = app.admin("POST", "/admin/v1/session").send().await.expect(200);
         let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-        let with_cookie = || app.get("/admin/v1/providers").head(|head| head.cookie.clone_from(&cookie)).send();
+        let with_cookie = || app.get("/admin/v1/providers").rare(|head| head.cookie.clone_from(&cookie)).send();
         with_cookie().await.expect(200);
         rotate(&app, ADMIN_TOKEN, &json!({ "token": NEXT })).await.expect(200);
         with_cookie().await.expect(401);
         let opened = app.post("/admin/v1/session").bearer(NEXT).send().await.expect(200);
         let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-        app.get("/admin/v1/providers").head(|head| head.cookie = cookie).send().await.expect(200);
+        app.get("/admin/v1/providers").rare(|head| head.cookie = cookie).send().await.expect(200);
     });
 }
 

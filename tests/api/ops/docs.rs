@@ -7,13 +7,13 @@ use crate::support::{Answer, TestApp, run};
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 async fn get_as(app: &TestApp, path: &str, accept: &str) -> Answer {
-    app.get(path).head(|head| head.accept = accept.into()).send().await
+    app.get(path).rare(|head| head.accept = accept.into()).send().await
 }
 
 #[test]
 fn a_browser_is_sent_to_the_console() {
     run(async |app| {
-        let answer = app.get("/").head(|head| head.accept = BROWSER.into()).send().await.expect(302);
+        let answer = app.get("/").rare(|head| head.accept = BROWSER.into()).send().await.expect(302);
         assert_eq!(answer.header("location"), Some("/admin/"));
         assert!(answer.body.is_empty());
     });

@@ -10,7 +10,7 @@ use crate::support::{ADMIN_TOKEN, Fault, Reply, TestApp, run};
 type Stream = Box<dyn LiveStream>;
 
 async fn listen(app: &TestApp, last_event_id: &str) -> (Stream, String) {
-    let call = app.admin("GET", "/admin/v1/events").head(|head| head.last_event_id = last_event_id.into());
+    let call = app.admin("GET", "/admin/v1/events").rare(|head| head.last_event_id = last_event_id.into());
     let mut stream = call.listen().await;
     let first = piece(&mut stream).await;
     (stream, first)

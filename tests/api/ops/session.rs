@@ -14,7 +14,7 @@ async fn log_in(app: &TestApp) -> String {
 }
 
 fn with<'a>(call: Call<'a>, cookie: &str) -> Call<'a> {
-    call.head(|head| head.cookie = cookie.into())
+    call.rare(|head| head.cookie = cookie.into())
 }
 
 async fn read(app: &TestApp, cookie: &str) -> Answer {

@@ -37,7 +37,7 @@ struct Signature(String);
 
 impl FromHead for Signature {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
-        Ok(Self(request.head.stripe_signature.clone()))
+        Ok(Self(request.rare.stripe_signature.clone()))
     }
 }
 
