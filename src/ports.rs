@@ -219,6 +219,13 @@ pub trait Fetch {
     /// Sends one request. It is aborted when our own client leaves. While it waits, `tick` is called every
     /// [`TICK_MS`], so that what a long call holds is kept up.
     fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>>;
+    /// Reads on in a stream that nobody relays yet ([`StreamSource::Handle`]), for at most `wait_ms`; `None` at its end.
+    fn read_more<'a>(
+        &'a self,
+        handle: &'a dyn Any,
+        wait_ms: u32,
+        tick: Rc<dyn Fn()>,
+    ) -> Pending<'a, Result<Option<Vec<u8>>, FetchError>>;
 }
 
 /// How often a call that waits is looked after, in milliseconds.

@@ -1,5 +1,6 @@
 //! One chat completion: routed, reserved, answered, settled.
 
+use std::fmt::Display;
 use std::rc::Rc;
 
 use guildhall_domain::chat::request::ChatRequest;
@@ -17,15 +18,15 @@ use super::dispatch::{Attempt, Failure};
 use super::health::{is_routable, note_failure, note_nothing, note_success};
 use super::hedge::Race;
 use super::ladder::{Ladder, Step};
+use super::opening::{Undelivered, open_stream};
 use super::own::find_own;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
-use super::tap::ChatTap;
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::auth::claim_link::open_claim_url;
 use crate::http::error::{ApiError, Kind};
-use crate::http::output::{Body, Output};
+use crate::http::output::Output;
 use crate::meter::money::{Need, Refusal, Reservation, reserve};
 use crate::payments::auto_pay;
 use crate::ports::InboundBody;
@@ -152,7 +153,7 @@ async fn climb(
         }
         let offer = step.offer;
         match outcome {
-            Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request) {
+            Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request).await {
                 Ok(delivered) => {
                     note_success(&delivered.cx, &offer.provider, latency_ms);
                     note_prefixes(&delivered.cx, &choice.prefixes, &offer);
@@ -165,9 +166,13 @@ async fn climb(
                     });
                 }
                 Err(undelivered) => {
-                    let failure;
-                    (call, failure) = *undelivered;
-                    failures.note(&mut call, &mut ladder, &offer, &failure);
+                    let cause;
+                    (call, cause) = *undelivered;
+                    match cause {
+                        Undelivered::Failed(_) if call.is_too_late() => note_nothing(&call.cx, &offer.provider),
+                        Undelivered::Failed(failure) => failures.note(&mut call, &mut ladder, &offer, &failure),
+                        Undelivered::ClientGone => return Err(leave(call, &offer, true)),
+                    }
                 }
             },
             // The client's own deadline passed: that is no fault of the provider's.
@@ -193,13 +198,7 @@ async fn climb(
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
-            Attempt::ClientGone { was_asked } => {
-                note_nothing(&call.cx, &offer.provider);
-                // An upstream that was asked has read the prompt; nothing was delivered.
-                let used = if was_asked { Used::Estimated { output: 0 } } else { Used::Nothing };
-                call.settle(Outcome::ClientGone, 499, used);
-                return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
-            }
+            Attempt::ClientGone { was_asked } => return Err(leave(call, &offer, was_asked)),
         }
     }
     let is_late = call.is_too_late();
@@ -284,8 +283,16 @@ pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
     }
 }
 
+/// The client has left, and nothing was delivered; an upstream that was asked has read the prompt.
+fn leave(call: RunningCall, offer: &Offer, was_asked: bool) -> ApiError {
+    note_nothing(&call.cx, &offer.provider);
+    let used = if was_asked { Used::Estimated { output: 0 } } else { Used::Nothing };
+    call.settle(Outcome::ClientGone, 499, used);
+    ApiError::new(Kind::UpstreamFailed, "The client left")
+}
+
 /// The call back, for another attempt, and why this one could not be delivered.
-type Undelivered = Box<(RunningCall, Failure)>;
+type Unanswered = Box<(RunningCall, Undelivered)>;
 
 /// An answer that makes sense.
 struct Delivered {
@@ -295,22 +302,13 @@ struct Delivered {
     charged: Option<MicroUsd>,
 }
 
-fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> Result<Delivered, Undelivered> {
+async fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> Result<Delivered, Unanswered> {
     match body {
-        InboundBody::Whole(_) if request.stream() => {
-            Err(Box::new((call, Failure::new("answered a stream request without a stream"))))
-        }
+        InboundBody::Whole(_) if request.stream() => Err(failed(call, "answered a stream request without a stream")),
         InboundBody::Whole(body) => deliver_whole(call, &body),
         InboundBody::Stream { first, rest } => {
-            if first.is_empty() {
-                return Err(Box::new((call, Failure::new("the stream ended before it began"))));
-            }
             let cx = call.cx.clone();
-            let (tap, out) = ChatTap::begin(call, !request.include_usage(), &first).map_err(|refused| {
-                let (call, fault) = *refused;
-                Box::new((call, Failure::new(fault)))
-            })?;
-            let body = Body::Relay { first: out, rest: Some((rest, Box::new(tap))) };
+            let body = open_stream(call, !request.include_usage(), first, rest).await?;
             let output = Output { status: 200, headers: Vec::new(), body }
                 .header("content-type", EVENT_STREAM)
                 .header("cache-control", "no-cache")
@@ -320,14 +318,18 @@ fn deliver(call: RunningCall, body: InboundBody, request: &ChatRequest<'_>) -> R
     }
 }
 
-fn deliver_whole(mut call: RunningCall, body: &[u8]) -> Result<Delivered, Undelivered> {
+fn failed(call: RunningCall, cause: impl Display) -> Unanswered {
+    Box::new((call, Undelivered::Failed(Failure::new(cause))))
+}
+
+fn deliver_whole(mut call: RunningCall, body: &[u8]) -> Result<Delivered, Unanswered> {
     let body = match read_whole(&call, body) {
         Ok(body) => body,
-        Err(error) => return Err(Box::new((call, Failure::new(error)))),
+        Err(error) => return Err(failed(call, error)),
     };
     let completion = match rewrite_completion(&body, call.model_to_echo()) {
         Ok(completion) => completion,
-        Err(error) => return Err(Box::new((call, Failure::new(error)))),
+        Err(error) => return Err(failed(call, error)),
     };
     let used = match completion.usage {
         Some(usage) => call.trust(usage, completion.output_tokens_estimate),

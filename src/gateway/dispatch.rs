@@ -145,9 +145,14 @@ fn outbound(cx: &Cx, provider: &Provider, wire: Wire, left_ms: Option<i64>) -> O
         let wait_ms = config.first_byte_ms.saturating_mul(WHOLE_ANSWER_FACTOR);
         (ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES }, wait_ms)
     };
-    let left_ms = left_ms.map_or(u32::MAX, |left_ms| u32::try_from(left_ms.max(1)).unwrap_or(u32::MAX));
-    let first_byte_ms = first_byte_ms.min(left_ms);
+    let first_byte_ms = first_byte_ms.min(patience_ms(left_ms));
     Outbound { method: "POST", url, headers, body: Some(wire.body), read, first_byte_ms, is_raced: false }
+}
+
+/// How long a client may be kept waiting who has `left_ms` left, if any limit.
+#[must_use]
+pub fn patience_ms(left_ms: Option<i64>) -> u32 {
+    left_ms.map_or(u32::MAX, |left_ms| u32::try_from(left_ms.max(1)).unwrap_or(u32::MAX))
 }
 
 fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod ladder;
 pub mod media;
 pub mod native;
+pub mod opening;
 pub mod orchestration;
 pub mod own;
 pub mod provider;

@@ -11,35 +11,44 @@ use crate::ports::{Flow, StreamEnd, StreamTap};
 
 const FAILED_MIDWAY: &str = "The model's provider failed in the middle of the answer.";
 
-/// A call whose stream was a fault from its first chunk.
-pub type Faulted = Box<(RunningCall, StreamFault)>;
-
 /// The tap of one chat stream.
 pub struct ChatTap {
     decoder: Decoder,
     rewriter: StreamRewriter,
-    /// `None` once settled.
+    /// `None` before the stream is the client's, and once settled.
     call: Option<RunningCall>,
     /// Keeps the stream, where it may be kept.
     kept: Option<KeptStream>,
 }
 
 impl ChatTap {
-    /// A tap for a call whose upstream has begun to answer, and what the client gets for the first chunk.
+    /// A tap for a call whose upstream answers.
+    #[must_use]
+    pub fn new(call: &RunningCall, hide_usage: bool) -> Self {
+        let rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
+        Self { decoder: Decoder::new(call), rewriter, call: None, kept: None }
+    }
+
+    /// Takes a chunk while nothing has gone to the client; says whether the model has begun.
     ///
     /// # Errors
-    /// When the first chunk is a fault already: nothing has gone to the client, and the call may be tried elsewhere.
-    pub fn begin(mut call: RunningCall, hide_usage: bool, first: &[u8]) -> Result<(Self, Vec<u8>), Faulted> {
-        let rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
-        let mut tap = Self { decoder: Decoder::new(&call), rewriter, call: None, kept: None };
-        let mut out = Vec::new();
-        if let Err(fault) = tap.take(first, &mut out) {
-            return Err(Box::new((call, fault)));
-        }
-        tap.kept = call.keep.take().map(|keep| KeptStream::begin(*keep, &out));
-        tap.call = Some(call);
-        tap.settle_if_done();
-        Ok((tap, out))
+    /// When it is a fault: the call may be tried elsewhere.
+    pub fn open(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
+        self.take(chunk, out)?;
+        Ok(self.rewriter.has_begun())
+    }
+
+    /// From now on the stream is the client's, who gets `first` first.
+    pub fn begin(&mut self, mut call: RunningCall, first: &[u8]) {
+        self.kept = call.keep.take().map(|keep| KeptStream::begin(*keep, first));
+        self.call = Some(call);
+        self.settle_if_done();
+    }
+
+    /// Whether the upstream said that it is done.
+    #[must_use]
+    pub const fn saw_done(&self) -> bool {
+        self.rewriter.saw_done()
     }
 
     fn take(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), StreamFault> {

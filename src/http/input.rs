@@ -196,6 +196,10 @@ impl<H: FromHead, B: FromRequest> FromRequest for (H, B) {
 /// 400 that names the field, or the line and column where the JSON breaks.
 pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // Serde would take a list's items for the fields in their order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::invalid("", "The request body must be a JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| match e.inner() {
         inner if inner.is_data() => refuse(&e.path().to_string(), inner),

@@ -35,7 +35,7 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
     }
     let mut standing = None;
     let (dialect, access, answer) = match find_route(&app, &mut request) {
-        Err(error) => (Dialect::of_path(&request.head.path), Access::Public, Err(error)),
+        Err((dialect, error)) => (dialect.spoken_to(request.credential()), Access::Public, Err(error)),
         Ok(route) => {
             let dialect = route.dialect.spoken_to(request.credential());
             let answer =
@@ -66,27 +66,30 @@ fn count_refusal(app: &Rc<App>, ports: &Rc<Ports>, route: &Route, answer: &Resul
     }
 }
 
-fn find_route(app: &App, request: &mut Request) -> Result<&'static Route, ApiError> {
+/// The route, or the answer to a request that has none and the dialect in which it is given.
+fn find_route(app: &App, request: &mut Request) -> Result<&'static Route, (Dialect, ApiError)> {
+    let of_path = Dialect::of_path(&request.head.path);
     match app.routes.find(&request.head.method, &request.head.path) {
         Found::Route(route, params) => {
             request.body_max_bytes = route.body_max_bytes;
             for (name, value) in params {
                 let value = percent_decode_str(&value).decode_utf8();
-                let value = value.map_err(|_| ApiError::invalid(&name, "The path is not valid UTF-8"))?;
+                let invalid = |_| (route.dialect, ApiError::invalid(&name, "The path is not valid UTF-8"));
+                let value = value.map_err(invalid)?;
                 request.params.push((name, value.into_owned()));
             }
             Ok(route)
         }
-        Found::OtherMethods(methods) => {
-            let allow: Vec<_> = methods.into_iter().map(Method::name).collect();
-            Err(ApiError::new(Kind::MethodNotAllowed, format!("Use {}", allow.join(" or ")))
-                .header("allow", allow.join(", ")))
+        Found::Others(routes) => {
+            let allow: Vec<_> = routes.iter().map(|route| route.method.name()).collect();
+            let error = ApiError::new(Kind::MethodNotAllowed, format!("Use {}", allow.join(" or ")))
+                .header("allow", allow.join(", "));
+            Err((routes.first().map_or(of_path, |route| route.dialect), error))
         }
-        Found::Nothing if Dialect::of_path(&request.head.path) == Dialect::FastApi => {
-            Err(ApiError::new(Kind::NotFound, "Not Found"))
-        }
+        Found::Nothing if of_path == Dialect::FastApi => Err((of_path, ApiError::new(Kind::NotFound, "Not Found"))),
         Found::Nothing => {
-            Err(ApiError::new(Kind::NotFound, format!("No route for {} {}", request.head.method, request.head.path)))
+            let text = format!("No route for {} {}", request.head.method, request.head.path);
+            Err((of_path, ApiError::new(Kind::NotFound, text)))
         }
     }
 }
@@ -101,7 +104,6 @@ async fn enter(
     origin: &str,
     standing: &mut Option<Standing>,
 ) -> Result<Output, ApiError> {
-    check_body_length(&request)?;
     let now_ms = ports.clock.now_ms();
     let address: Rc<str> = request.head.address.as_str().into();
     let caller = match identify(&app, &ports, route, &request, origin).await {
@@ -112,11 +114,12 @@ async fn enter(
             return Err(error);
         }
     };
-    check_access(route.access, &caller)?;
     let admission = match route.access {
         Access::Signed => None,
         _ => admit(&app, &ports, &caller, &address, request_id, standing).await?,
     };
+    check_access(route.access, &caller)?;
+    check_body_length(&request)?;
     let cx = Cx {
         app,
         ports,
@@ -260,7 +263,7 @@ async fn admit(
 fn preflight(app: &App, request: &Request) -> Output {
     let path = &request.head.path;
     let mut methods: Vec<_> = match app.routes.find("OPTIONS", path) {
-        Found::OtherMethods(methods) => methods.into_iter().map(Method::name).collect(),
+        Found::Others(routes) => routes.into_iter().map(|route| route.method.name()).collect(),
         Found::Route(..) | Found::Nothing => Vec::new(),
     };
     methods.push("OPTIONS");

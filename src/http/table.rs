@@ -9,8 +9,8 @@ use super::route::{Method, Route};
 pub enum Found {
     /// A route and its path parameters, still percent-encoded.
     Route(&'static Route, Vec<(String, String)>),
-    /// The path exists with these methods only.
-    OtherMethods(Vec<Method>),
+    /// The path exists with the methods of these routes only.
+    Others(Vec<&'static Route>),
     /// No such path.
     Nothing,
 }
@@ -55,8 +55,7 @@ impl RouteTable {
                 return Found::Route(hit.value, params);
             }
         }
-        let others: Vec<Method> =
-            self.trees.iter().filter(|(_, tree)| tree.at(path).is_ok()).map(|(m, _)| *m).collect();
-        if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) }
+        let others: Vec<_> = self.trees.iter().filter_map(|(_, tree)| Some(*tree.at(path).ok()?.value)).collect();
+        if others.is_empty() { Found::Nothing } else { Found::Others(others) }
     }
 }

@@ -56,9 +56,9 @@ pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function
         let signal = glue::signal_of(&request);
         let ports = ports(&app.config, &env, &context, signal.clone());
         let (lazy, origin) = read_request(request.clone());
-        let is_large = lazy.head.content_length.parse().is_ok_and(|bytes: u64| bytes > UNREAD_MAX_BYTES);
+        let is_small = lazy.head.content_length.parse().is_ok_and(|bytes: u64| bytes <= UNREAD_MAX_BYTES);
         let output = serve(app, ports, lazy, &origin).await;
-        if is_large && output.status >= 400 {
+        if !is_small && output.status >= 400 {
             _ = JsCall::begin(|id| glue::drain_body(id, &request)).await;
         }
         answer(&resolve, &to_response(output, &context, &signal));

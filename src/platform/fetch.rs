@@ -1,5 +1,6 @@
 //! HTTP to the outside.
 
+use std::any::Any;
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
@@ -60,6 +61,23 @@ impl Fetch for Outside {
             drop(raced);
             match settled {
                 Ok(answer) => Ok(read_answer(&answer.unchecked_into(), stall_ms)),
+                Err(word) => Err(read_error(&glue::text_of(&word))),
+            }
+        })
+    }
+
+    fn read_more<'a>(
+        &'a self,
+        handle: &'a dyn Any,
+        wait_ms: u32,
+        tick: Rc<dyn Fn()>,
+    ) -> Pending<'a, Result<Option<Vec<u8>>, FetchError>> {
+        Box::pin(async move {
+            let Some(handle) = handle.downcast_ref::<StreamHandle>() else { return Ok(None) };
+            let call = JsCall::begin_ticking(tick, |id| glue::read_more(id, &self.signal, &handle.stream, wait_ms));
+            match call.await {
+                Ok(chunk) if chunk.is_null() => Ok(None),
+                Ok(chunk) => Ok(Some(chunk.unchecked_into::<Uint8Array>().to_vec())),
                 Err(word) => Err(read_error(&glue::text_of(&word))),
             }
         })

@@ -35,7 +35,7 @@ function readFields({ headers }, names) {
 }
 
 export function read_body(id, request, statedBytes, maxBytes) {
-  settle(id, readAll(request, statedBytes, maxBytes));
+  settle(id, readAll(request, statedBytes, maxBytes, drainReader));
 }
 
 const DRAIN_MAX_BYTES = 64 << 20, DRAIN_MAX_MS = 5000;
@@ -46,25 +46,30 @@ export function drain_body(id, request) {
 }
 
 async function drain(request) {
-  if (!request.body || request.bodyUsed) return;
-  const reader = request.body.getReader();
-  const timer = setTimeout(() => reader.cancel().catch(() => {}), DRAIN_MAX_MS);
+  if (request.body && !request.bodyUsed) await drainReader(request.body.getReader());
+}
+
+async function drainReader(reader) {
+  const timer = setTimeout(cancelReader, DRAIN_MAX_MS, reader);
   for (let bytes = 0; bytes < DRAIN_MAX_BYTES;) {
     const { done, value } = await reader.read();
     if (done) break;
     bytes += value.byteLength;
   }
   clearTimeout(timer);
-  reader.cancel().catch(() => {});
+  cancelReader(reader);
 }
+
+const cancelReader = (reader) => reader.cancel().catch(() => {});
 
 // A length that is stated and small is read in one step, without making a stream of it; anything else (a length of -1 is
 // unknown) is counted while it comes.
-function readAll(message, statedBytes, maxBytes) {
-  return statedBytes >= 0 && statedBytes <= maxBytes ? message.bytes() : readCounted(message, maxBytes);
+function readAll(message, statedBytes, maxBytes, leave = cancelReader) {
+  return statedBytes >= 0 && statedBytes <= maxBytes ? message.bytes() : readCounted(message, maxBytes, leave);
 }
 
-async function readCounted(message, maxBytes) {
+// `leave` is what becomes of the rest of a message that is too large.
+async function readCounted(message, maxBytes, leave) {
   if (!message.body) return NOTHING;
   const reader = message.body.getReader();
   const chunks = [];
@@ -74,7 +79,7 @@ async function readCounted(message, maxBytes) {
     if (done) break;
     bytes += value.byteLength;
     if (bytes > maxBytes) {
-      reader.cancel().catch(() => {});
+      await leave(reader);
       throw "too_large";
     }
     chunks.push(value);
@@ -106,7 +111,7 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
   const due = Date.now() + firstByteMs;
   let isOpen = true;
   // A stream takes the timer over (see Pump); one that nobody relays, because its first chunk was a fault, is let go.
-  const watch = { timer: 0, onTick: null, reader: null };
+  const watch = { timer: 0, tickMs, onTick: null, reader: null };
   watch.timer = setInterval(() => {
     if (watch.onTick) return watch.onTick();
     if (!isOpen) {
@@ -115,9 +120,7 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
       return;
     }
     resume(id, OPEN);
-    const leftMs = due - Date.now();
-    if (leftMs <= 0) timeOut();
-    else if (leftMs < tickMs) setTimeout(timeOut, leftMs);
+    lookAtClock(due, tickMs, timeOut);
   }, Math.min(tickMs, firstByteMs));
   const timeOut = () => {
     if (isOpen) giveUp?.abort();
@@ -136,6 +139,13 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
     (answer) => (isOpen ? end(RESOLVED, answer) : answer[4]?.reader.cancel().catch(() => {})),
     (error) => end(REJECTED, OWN_ERRORS.has(error) ? error : signal?.aborted ? "client_gone" : "broken: " + error),
   );
+}
+
+// Ends what is due; what is due before the next tick has a timer of its own.
+function lookAtClock(due, tickMs, timeOut) {
+  const leftMs = due - Date.now();
+  if (leftMs <= 0) timeOut();
+  else if (leftMs < tickMs) setTimeout(timeOut, leftMs);
 }
 
 const OWN_ERRORS = new Set(["too_large", "not_asked"]);
@@ -163,6 +173,28 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes, wa
   const { done, value } = await reader.read();
   return [response.status, type, retryAfter, done ? NOTHING : value,
     done ? null : { body: response.body, reader, watch, isEvents: type.startsWith("text/event-stream") }];
+}
+
+// Reads on in a stream that nobody relays yet; gives null at its end.
+export function read_more(id, signal, { reader, watch }, waitMs) {
+  const due = Date.now() + waitMs;
+  let isOpen = true;
+  const end = (how, value) => {
+    if (!isOpen) return;
+    isOpen = false;
+    watch.onTick = null;
+    resume(id, how, value);
+  };
+  const look = () => lookAtClock(due, watch.tickMs, () => end(REJECTED, "timed_out"));
+  watch.onTick = () => {
+    resume(id, OPEN);
+    look();
+  };
+  if (waitMs < watch.tickMs) look();
+  reader.read().then(
+    ({ done, value }) => end(RESOLVED, done ? null : value),
+    (error) => end(REJECTED, signal?.aborted ? "client_gone" : "broken: " + error),
+  );
 }
 
 const NOTHING = new Uint8Array(0);

@@ -25,6 +25,7 @@ extern "C" {
         tick_ms: u32,
         is_raced: bool,
     );
+    pub fn read_more(id: u32, signal: &JsValue, stream: &JsValue, wait_ms: u32);
     pub fn abandon(id: u32);
     pub fn respond(status: u16, headers: &str, body: Option<&[u8]>) -> JsValue;
     pub fn relay(

@@ -1,5 +1,6 @@
 //! The ports over test doubles; each can fail before or after it has done its work.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -304,6 +305,16 @@ impl Fetch for TestFetch {
                 }
             }
         })
+    }
+
+    /// Streams come as chunks here.
+    fn read_more<'a>(
+        &'a self,
+        _handle: &'a dyn Any,
+        _wait_ms: u32,
+        _tick: Rc<dyn Fn()>,
+    ) -> Pending<'a, Result<Option<Vec<u8>>, FetchError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! How much a model has written, for when its upstream does not say.
 
-use crate::json::{JsonError, Kind, Reader};
+use crate::json::{JsonError, Kind, Raw, Reader};
 
 /// What the `choices` of an answer or of a stream chunk hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(super) struct Choices {
     /// Bytes of JSON text that the model wrote: content, reasoning, refusals, the names and
     /// arguments of calls.
     pub text_bytes: u64,
+    /// Whether they say anything but who speaks: text, calls, an end, a member that is not known here.
+    pub is_said: bool,
 }
 
 /// Tokens that so many bytes of English or code make, rounded up.
@@ -26,7 +28,7 @@ pub(super) fn measure_choices(reader: &mut Reader<'_>) -> Result<Choices, JsonEr
         return Ok(choices);
     }
     while reader.next_item()? {
-        let text_bytes = measure_choice(reader)?;
+        let text_bytes = measure_choice(reader, &mut choices)?;
         choices.count += 1;
         choices.written += u64::from(text_bytes > 0);
         choices.text_bytes += text_bytes;
@@ -34,31 +36,46 @@ pub(super) fn measure_choices(reader: &mut Reader<'_>) -> Result<Choices, JsonEr
     Ok(choices)
 }
 
-fn measure_choice(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
+fn measure_choice(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64, JsonError> {
     let mut text_bytes = 0;
     if !reader.enter_object()? {
         return Ok(0);
     }
     while let Some(member) = reader.next_member()? {
-        text_bytes += match member.key.as_ref() {
-            b"delta" | b"message" => measure_message(reader)?,
-            _ => skip(reader)?,
-        };
+        match member.key.as_ref() {
+            b"delta" | b"message" => text_bytes += measure_message(reader, choices)?,
+            b"finish_reason" | b"text" => choices.is_said |= says_something(reader.read_value()?),
+            _ => _ = reader.read_value()?,
+        }
     }
     Ok(text_bytes)
 }
 
-fn measure_message(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
+fn measure_message(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64, JsonError> {
     let mut text_bytes = 0;
     if !reader.enter_object()? {
         return Ok(0);
     }
     while let Some(member) = reader.next_member()? {
         text_bytes += match member.key.as_ref() {
-            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" => measure_string(reader)?,
-            b"tool_calls" => measure_tool_calls(reader)?,
-            b"function_call" => measure_function(reader)?,
-            _ => skip(reader)?,
+            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" => {
+                let value = reader.read_value()?;
+                choices.is_said |= says_something(value);
+                text_bytes_of(value)
+            }
+            b"tool_calls" => {
+                choices.is_said = true;
+                measure_tool_calls(reader)?
+            }
+            b"function_call" => {
+                choices.is_said = true;
+                measure_function(reader)?
+            }
+            b"role" => skip(reader)?,
+            _ => {
+                choices.is_said |= says_something(reader.read_value()?);
+                0
+            }
         };
     }
     Ok(text_bytes)
@@ -97,13 +114,20 @@ fn measure_function(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
     Ok(text_bytes)
 }
 
-/// Bytes between the quotes; 0 for another kind of value.
 fn measure_string(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
-    let value = reader.read_value()?;
-    Ok(match value.kind() {
+    reader.read_value().map(text_bytes_of)
+}
+
+/// Bytes between the quotes; 0 for another kind of value.
+fn text_bytes_of(value: Raw<'_>) -> u64 {
+    match value.kind() {
         Kind::String => value.bytes.len().saturating_sub(2) as u64,
         _ => 0,
-    })
+    }
+}
+
+fn says_something(value: Raw<'_>) -> bool {
+    !matches!(value.bytes, b"null" | b"\"\"" | b"[]" | b"{}")
 }
 
 fn skip(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
@@ -135,9 +159,22 @@ mod tests {
         ];
         for (text, (count, written, text_bytes)) in cases {
             let mut reader = Reader::new(text.as_bytes());
-            let expected = Choices { count, written, text_bytes };
-            assert_eq!(measure_choices(&mut reader).unwrap(), expected, "{text}");
+            let read = measure_choices(&mut reader).unwrap();
+            assert_eq!((read.count, read.written, read.text_bytes), (count, written, text_bytes), "{text}");
             assert_eq!(reader.finish(), Ok(()), "{text}");
+        }
+        for (text, is_said) in [
+            ("[]", false),
+            (r#"[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]"#, false),
+            (r#"[{"delta":{"role":"assistant","content":""},"logprobs":null}]"#, false),
+            (r#"[{"delta":{"content":"a"}}]"#, true),
+            (r#"[{"delta":{"content":[{"type":"text","text":"a"}]}}]"#, true),
+            (r#"[{"delta":{"tool_calls":[{"index":0}]}}]"#, true),
+            (r#"[{"delta":{"audio":{"data":"AAAA"}}}]"#, true),
+            (r#"[{"delta":{},"finish_reason":"stop"}]"#, true),
+            (r#"[{"text":"a"}]"#, true),
+        ] {
+            assert_eq!(measure_choices(&mut Reader::new(text.as_bytes())).unwrap().is_said, is_said, "{text}");
         }
         assert_eq!((estimate_tokens(0), estimate_tokens(1), estimate_tokens(8)), (0, 1, 2));
     }

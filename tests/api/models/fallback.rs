@@ -37,6 +37,14 @@ fn failures() -> Vec<(&'static str, Reply)> {
     ]
 }
 
+const COMMENT: &str = ": PROCESSING\n\n";
+const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+
+/// A stream in so many chunks.
+fn chunks(texts: &[&str]) -> Reply {
+    Reply::Stream(texts.iter().map(|text| text.as_bytes().to_vec()).collect(), StreamEnd::Eof)
+}
+
 /// The same for a stream.
 fn stream_failures() -> Vec<(&'static str, Reply)> {
     let stream = |text: &str| Reply::Stream(vec![text.as_bytes().to_vec()], StreamEnd::Eof);
@@ -49,6 +57,19 @@ fn stream_failures() -> Vec<(&'static str, Reply)> {
         ("an error after a comment", stream(": hello\n\ndata: {\"error\":{\"message\":\"overloaded\"}}\n\n")),
         ("an error as text", stream("data: {\"error\":\"overloaded\"}\n\n")),
         ("a first event that is no JSON", stream("data: {nope}\n\n")),
+        (
+            "an error in the chunk after a comment",
+            chunks(&[COMMENT, "data: {\"error\":{\"message\":\"overloaded\"}}\n\n"]),
+        ),
+        ("a comment, then a reset", Reply::Stream(vec![COMMENT.into()], StreamEnd::Broken)),
+        ("a comment, then silence", Reply::Stream(vec![COMMENT.into()], StreamEnd::Stalled)),
+        ("a comment, then the end", chunks(&[COMMENT])),
+        ("a role, then a reset", Reply::Stream(vec![COMMENT.into(), ROLE.into()], StreamEnd::Broken)),
+        ("a role, then the end", chunks(&[ROLE])),
+        ("a role, then an error", chunks(&[ROLE, "data: {\"error\":\"overloaded\"}\n\n"])),
+        ("a role, then [DONE]", chunks(&[ROLE, "data: [DONE]\n\n"])),
+        ("[DONE] and nothing else", stream("data: [DONE]\n\n")),
+        ("half an object", chunks(&["data: {\"choices\":[{\"delta\":", "{\"content\":"])),
     ]);
     failures
 }

@@ -111,6 +111,7 @@ impl FrameRewriter {
         let choices = pass.choices.unwrap_or_default();
         self.written.written += choices.written;
         self.written.text_bytes += choices.text_bytes;
+        self.written.is_said |= choices.is_said;
         if self.hide_usage && pass.has_usage && choices.count == 0 {
             // The chunk that tells usage and nothing else.
             out.truncate(length);

@@ -134,10 +134,10 @@ impl StreamRewriter {
         written.written.max(estimate_tokens(written.text_bytes))
     }
 
-    /// Whether the model has begun to write: from then on another provider can't take over.
+    /// Whether the model has begun to answer: until then another may take over, and the client misses nothing.
     #[must_use]
-    pub const fn has_content(&self) -> bool {
-        self.state.frames.written().written > 0
+    pub const fn has_begun(&self) -> bool {
+        self.state.frames.written().is_said
     }
 
     /// Whether the upstream said `[DONE]`.

@@ -51,7 +51,7 @@ fn a_whole_stream_passes_with_the_model_asked_for() {
             .replace("\"c1\",\"model\":\"gpt-up\"", "\"c1\",\"model\":\"auto\"")
     );
     assert_eq!(rewriter.usage(), Some(TokenUsage { input: 7, output: 3, ..TokenUsage::default() }));
-    assert!(rewriter.saw_done() && rewriter.has_content());
+    assert!(rewriter.saw_done() && rewriter.has_begun());
     assert_eq!(rewriter.bytes_in(), input.len() as u64);
     let mut end = Vec::new();
     rewriter.finish(StreamEnd::Eof, &mut end);
@@ -217,5 +217,5 @@ fn output_is_estimated_by_deltas_or_bytes() {
     let long = chunk(&format!(r#"{{"content":"{}"}}"#, "x".repeat(400)));
     assert_eq!(run(&long, false).rewriter.output_tokens_seen(), 100);
     let role = chunk(r#"{"role":"assistant","content":""}"#);
-    assert!(!run(&role, false).rewriter.has_content());
+    assert!(!run(&role, false).rewriter.has_begun());
 }

@@ -1,0 +1,92 @@
+//! The beginning of a stream. Nothing goes to the client before the upstream has said something: until then another may answer.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::dispatch::{Failure, patience_ms};
+use super::settlement::RunningCall;
+use super::tap::ChatTap;
+use crate::http::output::Body;
+use crate::ports::{FetchError, StreamEnd, StreamSource};
+
+/// Held back at most; what says nothing for longer goes out as it is.
+const HELD_MAX_BYTES: usize = 16 << 10;
+
+/// Why a call has no answer that could be delivered.
+pub enum Undelivered {
+    /// Another upstream may do better.
+    Failed(Failure),
+    /// The client left.
+    ClientGone,
+}
+
+/// Reads a stream until it says something; gives the client's.
+///
+/// # Errors
+/// When it says nothing; the call comes back.
+pub async fn open_stream(
+    call: RunningCall,
+    hide_usage: bool,
+    first: Vec<u8>,
+    mut rest: StreamSource,
+) -> Result<Body, Box<(RunningCall, Undelivered)>> {
+    let mut tap = ChatTap::new(&call, hide_usage);
+    let mut out = Vec::new();
+    if let Err(cause) = open(&call, &mut tap, first, &mut rest, &mut out).await {
+        return Err(Box::new((call, cause)));
+    }
+    tap.begin(call, &out);
+    Ok(Body::Relay { first: out, rest: Some((rest, Box::new(tap))) })
+}
+
+async fn open(
+    call: &RunningCall,
+    tap: &mut ChatTap,
+    first: Vec<u8>,
+    rest: &mut StreamSource,
+    out: &mut Vec<u8>,
+) -> Result<(), Undelivered> {
+    let failed = |cause: &str| Undelivered::Failed(Failure::new(cause));
+    let mut next = Some(first).filter(|first| !first.is_empty());
+    loop {
+        let is_over = next.is_none();
+        // At the end a line that lacks only its terminator counts.
+        let chunk = next.as_deref().unwrap_or(b"\n\n");
+        let has_begun = tap.open(chunk, out).map_err(|fault| Undelivered::Failed(Failure::new(fault)))?;
+        if is_over {
+            *rest = StreamSource::Chunks(VecDeque::new(), StreamEnd::Eof);
+        }
+        if has_begun || out.len() > HELD_MAX_BYTES {
+            return Ok(());
+        }
+        if is_over || tap.saw_done() {
+            return Err(failed("the stream ended before it began"));
+        }
+        next = read_more(call, rest).await?;
+    }
+}
+
+/// The next chunk; `None` at the end.
+async fn read_more(call: &RunningCall, rest: &mut StreamSource) -> Result<Option<Vec<u8>>, Undelivered> {
+    let (cx, kept) = (&call.cx, call.cx.clone());
+    let read = match rest {
+        StreamSource::Chunks(chunks, end) => match (chunks.pop_front(), end) {
+            (Some(chunk), _) => Ok(Some(chunk)),
+            (None, StreamEnd::Eof) => Ok(None),
+            (None, StreamEnd::Broken) => Err(FetchError::Broken("the stream broke".to_owned())),
+            (None, StreamEnd::Stalled) => Err(FetchError::TimedOut),
+            (None, StreamEnd::ClientGone) => Err(FetchError::ClientGone { was_asked: true }),
+        },
+        StreamSource::Handle(handle) => {
+            let wait_ms = patience_ms(call.deadline_ms.map(|due_ms| due_ms - cx.ports.clock.now_ms()));
+            let wait_ms = wait_ms.min(cx.app.config.stall_ms);
+            cx.ports.fetch.read_more(&**handle, wait_ms, Rc::new(move || kept.keep_up())).await
+        }
+    };
+    read.map_err(|error| match error {
+        FetchError::ClientGone { .. } => Undelivered::ClientGone,
+        FetchError::TimedOut => Undelivered::Failed(Failure::new("timed out")),
+        FetchError::Broken(cause) => Undelivered::Failed(Failure::new(cause)),
+        FetchError::TooLarge => Undelivered::Failed(Failure::new("the answer is too large")),
+    })
+}
