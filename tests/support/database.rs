@@ -92,7 +92,7 @@ fn changes(connection: &Connection) -> u64 {
 fn select(connection: &Connection, sql: &str, params: &[Value]) -> Result<String, PortError> {
     let failed = |e: rusqlite::Error| PortError(format!("{e} in {sql}"));
     let mut statement = connection.prepare(sql).map_err(failed)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let values = params.iter().map(|value| match value {
         Value::Null => rusqlite::types::Value::Null,
         Value::Integer(number) => (*number).into(),
