@@ -4,7 +4,7 @@
 //! millions of entries is not held in memory; the host reads them and passes them in. Whatever changes is returned as
 //! [`Write`]s, which the host makes durable in one transaction before anybody sees the reply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -206,6 +206,8 @@ pub enum Effect {
 pub struct Needs {
     /// Journal entries to look up by id.
     pub ids: Vec<String>,
+    /// Effects to look for in the outbox, by id.
+    pub enlisted: Vec<String>,
     /// A page of the journal.
     pub page: Option<Page>,
     /// So many of the newest entries of the journal.
@@ -220,8 +222,9 @@ impl Needs {
     /// Whether there is nothing to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let reads_entries = self.page.is_some() || self.newest_entries.is_some();
-        self.ids.is_empty() && !reads_entries && self.newest_items.is_none() && !self.totals
+        let reads_entries = !self.ids.is_empty() || self.page.is_some() || self.newest_entries.is_some();
+        let reads_outbox = !self.enlisted.is_empty() || self.newest_items.is_some();
+        !reads_entries && !reads_outbox && !self.totals
     }
 }
 
@@ -239,6 +242,8 @@ pub struct Page {
 pub struct Facts {
     /// Of the ids asked for, those that the journal has.
     pub known: BTreeMap<String, Entry>,
+    /// Of the effects asked for, those that the outbox has.
+    pub enlisted: BTreeSet<String>,
     /// The page asked for.
     pub page: Vec<NumberedEntry>,
     /// The entries asked for, newest first.

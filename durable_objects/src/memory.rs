@@ -152,6 +152,7 @@ impl Store for MemoryStore {
         };
         Ok(Facts {
             known: needs.ids.iter().filter_map(known).collect(),
+            enlisted: needs.enlisted.iter().filter(|id| tables.outbox.contains_key(*id)).cloned().collect(),
             page: needs.page.map(|page| tables.page(page.after, page.limit)).unwrap_or_default(),
             newest_entries: needs.newest_entries.map(|limit| tables.newest_entries(limit)).unwrap_or_default(),
             newest_items: needs.newest_items.map(|limit| tables.newest_items(limit)).unwrap_or_default(),

@@ -277,6 +277,7 @@ fn messages_of_a_guard_are_unchanged() {
     use idempotency::{Command, Reply};
     let json = r#"{"command":"begin","fingerprint":"f","token":"t"}"#;
     assert_format(&Command::Begin { fingerprint: text("f"), token: text("t") }, json);
+    assert_format(&Command::Prolong { token: text("t") }, r#"{"command":"prolong","token":"t"}"#);
     assert_format(&Reply::Started, r#"{"reply":"started"}"#);
     assert_format(&Reply::InFlight { expires_at_ms: 1 }, r#"{"reply":"in_flight","expires_at_ms":1}"#);
     let answer = Answer { status: 200, headers: vec![], body: Body(vec![0xff]), is_sealed: false };

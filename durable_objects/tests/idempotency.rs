@@ -56,6 +56,32 @@ fn another_request_under_the_same_key_is_refused() {
     assert_eq!(guard.ask(begin("g", "2"), 0), Reply::Mismatch);
 }
 
+fn prolong(token: &str) -> Command {
+    Command::Prolong { token: token.to_owned() }
+}
+
+#[test]
+fn a_run_that_lives_keeps_the_key() {
+    let mut guard = guard();
+    guard.ask(begin("f", "1"), 0);
+    assert_eq!(guard.ask(prolong("2"), 10), Reply::Stale);
+    assert_eq!(guard.ask(prolong("1"), IN_FLIGHT_MS - 1), Reply::Started);
+    assert_eq!(guard.ask(begin("f", "2"), IN_FLIGHT_MS), Reply::InFlight { expires_at_ms: 2 * IN_FLIGHT_MS - 1 });
+    guard.ask(finish("1", answer(b"")), IN_FLIGHT_MS);
+    assert_eq!(guard.ask(prolong("1"), IN_FLIGHT_MS), Reply::Stale, "it has answered");
+    assert_eq!(guard.ask(begin("f", "2"), IN_FLIGHT_MS - 1 + STORED_MS), Reply::Stored { answer: answer(b"") });
+}
+
+#[test]
+fn to_say_that_a_run_lives_begins_none() {
+    let mut guard = guard();
+    assert_eq!(guard.ask(prolong("1"), 0), Reply::Stale);
+    guard.ask(begin("f", "1"), 0);
+    guard.ask(abandon("1"), 0);
+    assert_eq!(guard.ask(prolong("1"), 0), Reply::Stale);
+    assert_eq!(guard.ask(begin("f", "2"), 0), Reply::Started);
+}
+
 #[test]
 fn an_abandoned_key_is_free() {
     let mut guard = guard();
@@ -146,6 +172,7 @@ fn a_start_whose_answer_was_lost_is_asked_for_again() {
 enum Event {
     Begin { token: u8 },
     Finish { token: u8 },
+    Prolong { token: u8 },
     FailNext(FaultPoint),
     Restart,
     Wait { ms: i64, alarms: bool },
@@ -155,6 +182,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (0..4_u8).prop_map(|token| Event::Begin { token }),
         2 => (0..4_u8).prop_map(|token| Event::Finish { token }),
+        2 => (0..4_u8).prop_map(|token| Event::Prolong { token }),
         1 => Just(Event::FailNext(FaultPoint::BeforePersist)),
         1 => Just(Event::FailNext(FaultPoint::AfterPersist)),
         1 => Just(Event::Restart),
@@ -192,6 +220,14 @@ proptest! {
                     prop_assert_eq!(reply, if owns { Reply::Closed } else { Reply::Stale });
                     if running.take_if(|(runner, _)| *runner == token).is_some() {
                         answered = Some((token, now_ms + STORED_MS));
+                    }
+                }
+                Event::Prolong { token } => {
+                    let reply = ask(prolong(&token.to_string()));
+                    let run = running.as_mut().filter(|(runner, _)| *runner == token);
+                    prop_assert_eq!(reply, if run.is_some() { Reply::Started } else { Reply::Stale });
+                    if let Some((_, until_ms)) = run {
+                        *until_ms = now_ms + IN_FLIGHT_MS;
                     }
                 }
                 Event::FailNext(point) => objects.fail_next(Idempotency::BINDING, point),

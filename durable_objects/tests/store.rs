@@ -59,6 +59,7 @@ fn without_repeats(mut writes: Vec<Write>) -> Vec<Write> {
 fn everything() -> Needs {
     Needs {
         ids: ('a'..='z').map(String::from).collect(),
+        enlisted: ('a'..='f').map(String::from).collect(),
         page: Some(Page { after: 2, limit: 5 }),
         newest_entries: Some(3),
         newest_items: Some(3),

@@ -317,3 +317,40 @@ fn a_transfer_refuses_itself_and_what_is_not_there() {
     assert_eq!(transfer("bob", 4), moved(true, 6));
     assert_eq!(refusal(transfer("eve", 4)), RefusalCode::IdReused);
 }
+
+/// Entries of the journal, and records that are on their way.
+fn traces(wallet: &mut Wallet) -> (Vec<String>, usize) {
+    let Reply::Journal { entries, .. } = wallet.ask(Command::Journal { after: 0, limit: 9 }, 0) else { panic!() };
+    let Reply::Records { records } = wallet.ask(Command::PendingRecords { limit: 9 }, 0) else { panic!() };
+    (entries.into_iter().map(|entry| entry.id).collect(), records.len())
+}
+
+#[test]
+fn a_batch_that_charges_nothing_leaves_no_entry() {
+    let mut wallet = open(10);
+    let batch = || vec![charge("free", 0), charge("paid", 3)];
+    let entries = vec!["credit:start".to_owned(), "capture:paid".to_owned()];
+    for _ in 0..2 {
+        lease(&mut wallet, "a", batch(), 5, 0, 0);
+        assert_eq!(traces(&mut wallet), (entries.clone(), 2));
+    }
+    wallet.ask(Command::AckRecords { ids: vec!["free".to_owned(), "paid".to_owned()] }, 0);
+    lease(&mut wallet, "a", batch(), 5, 0, 0);
+    assert_eq!(traces(&mut wallet), (entries, 1), "at most the record comes again");
+    assert_eq!(balance(&mut wallet, 0).balance, usd(7));
+}
+
+#[test]
+fn what_could_not_be_charged_and_what_a_call_charged_is_remembered_though_it_is_nothing() {
+    let mut wallet = open(0);
+    assert_eq!(lease(&mut wallet, "a", vec![charge("unpaid", 5)], 0, 0, 0).written_off, usd(5));
+    wallet.ask(capture("h", "called", 0, true), 0);
+    wallet.ask(Command::AckRecords { ids: vec!["unpaid".to_owned(), "called".to_owned()] }, 0);
+    let before = traces(&mut wallet);
+    wallet.ask(credit("late", 9), 0);
+    let again = lease(&mut wallet, "a", vec![charge("unpaid", 5), charge("called", 0)], 0, 0, 0);
+    assert_eq!((again.written_off, again.balance), (usd(0), usd(9)));
+    assert_eq!(refusal(wallet.ask(capture("h", "called", 1, true), 0)), RefusalCode::IdReused);
+    assert_eq!(before.0, ["capture:unpaid", "write_off:unpaid", "capture:called"]);
+    assert_eq!((traces(&mut wallet).0.len(), traces(&mut wallet).1), (4, 0));
+}

@@ -5,7 +5,9 @@
 //! them hold a key that stands nowhere else in clear.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use durable_objects::idempotency::protocol::{
     Answer, BODY_MAX_BYTES, Body as StoredBody, Command, Idempotency, Reply, name,
@@ -22,7 +24,7 @@ use super::request::{Request, WholeBody};
 use super::route::Route;
 use crate::app::Cx;
 use crate::auth::Caller;
-use crate::ports::{Flow, PortError, Ports, StreamEnd, StreamTap, ask};
+use crate::ports::{Flow, Pending, PortError, Ports, StreamEnd, StreamTap, ask};
 
 /// How long a duplicate waits for the first request's answer.
 const WAIT_MAX_MS: i64 = 25_000;
@@ -52,7 +54,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Re
     if let Some(answer) = guard.begin(&token, &fingerprint).await? {
         return guard.replay(answer);
     }
-    guard.keep_up(Command::Begin { fingerprint, token: token.clone() });
+    guard.keep_up(&token);
     request.body = Some(Box::new(WholeBody(body)));
     let request_id = Rc::clone(&cx.request_id);
     let answer = route.run(cx, request).await;
@@ -145,14 +147,41 @@ struct Guard {
     name: String,
     /// Seals what is kept under this name.
     key: Rc<Zeroizing<[u8; 32]>>,
-    /// Set when the run has ended.
-    is_closed: Rc<Cell<bool>>,
+    end: Rc<End>,
+}
+
+/// The end of a run, and who is to hear of it.
+#[derive(Default)]
+struct End {
+    has_come: Cell<bool>,
+    waiter: Cell<Option<Waker>>,
+}
+
+impl End {
+    fn come(&self) {
+        self.has_come.set(true);
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+
+    /// Waits for the pause or the end, whichever comes first. Gives whether the end has come.
+    async fn comes_within(&self, mut pause: Pending<'static, ()>) -> bool {
+        poll_fn(|context| {
+            if self.has_come.get() {
+                return Poll::Ready(true);
+            }
+            self.waiter.set(Some(context.waker().clone()));
+            pause.as_mut().poll(context).map(|()| false)
+        })
+        .await
+    }
 }
 
 impl Guard {
     fn new(cx: &Cx, name: String) -> Self {
         let key = Seed::new(Zeroizing::new(cx.app.config.seal_key)).draw(&format!("idempotency:{name}"));
-        Self { ports: Rc::clone(&cx.ports), name, key: Rc::new(key), is_closed: Rc::default() }
+        Self { ports: Rc::clone(&cx.ports), name, key: Rc::new(key), end: Rc::default() }
     }
 
     /// Keeps an answer.
@@ -216,16 +245,14 @@ impl Guard {
     }
 
     /// Says every few seconds that the run lives: the key of one that died with its isolate is free again soon.
-    fn keep_up(&self, begin: Command) {
-        let guard = self.clone();
+    fn keep_up(&self, token: &str) {
+        let (guard, prolong) = (self.clone(), Command::Prolong { token: token.to_owned() });
         self.ports.background.spawn(Box::pin(async move {
-            loop {
-                guard.ports.clock.sleep_ms(KEEP_UP_MS).await;
-                if guard.is_closed.get() {
-                    return;
-                }
-                if let Err(error) = ask::<Idempotency>(&*guard.ports.objects, &guard.name, &begin).await {
-                    guard.ports.background.log(&format!("idempotency: {error}"));
+            while !guard.end.comes_within(guard.ports.clock.sleep_ms(KEEP_UP_MS)).await {
+                match ask::<Idempotency>(&*guard.ports.objects, &guard.name, &prolong).await {
+                    Ok(Reply::Stale) => return,
+                    Ok(_) => {}
+                    Err(error) => guard.ports.background.log(&format!("idempotency: {error}")),
                 }
             }
         }));
@@ -253,7 +280,7 @@ impl Guard {
     }
 
     async fn close(&self, command: Command) {
-        self.is_closed.set(true);
+        self.end.come();
         for pause_ms in [50, 200, 1_000] {
             match ask::<Idempotency>(&*self.ports.objects, &self.name, &command).await {
                 Ok(_) => return,

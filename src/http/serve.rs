@@ -104,6 +104,7 @@ async fn enter(
     origin: &str,
     standing: &mut Option<Standing>,
 ) -> Result<Output, ApiError> {
+    check_body_length(&request)?;
     let now_ms = ports.clock.now_ms();
     let address: Rc<str> = request.head.address.as_str().into();
     let caller = match identify(&app, &ports, route, &request, origin).await {
@@ -119,7 +120,6 @@ async fn enter(
         _ => admit(&app, &ports, &caller, &address, request_id, standing).await?,
     };
     check_access(route.access, &caller)?;
-    check_body_length(&request)?;
     let cx = Cx {
         app,
         ports,

@@ -113,6 +113,11 @@ impl TestApp {
         self.life_of(isolate).end();
     }
 
+    /// How much work runs behind the answers of the isolate.
+    pub fn background_tasks(&self) -> usize {
+        self.life_of(&self.isolate()).tasks()
+    }
+
     fn life_of(&self, isolate: &Rc<App>) -> Rc<ports::Life> {
         let mut lives = self.lives.borrow_mut();
         if let Some((_, life)) = lives.iter().find(|(app, _)| Rc::ptr_eq(app, isolate)) {

@@ -138,6 +138,11 @@ impl Life {
         self.is_over.get()
     }
 
+    /// How much work runs behind answers.
+    pub fn tasks(&self) -> usize {
+        self.tasks.borrow().iter().filter(|task| !task.is_finished()).count()
+    }
+
     /// What is sent arrives, even if whoever sent it does not live to hear the answer.
     async fn send<T: 'static>(&self, arrives_in_ms: u64, act: impl FnOnce() -> T + 'static) -> T {
         let travelling = tokio::task::spawn_local(async move {

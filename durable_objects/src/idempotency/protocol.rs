@@ -42,6 +42,11 @@ pub enum Command {
         /// answer was lost) starts the same run again. At most 128 bytes.
         token: String,
     },
+    /// Says that the run which `token` started still lives. It never starts one.
+    Prolong {
+        /// As in `Begin`.
+        token: String,
+    },
     /// Keeps the answer of the request that `token` started.
     Finish {
         /// As in `Begin`.
@@ -60,7 +65,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
-    /// To `Begin`: run it, then `Finish` or `Abandon` with the token.
+    /// To `Begin`: run it, then `Finish` or `Abandon` with the token. To `Prolong`: run on.
     Started,
     /// To `Begin`: the same request is running.
     InFlight {
@@ -81,7 +86,7 @@ pub enum Reply {
     },
     /// To `Finish` and `Abandon`: done; doing it again does nothing more.
     Closed,
-    /// To `Finish` and `Abandon`: the token does not (or no longer) own the key; nothing was changed.
+    /// To `Prolong`, `Finish` and `Abandon`: the token does not (or no longer) own the key; nothing was changed.
     Stale,
     /// The command breaks a bound of the protocol.
     Refused {

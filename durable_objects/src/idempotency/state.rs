@@ -52,6 +52,7 @@ impl Machine for IdempotencyMachine {
         let expiry = self.expire(now_ms);
         let outcome = match command {
             Command::Begin { fingerprint, token } => self.begin(fingerprint, token, now_ms),
+            Command::Prolong { token } => self.prolong(&token, now_ms),
             Command::Finish { token, answer } => self.finish(&token, answer, now_ms),
             Command::Abandon { token } => Ok(self.abandon(&token)),
         }?;
@@ -98,9 +99,7 @@ impl IdempotencyMachine {
             return self.put(entry, Reply::Started);
         };
         if entry.fingerprint == fingerprint && entry.token == token && entry.progress == Progress::InFlight {
-            // The run says that it lives.
-            let expires_at_ms = now_ms.saturating_add(IN_FLIGHT_MS);
-            return self.put(Entry { fingerprint, token, expires_at_ms, progress: Progress::InFlight }, Reply::Started);
+            return self.prolong(&token, now_ms);
         }
         Ok(Outcome::of(match &entry.progress {
             _ if entry.fingerprint != fingerprint => Reply::Mismatch,
@@ -108,6 +107,17 @@ impl IdempotencyMachine {
             Progress::Stored(answer) => Reply::Stored { answer: answer.clone() },
             Progress::TooLarge(status) => Reply::TooLarge { status: *status },
         }))
+    }
+
+    /// Gives a run more time. One that was abandoned meanwhile is not begun again: nobody would end it.
+    fn prolong(&mut self, token: &str, now_ms: i64) -> Step<Reply> {
+        let is_run = |entry: &mut Entry| entry.token == token && entry.progress == Progress::InFlight;
+        match self.entry.take_if(is_run) {
+            Some(entry) => {
+                self.put(Entry { expires_at_ms: now_ms.saturating_add(IN_FLIGHT_MS), ..entry }, Reply::Started)
+            }
+            None => Ok(Outcome::of(Reply::Stale)),
+        }
     }
 
     fn finish(&mut self, token: &str, answer: Answer, now_ms: i64) -> Step<Reply> {

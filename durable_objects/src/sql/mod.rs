@@ -42,6 +42,7 @@ const ENLIST: &str = "INSERT INTO outbox (id, binding, name, body, retry_after_m
 const STRIKE: &str = "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))";
 const KNOWN: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note FROM journal \
      WHERE id IN (SELECT value FROM json_each(?))";
+const WAITING: &str = "SELECT id FROM outbox WHERE id IN (SELECT value FROM json_each(?))";
 const PAGE: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, seq FROM journal \
      WHERE seq > ? ORDER BY seq LIMIT ?";
 const NEWEST_ENTRIES: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, seq FROM journal \
@@ -160,6 +161,9 @@ impl<C: Connection> Store for SqlStore<C> {
             return Ok(Facts::default());
         }
         let mut facts = Facts { known: self.read_known(&needs.ids)?, ..Facts::default() };
+        for chunk in needs.enlisted.chunks(CHUNK_MAX) {
+            facts.enlisted.extend(self.select(WAITING, &[json_of(chunk)?], Columns::text)?);
+        }
         if let Some(page) = needs.page {
             let range = [Value::Integer(page.after), Value::Integer(page.limit.into())];
             facts.page = self.select(PAGE, &range, Columns::numbered_entry)?;

@@ -38,7 +38,7 @@ impl WalletMachine {
         for capture in captures {
             let is_known = facts.known.contains_key(&Movement::Capture.entry_id(&capture.id));
             if !is_known && seen.insert(capture.id.clone()) {
-                written_off = plus(written_off, self.charge(&key, &budgets, capture, draft)?.written_off)?;
+                written_off = plus(written_off, self.charge(&key, &budgets, capture, facts, draft)?.written_off)?;
             }
         }
         let expires_at_ms = expires_at_ms.min(draft.now_ms.saturating_add(LEASE_MAX_MS));
@@ -88,7 +88,7 @@ impl WalletMachine {
             Some(charge) => charge,
             None => {
                 self.holds.budgets.open(&budgets, draft)?;
-                self.charge(key, &budgets, capture, draft)?
+                self.charge(key, &budgets, capture, facts, draft)?
             }
         };
         if close {
@@ -100,12 +100,14 @@ impl WalletMachine {
     }
 
     /// Takes a charge from its hold, then from free money within its budgets, and writes off the rest: what was used is
-    /// owed, but a prepaid wallet never owes, and a budget is never overstepped.
+    /// owed, but a prepaid wallet never owes, and a budget is never overstepped. A lease's charge of nothing moves nothing,
+    /// so it leaves no entry: made again, it is at most a record that is sent again.
     fn charge(
         &mut self,
         key: &Key,
         budgets: &[BudgetLine],
         capture: Capture,
+        facts: &Facts,
         draft: &mut Draft,
     ) -> Result<Charge, MachineError> {
         let Capture { id, amount, record, counts } = capture;
@@ -117,13 +119,17 @@ impl WalletMachine {
         self.holds.take(key, from_hold, draft)?;
         self.holds.budgets.spend(budgets, charged, draft)?;
         self.holds.budgets.count(counts, budgets, charged, draft)?;
-        self.sums.post(Movement::Capture, &id, charged, &note, draft)?;
+        if amount > MicroUsd::ZERO || matches!(key, Key::Call(_)) {
+            self.sums.post(Movement::Capture, &id, charged, &note, draft)?;
+        }
         self.immature.spend(charged, draft)?;
         if written_off > MicroUsd::ZERO {
             self.sums.post(Movement::WriteOff, &id, written_off, &note, draft)?;
         }
-        if let Some(record) = record {
-            let enlisted_id = record_id(&id);
+        let enlisted_id = record_id(&id);
+        if let Some(record) = record
+            && !facts.enlisted.contains(&enlisted_id)
+        {
             let item = serde_json::to_string(&QueuedRecord { wallet: self.name.clone(), id, record, written_off })?;
             let effect = Effect::Enqueue { item };
             draft.push(Write::Enlist(Enlisted { id: enlisted_id, effect, retry_after_ms: RECORD_RETRY_MS }));

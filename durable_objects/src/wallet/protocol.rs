@@ -234,7 +234,8 @@ pub struct Lease {
     /// Names the holder: an isolate.
     pub id: String,
     /// At most [`BATCH_MAX`]. Each takes from the hold first, then from what is free; what neither covers is written
-    /// off, so that no balance is ever negative. An id that was captured before is passed over.
+    /// off, so that no balance is ever negative. An id that was captured before is passed over. One of nothing leaves no
+    /// entry; repeated, its record may be sent again.
     pub captures: Vec<Capture>,
     /// What to hold from now on.
     pub want: MicroUsd,

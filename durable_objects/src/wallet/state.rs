@@ -72,13 +72,12 @@ impl Machine for WalletMachine {
             Command::Reclaim { id, .. } => ids([Movement::Owe.entry_id(id)]),
             Command::Transfer { id, .. } => ids([Movement::Send.entry_id(id)]),
             Command::Receive { id, from, .. } => ids([Movement::Receive.entry_id(&received_id(from, id))]),
-            Command::Capture { capture: Capture { id, .. }, .. } => {
-                ids([Movement::Capture.entry_id(id), Movement::WriteOff.entry_id(id)])
+            Command::Capture { capture, .. } => {
+                let mut needs = traces_of([capture]);
+                needs.ids.push(Movement::WriteOff.entry_id(&capture.id));
+                needs
             }
-            Command::Lease(lease) => {
-                let captures = lease.captures.iter().take(BATCH_MAX);
-                ids(captures.map(|capture| Movement::Capture.entry_id(&capture.id)))
-            }
+            Command::Lease(lease) => traces_of(lease.captures.iter().take(BATCH_MAX)),
             Command::Journal { after, limit } => {
                 Needs { page: Some(Page { after: *after, limit: (*limit).min(PAGE_MAX) }), ..Needs::default() }
             }
@@ -124,6 +123,18 @@ impl Machine for WalletMachine {
 
 fn ids(ids: impl IntoIterator<Item = String>) -> Needs {
     Needs { ids: ids.into_iter().collect(), ..Needs::default() }
+}
+
+/// What captures left if they were made before: an entry, or of nothing perhaps only a record that is on its way.
+fn traces_of<'c>(captures: impl IntoIterator<Item = &'c Capture>) -> Needs {
+    let mut needs = Needs::default();
+    for capture in captures {
+        needs.ids.push(Movement::Capture.entry_id(&capture.id));
+        if capture.amount == MicroUsd::ZERO {
+            needs.enlisted.push(record_id(&capture.id));
+        }
+    }
+    needs
 }
 
 impl WalletMachine {

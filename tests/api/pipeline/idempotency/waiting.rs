@@ -102,3 +102,43 @@ fn a_run_that_died_with_its_isolate_frees_the_key_in_time() {
         assert!(is_replay(&keyed(&app, &key, "k1").send().await.expect(200)));
     });
 }
+
+#[test]
+fn nothing_is_kept_up_once_the_answer_is_there() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        keyed(&app, &key, "whole").send().await.expect(200);
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
+        keyed(&app, &key, "given up").send().await.expect(502);
+        app.upstream.then(Reply::stream(&["a", "b"], Some((10, 5))));
+        let streamed = crate::support::HELLO.replace("}],", r#"}],"stream":true,"#);
+        keyed(&app, &key, "streamed").body(&streamed).send().await.expect(200);
+        // What leases are kept up for ends within this time.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(app.background_tasks(), 0);
+    });
+}
+
+#[test]
+fn a_run_that_was_given_up_is_not_begun_again_by_what_it_said_before() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.upstream.latency_ms.set(15_200);
+        app.upstream.then(Reply::Whole(502, "garbage".into(), "30"));
+        let delay = async {
+            tokio::time::sleep(Duration::from_millis(14_500)).await;
+            let asked = app.faults.calls_of("IDEMPOTENCY");
+            app.faults.slow_object("IDEMPOTENCY", 600);
+            tokio::time::sleep(Duration::from_millis(650)).await;
+            assert_eq!(app.faults.calls_of("IDEMPOTENCY"), asked + 1, "that it lives is on its way");
+            app.faults.clear();
+        };
+        let (failed, ()) = tokio::join!(keyed(&app, &key, "k1").send(), delay);
+        failed.expect(502);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        app.upstream.latency_ms.set(10);
+        let began_ms = app.now_ms();
+        assert!(!is_replay(&keyed(&app, &key, "k1").send().await.expect(200)));
+        assert!(app.now_ms() - began_ms < 1_000, "nobody waits for a run that is over");
+    });
+}
