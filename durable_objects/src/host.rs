@@ -41,6 +41,8 @@ pub struct Turn {
     pub jobs: Vec<Job>,
     /// When to call [`Host::alarm`]; milliseconds since 1970.
     pub alarm_at_ms: Option<i64>,
+    /// When to call it too if the object is still in memory, without setting an alarm.
+    pub save_at_ms: Option<i64>,
     /// Nothing is left: wipe the storage and the alarm.
     pub vacant: bool,
 }
@@ -185,7 +187,8 @@ impl<M: Machine, S: Store> Host<M, S> {
             let due_ms = enlisted.iter().map(|one| now_ms.saturating_add(one.retry_after_ms)).min();
             awake.due_ms = earlier(awake.due_ms, due_ms);
         }
-        Ok(Turn { reply, jobs: jobs_of(enlisted), alarm_at_ms: self.next_alarm_ms(), vacant })
+        let save_at_ms = self.awake.as_ref().and_then(|awake| awake.machine.next_save_ms());
+        Ok(Turn { reply, jobs: jobs_of(enlisted), alarm_at_ms: self.next_alarm_ms(), save_at_ms, vacant })
     }
 
     /// Postpones the effects that are due, then returns them to be tried: were it the other way round, a crash in the

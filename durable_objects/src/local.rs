@@ -87,6 +87,21 @@ struct Object {
     host: Box<dyn AnyHost>,
     /// As the platform keeps it: it survives a restart.
     alarm_at_ms: Option<i64>,
+    /// A timer in the object's memory.
+    save_at_ms: Option<i64>,
+}
+
+impl Object {
+    /// Loses its memory.
+    fn forget(&mut self) {
+        self.host.forget();
+        self.save_at_ms = None;
+    }
+
+    /// When [`Event::Alarm`] is due.
+    fn due_ms(&self) -> Option<i64> {
+        self.alarm_at_ms.into_iter().chain(self.save_at_ms).min()
+    }
 }
 
 /// What may happen to an object.
@@ -158,7 +173,7 @@ impl LocalObjects {
         self.inner.borrow().objects.values().filter_map(|object| object.alarm_at_ms).min()
     }
 
-    /// Runs all alarms due by `now_ms`, those set while running included. One that fails is tried again, as the
+    /// Runs all alarms and timers due by `now_ms`, those set while running included. One that fails is tried again, as the
     /// platform does.
     pub fn run_due_alarms(&self, now_ms: i64) {
         for _ in 0..ALARM_TURNS_MAX {
@@ -177,11 +192,9 @@ impl LocalObjects {
         std::mem::take(&mut self.inner.borrow_mut().queue)
     }
 
-    /// Has all objects lose their memory; storage and alarms stay.
+    /// Has all objects lose their memory, as the platform does with those that it evicts; storage and alarms stay.
     pub fn restart(&self) {
-        for object in self.inner.borrow_mut().objects.values_mut() {
-            object.host.forget();
-        }
+        self.inner.borrow_mut().objects.values_mut().for_each(Object::forget);
     }
 
     /// Makes an object of this binding fail once, at the next opportunity.
@@ -243,22 +256,26 @@ impl Inner {
         let fails_after = !fails_before && self.take_fault(&address.binding, FaultPoint::AfterPersist);
         let object = self.object(address)?;
         object.host.store().set_failing(fails_before);
+        if matches!(event, Event::Alarm) {
+            object.save_at_ms = None;
+        }
         let turn = object.host.run(event, now_ms);
         // Still set when the turn wrote nothing; it is to fail all the same.
         object.host.store().set_failing(false);
         if fails_before {
-            object.host.forget();
+            object.forget();
             return Err(LocalError::Fault(FaultPoint::BeforePersist));
         }
         let turn = turn.map_err(LocalError::Host)?;
         object.alarm_at_ms = turn.alarm_at_ms;
+        object.save_at_ms = turn.save_at_ms;
         if turn.vacant {
             object.host.store().wipe();
             object.alarm_at_ms = None;
-            object.host.forget();
+            object.forget();
         }
         if fails_after {
-            object.host.forget();
+            object.forget();
             return Err(LocalError::Fault(FaultPoint::AfterPersist));
         }
         Ok(turn)
@@ -266,14 +283,14 @@ impl Inner {
 
     fn object(&mut self, address: &Address) -> Result<&mut Object, LocalError> {
         if !self.objects.contains_key(address) {
-            let object = Object { host: open(address)?, alarm_at_ms: None };
+            let object = Object { host: open(address)?, alarm_at_ms: None, save_at_ms: None };
             self.objects.insert(address.clone(), object);
         }
         self.objects.get_mut(address).ok_or_else(|| LocalError::UnknownBinding(address.binding.clone()))
     }
 
     fn first_due(&self, now_ms: i64) -> Option<Address> {
-        let due = |(address, object): (&Address, &Object)| Some((object.alarm_at_ms?, address.clone()));
+        let due = |(address, object): (&Address, &Object)| Some((object.due_ms()?, address.clone()));
         let first = self.objects.iter().filter_map(due).min()?;
         (first.0 <= now_ms).then_some(first.1)
     }

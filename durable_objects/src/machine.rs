@@ -41,7 +41,8 @@ pub trait Machine: Sized {
     /// [`MachineError`]; the host then drops the machine and writes nothing.
     fn apply(&mut self, command: CommandOf<Self>, facts: Facts, now_ms: i64) -> Step<ReplyOf<Self>>;
 
-    /// Does what time alone requires; called when [`Machine::next_alarm_ms`] has passed, perhaps late, perhaps early.
+    /// Does what time alone requires; called when [`Machine::next_alarm_ms`] or [`Machine::next_save_ms`] has passed,
+    /// perhaps late, perhaps early.
     ///
     /// # Errors
     /// As [`Machine::apply`].
@@ -60,6 +61,13 @@ pub trait Machine: Sized {
 
     /// When [`Machine::alarm`] should run, if ever; milliseconds since 1970.
     fn next_alarm_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// When [`Machine::alarm`] should run if the object is in memory until then; milliseconds since 1970. Unlike
+    /// [`Machine::next_alarm_ms`] it costs no write and wakes nobody: it is for state of which a crash may take the newest
+    /// part. The platform evicts no object that was called less than ten seconds ago.
+    fn next_save_ms(&self) -> Option<i64> {
         None
     }
 

@@ -31,8 +31,12 @@ struct Core<M> {
     state: State,
     env: Env,
     host: RefCell<Host<M, SqlStore<ObjectConnection>>>,
+    /// Whether it is known which alarm an earlier life has left.
+    knows_alarm: Cell<bool>,
     /// The alarm that is surely set; an earlier one may be.
     armed_at_ms: Cell<Option<i64>>,
+    /// Whether a timer runs that will save.
+    is_save_planned: Cell<bool>,
     /// For the queue, while the first of them waits for more.
     gathered: RefCell<Vec<String>>,
 }
@@ -44,13 +48,22 @@ impl<M: Machine + 'static> Shell<M> {
         let name = state.id().name().unwrap_or_default();
         let store = SqlStore::new(ObjectConnection::new(state.storage()), M::HAS_LEDGER);
         let host = RefCell::new(Host::new(name, store));
-        let (armed_at_ms, gathered) = (Cell::new(None), RefCell::default());
-        Self { core: Rc::new(Core { state, env, host, armed_at_ms, gathered }) }
+        let core = Core {
+            state,
+            env,
+            host,
+            knows_alarm: Cell::default(),
+            armed_at_ms: Cell::default(),
+            is_save_planned: Cell::default(),
+            gathered: RefCell::default(),
+        };
+        Self { core: Rc::new(core) }
     }
 
     /// Obeys the command in the body of a request.
     pub async fn fetch(&self, mut request: Request) -> Result<Response> {
         let body = request.bytes().await?;
+        self.core.recall_alarm().await?;
         let turn = self.core.host.borrow_mut().call(&body, now_ms());
         let turn = match turn {
             Ok(turn) => turn,
@@ -60,8 +73,8 @@ impl<M: Machine + 'static> Shell<M> {
                 return Response::error("the object failed", 500);
             }
         };
-        let Turn { reply, jobs, alarm_at_ms, vacant } = turn;
-        self.core.arm(alarm_at_ms, vacant).await?;
+        self.core.arm(&turn).await?;
+        let Turn { reply, jobs, .. } = turn;
         if !jobs.is_empty() {
             let core = Rc::clone(&self.core);
             self.core.state.wait_until(async move { core.perform(jobs).await });
@@ -71,28 +84,64 @@ impl<M: Machine + 'static> Shell<M> {
 
     /// Does what is due. An error has the platform try again.
     pub async fn alarm(&self) -> Result<Response> {
+        self.core.knows_alarm.set(true);
         self.core.armed_at_ms.set(None);
-        let turn = self.core.host.borrow_mut().alarm(now_ms());
-        let Turn { jobs, alarm_at_ms, vacant, .. } = turn.map_err(|error| Error::RustError(error.to_string()))?;
-        self.core.arm(alarm_at_ms, vacant).await?;
-        self.core.perform(jobs).await;
+        self.core.alarm().await?;
         Response::empty()
     }
 }
 
-impl<M: Machine> Core<M> {
+impl<M: Machine + 'static> Core<M> {
+    /// Finds out which alarm is set: a call that wakes the object need not write it once more.
+    async fn recall_alarm(&self) -> Result<()> {
+        if !self.knows_alarm.get() {
+            let set_at_ms = self.state.storage().get_alarm().await?;
+            if !self.knows_alarm.replace(true) {
+                self.armed_at_ms.set(set_at_ms);
+            }
+        }
+        Ok(())
+    }
+
+    async fn alarm(self: &Rc<Self>) -> Result<()> {
+        let turn = self.host.borrow_mut().alarm(now_ms());
+        let turn = turn.map_err(|error| Error::RustError(error.to_string()))?;
+        self.arm(&turn).await?;
+        self.perform(turn.jobs).await;
+        Ok(())
+    }
+
+    /// Starts the timer that saves, unless one runs.
+    fn plan_save(self: &Rc<Self>, at_ms: i64) {
+        if self.is_save_planned.replace(true) {
+            return;
+        }
+        let delay_ms = u64::try_from(at_ms.saturating_sub(now_ms())).unwrap_or(0);
+        let core = Rc::clone(self);
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(delay_ms)).await;
+            core.is_save_planned.set(false);
+            if let Err(error) = core.alarm().await {
+                console_error!("{}: not saved: {error}", <M::Protocol as Protocol>::BINDING);
+            }
+        });
+    }
+
     /// Sets the alarm, unless one is set that comes no later: an alarm too early costs less than a write per request,
     /// and sets the right one. Wipes the storage of an object that keeps nothing, so that it ceases to exist.
     ///
     /// Must be polled at once after the step, with no await in between, to be durable together with it.
-    async fn arm(&self, alarm_at_ms: Option<i64>, vacant: bool) -> Result<()> {
-        if vacant {
+    async fn arm(self: &Rc<Self>, turn: &Turn) -> Result<()> {
+        if turn.vacant {
             self.host.borrow_mut().forget();
             self.armed_at_ms.set(None);
             self.state.storage().delete_alarm().await?;
             return self.state.storage().delete_all().await;
         }
-        let Some(at_ms) = alarm_at_ms else {
+        if let Some(at_ms) = turn.save_at_ms {
+            self.plan_save(at_ms);
+        }
+        let Some(at_ms) = turn.alarm_at_ms else {
             return Ok(());
         };
         if self.armed_at_ms.get().is_none_or(|armed_at_ms| at_ms < armed_at_ms) {
@@ -105,7 +154,7 @@ impl<M: Machine> Core<M> {
     }
 
     /// Performs jobs, and those that come of them. What fails stays in the outbox.
-    async fn perform(&self, jobs: Vec<Job>) {
+    async fn perform(self: &Rc<Self>, jobs: Vec<Job>) {
         let mut todo = VecDeque::from(jobs);
         while let Some(job) = todo.pop_front() {
             match self.perform_one(job).await {
@@ -118,7 +167,7 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    async fn perform_one(&self, job: Job) -> Result<Vec<Job>> {
+    async fn perform_one(self: &Rc<Self>, job: Job) -> Result<Vec<Job>> {
         match job {
             Job::Send { items } => {
                 self.send(items).await?;
@@ -128,7 +177,7 @@ impl<M: Machine> Core<M> {
                 let answer = self.deliver(&binding, &name, &command).await?;
                 let turn = self.host.borrow_mut().delivered(&id, &answer, now_ms());
                 let turn = turn.map_err(|error| Error::RustError(error.to_string()))?;
-                self.arm(turn.alarm_at_ms, turn.vacant).await?;
+                self.arm(&turn).await?;
                 Ok(turn.jobs)
             }
         }

@@ -137,6 +137,41 @@ fn rows_of_a_rate_limiter_are_unchanged() {
     assert_eq!(rows(&bench), [pair("revoked", "true")]);
 }
 
+const COUNTS: &str = concat!(
+    r#"{"minute":{"start_ms":7,"count":4},"hour":{"start_ms":7,"count":4},"#,
+    r#""leases":{"i":{"reserved":4,"minute":7,"hour":7,"slots":1,"expires_at_ms":45007}}}"#
+);
+
+fn ask_limiter(host: &mut Host<RateLimiterMachine, MemoryStore>, command: &limiter::Command, now_ms: i64) -> String {
+    let turn = host.call(&serde_json::to_vec(command).unwrap(), now_ms).unwrap();
+    String::from_utf8(turn.reply).unwrap()
+}
+
+#[test]
+fn counts_of_a_rate_limiter_are_unchanged() {
+    let mut host = Host::new(text("key:1"), MemoryStore::default());
+    let limits = Limits { per_minute: 60, per_hour: 1_000, concurrent: 5, per_second: 0 };
+    let (id, expires_at_ms, secret_at_ms) = (text("i"), 45_007, None);
+    let lease = limiter::Lease { id, limits, used: 0, want_requests: 4, want_slots: 1, expires_at_ms, secret_at_ms };
+    ask_limiter(&mut host, &limiter::Command::Lease(lease), 7);
+    host.alarm(3_007).unwrap();
+    assert_eq!(host.store().load().unwrap(), [Row { key: text("counts"), value: text(COUNTS) }]);
+}
+
+/// What was stored by any version is read for ever.
+#[test]
+fn rows_of_a_rate_limiter_are_read() {
+    let status = |key: &str, value: &str| {
+        let store = MemoryStore::default();
+        store.commit(&[Write::Put(Row { key: text(key), value: text(value) })], 0).unwrap();
+        ask_limiter(&mut Host::new(text("key:1"), store), &limiter::Command::Status, 10_000)
+    };
+    let none = r#"{"reply":"status","revoked":true,"minute_count":0,"hour_count":0,"slots":0,"leases":0}"#;
+    assert_eq!(status("revoked", "true"), none);
+    let some = r#"{"reply":"status","revoked":false,"minute_count":4,"hour_count":4,"slots":1,"leases":1}"#;
+    assert_eq!(status("counts", COUNTS), some);
+}
+
 #[test]
 fn rows_of_a_guard_are_unchanged() {
     let mut bench: Bench<IdempotencyMachine, _> = Bench::new("k", MemoryStore::default());

@@ -281,13 +281,18 @@ struct Grant {
     expires_at_ms: i64,
 }
 
-/// Lets callers that keep to their grants do as they like, and checks that no window sees more than its limit.
+/// Lets callers that keep to their grants do as they like, and checks that no window sees more than its limit. After ten
+/// seconds without a call the object is evicted.
 fn check_limits(limits: Limits, limit: u32, turns: Vec<Turn>) {
     let limiter = Limiter::new(limits);
     let mut grants = [Grant::default(); 4];
     let mut made: BTreeMap<i64, u32> = BTreeMap::new();
     let mut now_ms = 0;
     for turn in turns {
+        if turn.later_ms >= 10_000 {
+            limiter.objects.run_due_alarms(now_ms + 9_999);
+            limiter.objects.restart();
+        }
         now_ms += turn.later_ms;
         let grant = &mut grants[turn.caller];
         let used = turn.used.min(grant.requests);

@@ -4,6 +4,7 @@ mod bodies;
 mod credentials;
 mod crossing;
 mod dialects;
+mod evictions;
 mod idempotency;
 mod leases;
 mod limits;

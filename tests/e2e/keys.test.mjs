@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 
 import { USAGE } from "./support/behaviours.mjs";
 import { startPlatform } from "./support/platform.mjs";
+import { sleep } from "./support/processes.mjs";
 import { startUpstream } from "./support/upstream.mjs";
 
 const MODEL = "keys-model";
@@ -17,12 +18,28 @@ describe("an account's keys", () => {
   let platform;
   let upstream;
   let owner;
+  let paused;
   before(async () => {
     [platform, upstream] = await Promise.all([startPlatform(), startUpstream()]);
     await platform.register("double", upstream.baseUrl, { [MODEL]: { ...RATES, upstream_model: `answer:${MODEL}` } });
     owner = await platform.provision({ balanceMicros: 1_000 * COST_MICROS });
+    paused = callPauseCall();
+    paused.catch(() => {});
   });
   after(() => Promise.allSettled([platform?.stop(), upstream?.close()]));
+
+  /** Calls of a key with two a minute, before and after a pause that has the runtime evict its limiter. */
+  async function callPauseCall() {
+    // Provisioning reads the balance, which is one.
+    const { key: token } = await platform.provision({ limits: { requests_per_minute: 2, requests_per_hour: 1_000, concurrent: 5 } });
+    const began = Date.now();
+    const answers = [];
+    for (const pauseMs of [0, 0, 13_000, 0]) {
+      await sleep(pauseMs);
+      answers.push(await platform.call("GET", "/v1/models", { token }));
+    }
+    return { answers, seconds: (Date.now() - began) / 1_000 };
+  }
 
   const ask = (method, path, body, token = owner.key) => platform.ask(method, path, { token, body });
 
@@ -75,5 +92,13 @@ describe("an account's keys", () => {
     assert.equal(await balance(rotated.key), 401);
     const own = (await ask("GET", "/v1/keys")).keys.find(({ name }) => name === "first key");
     assert.equal((await platform.call("DELETE", `/v1/keys/${own.id}`, { token: owner.key })).status, 409);
+  });
+
+  test("a minute that is used up stays so through a pause", async () => {
+    // Begun before the other tests, which fill the pause.
+    const { answers, seconds } = await paused;
+    assert.deepEqual(answers.map(({ status }) => status), [200, 429, 429, 429]);
+    const reset = Number(answers[3].headers.get("x-ratelimit-reset"));
+    assert.ok(reset >= 1 && reset <= 61 - seconds, `x-ratelimit-reset: ${reset} after ${seconds} s`);
   });
 });

@@ -171,6 +171,12 @@ impl TestApp {
         }
     }
 
+    /// Nobody calls for so long that the platform evicts all objects.
+    pub async fn idle(&self) {
+        self.pass_ms(13_000).await;
+        self.objects.restart();
+    }
+
     /// Runs due alarms and consumes what is on the queue.
     pub async fn deliver(&self) {
         self.objects.run_due_alarms(self.now_ms());

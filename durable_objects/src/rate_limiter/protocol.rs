@@ -23,8 +23,16 @@ pub fn name_of_key(key_id: &str) -> String {
 /// The object that limits callers without a key: `scope` says what is limited, so that limits do not share a count.
 #[must_use]
 pub fn name_of_address(scope: &str, address: &str) -> String {
-    format!("ip:{scope}:{address}")
+    format!("{OF_ADDRESSES}{scope}:{address}")
 }
+
+/// Whether it limits callers without a key.
+#[must_use]
+pub fn is_name_of_address(name: &str) -> bool {
+    name.starts_with(OF_ADDRESSES)
+}
+
+const OF_ADDRESSES: &str = "ip:";
 
 /// How much a caller may do. The newest limits that an object hears of are the ones that hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

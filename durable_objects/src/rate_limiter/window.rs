@@ -2,14 +2,16 @@
 //!
 //! Aligned to the clock, every client of the world would come back at the full minute.
 
-/// Counts requests in one window at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    length_ms: i64,
+use serde::{Deserialize, Serialize};
+
+/// Counts requests in one window at a time, of so many milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Window<const LENGTH_MS: i64> {
     open: Option<Open>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
     start_ms: i64,
     count: u32,
@@ -18,15 +20,10 @@ struct Open {
 /// Where a request was counted, so that it can be taken back; `None` when no window was open.
 pub type Counted = Option<i64>;
 
-impl Window {
-    /// A window that nothing has opened yet.
-    pub const fn new(length_ms: i64) -> Self {
-        Self { length_ms, open: None }
-    }
-
+impl<const LENGTH_MS: i64> Window<LENGTH_MS> {
     /// Closes the window when its time is over. A clock that went back before its start closes it too.
     pub fn roll(&mut self, now_ms: i64) {
-        let is_current = |open: &Open| open.start_ms <= now_ms && now_ms < open.start_ms.saturating_add(self.length_ms);
+        let is_current = |open: &Open| open.start_ms <= now_ms && now_ms < open.start_ms.saturating_add(LENGTH_MS);
         self.open = self.open.filter(is_current);
     }
 
@@ -65,7 +62,17 @@ impl Window {
 
     /// When the window closes, or would if it opened now; milliseconds since 1970.
     pub fn reset_at_ms(&self, now_ms: i64) -> i64 {
-        self.open.map_or(now_ms, |open| open.start_ms).saturating_add(self.length_ms)
+        self.open.map_or(now_ms, |open| open.start_ms).saturating_add(LENGTH_MS)
+    }
+
+    /// When the window closes, if it is open.
+    pub fn closes_at_ms(&self) -> Option<i64> {
+        self.open.map(|open| open.start_ms.saturating_add(LENGTH_MS))
+    }
+
+    /// Whether nothing has opened it since it closed.
+    pub fn is_closed(&self) -> bool {
+        self.open.is_none()
     }
 }
 
@@ -75,7 +82,7 @@ mod tests {
 
     #[test]
     fn opens_at_the_first_request_and_closes_after_its_length() {
-        let mut window = Window::new(1_000);
+        let mut window = Window::<1_000>::default();
         assert_eq!(window.add(0, 5), None, "nothing to count opens nothing");
         assert_eq!(window.add(2, 100), Some(100));
         assert_eq!((window.remaining(3), window.reset_at_ms(500)), (1, 1_100));
@@ -87,7 +94,7 @@ mod tests {
 
     #[test]
     fn takes_back_only_into_the_same_window() {
-        let mut window = Window::new(1_000);
+        let mut window = Window::<1_000>::default();
         let counted = window.add(5, 0);
         window.take_back(2, counted);
         assert_eq!(window.count(), 3);
