@@ -55,8 +55,16 @@ fn another_method_is_405_and_told_which_are_allowed() {
         let allow: HashSet<_> = refused.header("allow").unwrap().split(", ").map(str::to_owned).collect();
         assert_eq!(allow, HashSet::from(["GET".to_owned(), "POST".to_owned()]));
         assert!(refused.json()["error"].is_string(), "in TokenHub's words");
-        let refused = app.call("DELETE", "/v1/balance").send().await.expect(405).json();
-        assert_eq!(refused["error"]["code"], "METHOD_NOT_ALLOWED");
+        let refused = app.call("DELETE", "/v1/billing/balance").send().await.expect(405).json();
+        assert_eq!(refused["error"]["code"], "METHOD_NOT_ALLOWED", "in ToolRouter's words");
+        for path in ["/v1/balance", "/v1/chat/completions"] {
+            let refused = app.call("DELETE", path).send().await.expect(405).json();
+            assert!(refused["error"].is_string() && refused["message"].is_string(), "in Tokaroo's words: {refused}");
+        }
+        let refused = app.call("DELETE", "/v1/messages").send().await.expect(405).json();
+        assert_eq!(refused["type"], "error", "in Anthropic's words");
+        let refused = app.get("/v1/models/%ff").send().await.expect(400).json();
+        assert!(refused["error"].is_string(), "in the route's words: {refused}");
     });
 }
 
