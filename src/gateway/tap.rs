@@ -30,7 +30,10 @@ impl ChatTap {
     /// # Errors
     /// When the first chunk is a fault already: nothing has gone to the client, and the call may be tried elsewhere.
     pub fn begin(mut call: RunningCall, hide_usage: bool, first: &[u8]) -> Result<(Self, Vec<u8>), Faulted> {
-        let rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
+        let mut rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
+        if !hide_usage {
+            rewriter = rewriter.with_estimate(call.input_tokens_estimate);
+        }
         let mut tap = Self { decoder: Decoder::new(&call), rewriter, call: None, kept: None };
         let mut out = Vec::new();
         if let Err(fault) = tap.take(first, &mut out) {
@@ -78,6 +81,7 @@ impl ChatTap {
     fn settle(&mut self, outcome: Outcome) {
         let Some(call) = self.call.take() else { return };
         let used = match self.rewriter.usage() {
+            _ if self.rewriter.gave_nothing() => Used::Nothing,
             Some(usage) => call.trust(usage, self.rewriter.output_tokens_seen()),
             None => match self.decoder.usage() {
                 Some(usage) => {

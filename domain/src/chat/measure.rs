@@ -12,6 +12,8 @@ pub(super) struct Choices {
     /// Bytes of JSON text that the model wrote: content, reasoning, refusals, the names and
     /// arguments of calls.
     pub text_bytes: u64,
+    /// Items that say why the model has stopped.
+    pub finished: u64,
 }
 
 /// Tokens that so many bytes of English or code make, rounded up.
@@ -26,7 +28,7 @@ pub(super) fn measure_choices(reader: &mut Reader<'_>) -> Result<Choices, JsonEr
         return Ok(choices);
     }
     while reader.next_item()? {
-        let text_bytes = measure_choice(reader)?;
+        let text_bytes = measure_choice(reader, &mut choices.finished)?;
         choices.count += 1;
         choices.written += u64::from(text_bytes > 0);
         choices.text_bytes += text_bytes;
@@ -34,16 +36,18 @@ pub(super) fn measure_choices(reader: &mut Reader<'_>) -> Result<Choices, JsonEr
     Ok(choices)
 }
 
-fn measure_choice(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
+fn measure_choice(reader: &mut Reader<'_>, finished: &mut u64) -> Result<u64, JsonError> {
     let mut text_bytes = 0;
     if !reader.enter_object()? {
         return Ok(0);
     }
     while let Some(member) = reader.next_member()? {
-        text_bytes += match member.key.as_ref() {
-            b"delta" | b"message" => measure_message(reader)?,
-            _ => skip(reader)?,
-        };
+        match member.key.as_ref() {
+            b"delta" | b"message" => text_bytes += measure_message(reader)?,
+            // Some servers write an empty one into every chunk.
+            b"finish_reason" => *finished += u64::from(measure_string(reader)? > 0),
+            _ => _ = reader.read_value()?,
+        }
     }
     Ok(text_bytes)
 }
@@ -118,24 +122,28 @@ mod tests {
     #[test]
     fn measures_what_the_model_wrote() {
         let cases = [
-            ("[]", (0, 0, 0)),
-            ("null", (0, 0, 0)),
-            (r#"[{"index":0,"delta":{"role":"assistant","content":""}}]"#, (1, 0, 0)),
-            (r#"[{"delta":{"content":"Hello"}},{"delta":{}}]"#, (2, 1, 5)),
-            (r#"[{"delta":{"content":null,"reasoning_content":"hmm"}}]"#, (1, 1, 3)),
+            ("[]", (0, 0, 0, 0)),
+            ("null", (0, 0, 0, 0)),
+            (r#"[{"index":0,"delta":{"role":"assistant","content":""}}]"#, (1, 0, 0, 0)),
+            (r#"[{"delta":{"content":"Hello"}},{"delta":{}}]"#, (2, 1, 5, 0)),
+            (r#"[{"delta":{"content":null,"reasoning_content":"hmm"}}]"#, (1, 1, 3, 0)),
             (
                 r#"[{"delta":{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"f","arguments":"{}"}}]}}]"#,
-                (1, 1, 3),
+                (1, 1, 3, 0),
             ),
             (
                 r#"[{"message":{"role":"assistant","content":"ab","refusal":null},"logprobs":{"content":[]}}]"#,
-                (1, 1, 2),
+                (1, 1, 2, 0),
             ),
-            (r#"[1,{"delta":5},{"delta":{"tool_calls":[7]}}]"#, (3, 0, 0)),
+            (r#"[1,{"delta":5},{"delta":{"tool_calls":[7]}}]"#, (3, 0, 0, 0)),
+            (
+                r#"[{"delta":{},"finish_reason":"stop"},{"finish_reason":""},{"finish_reason":null},{"finish_reason":7}]"#,
+                (4, 0, 0, 1),
+            ),
         ];
-        for (text, (count, written, text_bytes)) in cases {
+        for (text, (count, written, text_bytes, finished)) in cases {
             let mut reader = Reader::new(text.as_bytes());
-            let expected = Choices { count, written, text_bytes };
+            let expected = Choices { count, written, text_bytes, finished };
             assert_eq!(measure_choices(&mut reader).unwrap(), expected, "{text}");
             assert_eq!(reader.finish(), Ok(()), "{text}");
         }
