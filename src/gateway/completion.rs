@@ -327,7 +327,7 @@ fn deliver_whole(mut call: RunningCall, body: &[u8]) -> Result<Delivered, Unansw
         Ok(body) => body,
         Err(error) => return Err(failed(call, error)),
     };
-    let completion = match rewrite_completion(&body, call.model_to_echo()) {
+    let completion = match rewrite_completion(&body, call.model_to_echo(), call.input_tokens_estimate) {
         Ok(completion) => completion,
         Err(error) => return Err(failed(call, error)),
     };

@@ -25,7 +25,10 @@ impl ChatTap {
     /// A tap for a call whose upstream answers.
     #[must_use]
     pub fn new(call: &RunningCall, hide_usage: bool) -> Self {
-        let rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
+        let mut rewriter = StreamRewriter::new(call.model_to_echo(), hide_usage);
+        if !hide_usage {
+            rewriter = rewriter.with_estimate(call.input_tokens_estimate);
+        }
         Self { decoder: Decoder::new(call), rewriter, call: None, kept: None }
     }
 
@@ -87,6 +90,7 @@ impl ChatTap {
     fn settle(&mut self, outcome: Outcome) {
         let Some(call) = self.call.take() else { return };
         let used = match self.rewriter.usage() {
+            _ if self.rewriter.gave_nothing() => Used::Nothing,
             Some(usage) => call.trust(usage, self.rewriter.output_tokens_seen()),
             None => match self.decoder.usage() {
                 Some(usage) => {

@@ -2,6 +2,8 @@
 
 use super::fault::StreamFault;
 
+/// Memory that is kept for the beginnings of lines once a longer one has passed.
+const KEPT_BYTES: usize = 64 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What comes of a stream.
@@ -81,6 +83,7 @@ impl Lines {
             joined.extend_from_slice(line);
             let result = take(Piece::Line(self.begin(&joined), end));
             joined.clear();
+            joined.shrink_to(KEPT_BYTES);
             self.partial = joined;
             result?;
         }

@@ -173,6 +173,8 @@ mod tests {
             (r#"[{"delta":{"audio":{"data":"AAAA"}}}]"#, true),
             (r#"[{"delta":{},"finish_reason":"stop"}]"#, true),
             (r#"[{"text":"a"}]"#, true),
+            // Some servers write an empty one into every chunk.
+            (r#"[{"delta":{},"finish_reason":""}]"#, false),
         ] {
             assert_eq!(measure_choices(&mut Reader::new(text.as_bytes())).unwrap().is_said, is_said, "{text}");
         }

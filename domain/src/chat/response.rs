@@ -1,15 +1,18 @@
 //! A whole chat completion on its way back to the client.
 
 use super::measure::{Choices, estimate_tokens, measure_choices};
-use super::usage::read_usage;
+use super::usage::{push_usage, read_usage};
 use crate::answer::InvalidAnswer;
 use crate::json::{JsonError, Kind, Reader, push_string};
 use crate::pricing::TokenUsage;
 
+const NULL: &[u8] = b"null";
+
 /// An upstream's answer as the client gets it, and what it tells about its cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// The answer, its `model` the one that was asked for, all else the upstream's bytes.
+    /// The answer, its `model` the one that was asked for and its `usage` an estimate unless the upstream counted; all else
+    /// the upstream's bytes.
     pub body: Vec<u8>,
     /// Tokens as the upstream counted them, unless it did not or its numbers can't be believed.
     pub usage: Option<TokenUsage>,
@@ -18,11 +21,11 @@ pub struct Completion {
 }
 
 /// Puts the model that was asked for into an upstream's answer, and reads the answer's usage on the
-/// way.
+/// way; where there is none, puts in `input_estimate` tokens of input and what the model wrote.
 ///
 /// # Errors
 /// [`InvalidAnswer`].
-pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, InvalidAnswer> {
+pub fn rewrite_completion(body: &[u8], asked_model: &str, input_estimate: u64) -> Result<Completion, InvalidAnswer> {
     std::str::from_utf8(body).map_err(|error| JsonError { at_bytes: error.valid_up_to(), reason: "bad UTF-8" })?;
     let mut reader = Reader::new(body);
     if reader.peek()? != Kind::Object {
@@ -34,19 +37,37 @@ pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, 
     // All before this offset is in `out`.
     let mut copied = 0;
     let mut usage = None;
+    // Where in `out` a `null` stands for a usage that can't be believed.
+    let mut gap = None;
     let mut choices = Choices::default();
-    let mut has_members = false;
+    let mut has_model = false;
     let mut has_error = false;
     while let Some(member) = reader.next_member()? {
-        has_members = true;
         match member.key.as_ref() {
+            // Once is enough.
+            b"model" if has_model => {
+                reader.read_value()?;
+                out.extend_from_slice(&body[copied..member.separator]);
+                copied = reader.position();
+            }
             b"model" => {
                 let value = reader.read_value()?;
                 out.extend_from_slice(&body[copied..value.start]);
                 push_string(asked_model, &mut out);
                 copied = value.end();
+                has_model = true;
             }
-            b"usage" => usage = read_usage(&mut reader)?,
+            b"usage" => {
+                reader.peek()?;
+                let start = reader.position();
+                usage = read_usage(&mut reader)?;
+                if usage.is_none() {
+                    out.extend_from_slice(&body[copied..start]);
+                    gap = Some(out.len());
+                    out.extend_from_slice(NULL);
+                    copied = reader.position();
+                }
+            }
             b"choices" => choices = measure_choices(&mut reader)?,
             b"error" => has_error = matches!(reader.read_value()?.kind(), Kind::Object | Kind::String),
             _ => {
@@ -54,6 +75,7 @@ pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, 
             }
         }
     }
+    let closed = reader.position();
     reader.finish()?;
     if has_error && choices.count == 0 {
         return Err(InvalidAnswer::UpstreamError);
@@ -61,15 +83,28 @@ pub fn rewrite_completion(body: &[u8], asked_model: &str) -> Result<Completion, 
     if choices.count == 0 {
         return Err(InvalidAnswer::Empty);
     }
-    if copied == 0 {
-        out.extend_from_slice(&body[..inside]);
-        out.extend_from_slice(b"\"model\":");
-        push_string(asked_model, &mut out);
-        out.extend_from_slice(if has_members { b"," } else { b"" });
-        copied = inside;
+    let output_tokens_estimate = estimate_tokens(choices.text_bytes);
+    if usage.is_none() {
+        let mut estimate = Vec::new();
+        push_usage(input_estimate, output_tokens_estimate, &mut estimate);
+        if let Some(gap) = gap {
+            out.splice(gap..gap + NULL.len(), estimate);
+        } else {
+            // The choices stand before it.
+            out.extend_from_slice(&body[copied..closed - 1]);
+            out.extend_from_slice(b",\"usage\":");
+            out.extend_from_slice(&estimate);
+            copied = closed - 1;
+        }
     }
     out.extend_from_slice(&body[copied..]);
-    Ok(Completion { body: out, usage, output_tokens_estimate: estimate_tokens(choices.text_bytes) })
+    if !has_model {
+        let mut model = b"\"model\":".to_vec();
+        push_string(asked_model, &mut model);
+        model.push(b',');
+        out.splice(inside..inside, model);
+    }
+    Ok(Completion { body: out, usage, output_tokens_estimate })
 }
 
 #[cfg(test)]
@@ -77,7 +112,7 @@ mod tests {
     use super::*;
 
     fn rewrite(body: &str) -> (String, Option<TokenUsage>, u64) {
-        let completion = rewrite_completion(body.as_bytes(), "auto").unwrap();
+        let completion = rewrite_completion(body.as_bytes(), "auto", 9).unwrap();
         (String::from_utf8(completion.body).unwrap(), completion.usage, completion.output_tokens_estimate)
     }
 
@@ -93,19 +128,50 @@ mod tests {
 
     #[test]
     fn an_absent_model_is_put_in() {
-        assert_eq!(rewrite(r#" { "choices":[{}]}"#).0, r#" {"model":"auto", "choices":[{}]}"#);
-        assert_eq!(rewrite(r#"{"model":null,"choices":[{}]}"#).0, r#"{"model":"auto","choices":[{}]}"#);
+        let usage = r#""usage":{"prompt_tokens":9,"completion_tokens":0,"total_tokens":9}"#;
+        let put = |members: &str| format!(r#"{{"model":"auto",{members},{usage}}}"#);
+        assert_eq!(rewrite(r#" { "choices":[{}]}"#).0, format!(" {}", put(r#" "choices":[{}]"#)));
+        assert_eq!(rewrite(r#"{"model":null,"choices":[{}]}"#).0, put(r#""choices":[{}]"#));
     }
 
     #[test]
-    fn a_model_given_twice_is_replaced_twice() {
-        let body = r#"{"model":"a","mod\u0065l":"b","choices":[{}]}"#;
-        assert_eq!(rewrite(body).0, r#"{"model":"auto","mod\u0065l":"auto","choices":[{}]}"#);
+    fn a_model_given_twice_is_left_out_the_second_time() {
+        let body =
+            r#"{"model":"a" , "mod\u0065l":"b","usage":{"input_tokens":1,"output_tokens":1},"choices":[{}],"model":1}"#;
+        let expected = r#"{"model":"auto" ,"usage":{"input_tokens":1,"output_tokens":1},"choices":[{}]}"#;
+        assert_eq!(rewrite(body).0, expected);
+    }
+
+    #[test]
+    fn usage_that_is_missing_or_absurd_is_estimated() {
+        let estimate = r#"{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}"#;
+        let choices = r#""choices":[{"message":{"content":"eight ab"}}]"#;
+        for (body, expected) in [
+            (
+                format!("{{\"model\":\"x\",{choices} \n}} "),
+                format!("{{\"model\":\"auto\",{choices} \n,\"usage\":{estimate}}} "),
+            ),
+            (
+                format!("{{\"usage\" : null ,{choices}}}"),
+                format!("{{\"model\":\"auto\",\"usage\" : {estimate} ,{choices}}}"),
+            ),
+            (
+                format!("{{{choices},\"usage\":{{\"prompt_tokens\":-1,\"completion_tokens\":5}},\"model\":\"x\"}}"),
+                format!("{{{choices},\"usage\":{estimate},\"model\":\"auto\"}}"),
+            ),
+            // The last one is what readers take.
+            (
+                format!("{{\"usage\":[1],{choices},\"usage\":{{}}}}"),
+                format!("{{\"model\":\"auto\",\"usage\":null,{choices},\"usage\":{estimate}}}"),
+            ),
+        ] {
+            assert_eq!(rewrite(&body), (expected, None, 2), "{body}");
+        }
     }
 
     #[test]
     fn what_is_no_completion_is_refused() {
-        let refuse = |body: &[u8]| rewrite_completion(body, "auto").unwrap_err();
+        let refuse = |body: &[u8]| rewrite_completion(body, "auto", 9).unwrap_err();
         assert!(matches!(refuse(b""), InvalidAnswer::NotJson(_)));
         assert!(matches!(refuse(b"<html>"), InvalidAnswer::NotJson(_)));
         assert!(matches!(refuse(b"{\"a\":1"), InvalidAnswer::NotJson(_)));
@@ -116,6 +182,6 @@ mod tests {
         for body in ["{}", r#"{"choices":[]}"#, r#"{"id":"x","choices":null,"usage":{}}"#] {
             assert_eq!(refuse(body.as_bytes()), InvalidAnswer::Empty, "{body}");
         }
-        assert!(rewrite_completion(br#"{"error":null,"choices":[{}]}"#, "auto").is_ok());
+        assert!(rewrite_completion(br#"{"error":null,"choices":[{}]}"#, "auto", 9).is_ok());
     }
 }

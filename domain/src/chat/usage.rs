@@ -39,6 +39,13 @@ pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>, 
     Ok(reported.into_usage())
 }
 
+/// Appends a `usage` object of so many tokens.
+pub(super) fn push_usage(input: u64, output: u64, out: &mut Vec<u8>) {
+    let total = input.saturating_add(output);
+    let usage = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total}}}");
+    out.extend_from_slice(usage.as_bytes());
+}
+
 impl Reported {
     fn read_details(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
         if !reader.enter_object()? {

@@ -50,9 +50,11 @@ fn turned(value: &Value, by: usize) -> String {
 
 fn event() -> impl Strategy<Value = String> {
     prop_oneof![
-        8 => (chunk(), 0..5_usize, any::<bool>()).prop_map(|(chunk, by, has_space)| {
-            format!("data:{}{}\n\n", if has_space { " " } else { "" }, turned(&chunk, by))
-        }),
+        8 => (chunk(), 0..5_usize, prop_oneof!["", "event: message\n", "event: message\nid: 7\n"], any::<bool>()).prop_map(
+            |(chunk, by, name, has_space)| {
+                format!("{name}data:{}{}\n\n", if has_space { " " } else { "" }, turned(&chunk, by))
+            },
+        ),
         1 => Just(": keep alive\n\n".to_owned()),
         1 => Just("event: ping\ndata: pong\n\n".to_owned()),
         1 => Just("\n".to_owned()),
@@ -162,6 +164,9 @@ proptest! {
         let given = given.into_iter().filter(|chunk| chunk.get("error").is_none());
         let expected: Vec<_> = given.filter_map(|chunk| expected(chunk, hide_usage)).collect();
         prop_assert_eq!(seen, expected);
+        let events = outcome.out.replace("\r\n", "\n").replace('\r', "\n");
+        let is_empty = |event: &str| !event.contains("data:") && (event.contains("event:") || event.contains("id:"));
+        prop_assert!(!events.split("\n\n").any(is_empty), "{}", outcome.out);
     }
 
     #[test]

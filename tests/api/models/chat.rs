@@ -67,8 +67,10 @@ fn everything_else_in_an_answer_stays_as_the_upstream_wrote_it() {
             let answer = chat(&app, &key, HELLO).send().await.expect(200);
             assert_eq!(answer.text(), upstream.replacen("\"upstream-name\"", "\"m1\"", 1));
         }
-        app.upstream.then(Reply::Whole(200, r#"{"choices":[{}]}"#.to_owned(), ""));
-        assert_eq!(chat(&app, &key, HELLO).send().await.expect(200).text(), r#"{"model":"m1","choices":[{}]}"#);
+        let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":1}"#;
+        app.upstream.then(Reply::Whole(200, format!(r#"{{"choices":[{{}}],{usage}}}"#), ""));
+        let answer = chat(&app, &key, HELLO).send().await.expect(200).text();
+        assert_eq!(answer, format!(r#"{{"model":"m1","choices":[{{}}],{usage}}}"#));
     });
 }
 

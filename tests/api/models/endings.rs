@@ -68,7 +68,14 @@ fn a_broken_stream_ends_in_an_error_event_and_what_was_delivered_is_paid() {
             // The error is the last line, and not even ended.
             (Reply::Stream(with(&error[..error.len() - 2]), StreamEnd::Eof), "upstream_error"),
             (Reply::Stream(with(b"data: {\"choices\":[\n\n"), StreamEnd::Eof), "upstream_invalid_response"),
-            (Reply::Stream(with(&vec![b'x'; (1 << 20) + 1]), StreamEnd::Eof), "upstream_invalid_response"),
+            (
+                Reply::Stream(
+                    with(b"event: error\ndata: {\"message\":\"secret quota of sk-secret\"}\n\n"),
+                    StreamEnd::Eof,
+                ),
+                "upstream_error",
+            ),
+            (Reply::Stream(with(&vec![b'x'; (16 << 20) + 1]), StreamEnd::Eof), "upstream_invalid_response"),
             // Half a chunk, half a [DONE], half a character.
             (
                 Reply::Stream(with(b"data: {\"choices\":[{\"delta\":{\"content\":\"lost\"}"), StreamEnd::Eof),
@@ -103,7 +110,7 @@ fn usage_that_came_before_the_break_is_what_is_paid() {
 }
 
 #[test]
-fn a_line_of_a_hundred_megabytes_is_cut_off_at_one() {
+fn a_line_of_a_hundred_megabytes_is_cut_off_at_sixteen() {
     run(async |app| {
         let key = app.with_model().await;
         let piece = vec![b'x'; 1 << 16];
@@ -115,9 +122,39 @@ fn a_line_of_a_hundred_megabytes_is_cut_off_at_one() {
             steps += 1;
             text += &out;
         }
-        assert!(steps < 20, "the upstream was read on for {steps} chunks");
+        assert!(steps < 270, "the upstream was read on for {steps} chunks");
         assert_eq!(last_error(&text)["code"], "upstream_invalid_response");
         assert_eq!(stream.end(), "");
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn done_without_an_answer_is_an_error_and_free() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let mut chunks = Reply::chunks(&[], Some((10, 0)));
+        chunks.remove(1);
+        for (seen, chunks) in [
+            ("the end", chunks.clone()),
+            ("and not even its line's", {
+                let mut chunks = chunks;
+                *chunks.last_mut().unwrap() = b"data: [DONE]".to_vec();
+                chunks
+            }),
+        ] {
+            app.upstream.then(Reply::Stream(chunks, StreamEnd::Eof));
+            let answer = chat(&app, &key, &hello_stream("m1")).send().await.expect(200);
+            assert_eq!(last_error(&answer.text())["code"], "upstream_incomplete", "{seen}");
+            let record = last_receipt(&app, &key).await;
+            assert_eq!(record["outcome"], "stream_broken", "{seen}");
+            assert_eq!(record["receipt"]["rule"], "nothing_delivered", "{seen}");
+        }
+        // One that says why it stopped is an answer without words.
+        app.upstream.then(Reply::stream(&[], Some((10, 0))));
+        let answer = chat(&app, &key, &hello_stream("m1")).send().await.expect(200);
+        assert_eq!(answer.events().last().unwrap(), "[DONE]");
+        assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 100);
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }

@@ -56,6 +56,10 @@ fn stream_failures() -> Vec<(&'static str, Reply)> {
         ("an error first", stream("data: {\"error\":{\"message\":\"overloaded\",\"code\":503}}\n\n")),
         ("an error after a comment", stream(": hello\n\ndata: {\"error\":{\"message\":\"overloaded\"}}\n\n")),
         ("an error as text", stream("data: {\"error\":\"overloaded\"}\n\n")),
+        ("an event called error", stream("event: error\ndata: {\"message\":\"overloaded\"}\n\n")),
+        ("nothing but the end", stream("data: [DONE]\n\n")),
+        ("a role and the end", stream("data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\ndata: [DONE]\n\n")),
+        ("no choices and the end", stream(": hi\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":0}}\n\ndata: [DONE]\n\n")),
         ("a first event that is no JSON", stream("data: {nope}\n\n")),
         (
             "an error in the chunk after a comment",

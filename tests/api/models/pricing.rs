@@ -123,18 +123,21 @@ fn missing_and_absurd_usage_is_estimated_and_the_receipt_says_so() {
             json!({ "prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": { "cached_tokens": -4 } }),
         ] {
             app.upstream.then(answer_with(&usage));
-            chat(&app, &key, &hello("m1")).send().await.expect(200);
+            let answer = chat(&app, &key, &hello("m1")).send().await.expect(200).json();
             let record = last_receipt(&app, &key).await;
             // A token per 4 bytes of the body, and of the four letters that the model wrote.
             let input = i64::try_from(hello("m1").len()).unwrap() / 4;
             assert_eq!(record["receipt"]["rule"], "estimated", "{usage}");
             assert_eq!((&record["input_tokens"], &record["output_tokens"]), (&json!(input), &json!(1)), "{usage}");
+            let told = json!({ "prompt_tokens": input, "completion_tokens": 1, "total_tokens": input + 1 });
+            assert_eq!(answer["usage"], told, "{usage}");
             assert_eq!(micros(&record["charged_usd"]), input * 10 + 30, "{usage}");
             assert_eq!(recompute(&record["receipt"]), input * 10 + 30);
             spent += input * 10 + 30;
         }
         app.upstream.then(Reply::chat_without_usage("four"));
-        chat(&app, &key, &hello("m1")).send().await.expect(200);
+        let answer = chat(&app, &key, &hello("m1")).send().await.expect(200).json();
+        assert_eq!(answer["usage"]["completion_tokens"], 1);
         assert_eq!(last_receipt(&app, &key).await["receipt"]["rule"], "estimated");
         spent += i64::try_from(hello("m1").len()).unwrap() / 4 * 10 + 30;
         assert_eq!(app.balance_micros(&key).await, 10_000_000 - spent);

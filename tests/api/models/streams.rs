@@ -181,6 +181,16 @@ fn every_way_of_writing_events_is_understood() {
                 format!(": keep-alive\n\nevent: message\nid: 7\nretry: 5\ndata: {told}\n\ndata: [DONE]\n\n"),
             ),
             (
+                format!(
+                    "event: message\ndata: {data}\n\nevent: message\nid: 8\ndata: {usage}\n\nevent: end\ndata: [DONE]\n\n"
+                ),
+                format!("event: message\ndata: {told}\n\nevent: end\ndata: [DONE]\n\n"),
+            ),
+            (
+                format!("data: {}\n\ndata: {usage}\n\ndata: [DONE]\n\n", data.replace(',', ",\ndata: ")),
+                format!("data: {}\n\ndata: [DONE]\n\n", told.replace(',', ", ")),
+            ),
+            (
                 format!("\u{feff}data: {data}\n\ndata: {usage}\n\ndata: [DONE]\n\n"),
                 format!("data: {told}\n\ndata: [DONE]\n\n"),
             ),
@@ -230,6 +240,53 @@ fn a_stream_without_usage_is_estimated() {
         let input = i64::try_from(hello_stream("m1").len()).unwrap() / 4;
         assert_eq!(micros(&record["charged_usd"]), input * 10 + 7 * 30);
         assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn usage_that_was_asked_for_and_not_told_is_what_was_charged() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let words = ["hi", "a text of twenty-odd bytes"];
+        let text = stream_of(&app, &key, &with_usage(), Reply::chunks(&words, None)).await;
+        let record = last_receipt(&app, &key).await;
+        assert_eq!(record["receipt"]["rule"], "estimated");
+        let (input, output) = (record["input_tokens"].as_u64().unwrap(), record["output_tokens"].as_u64().unwrap());
+        assert_eq!(output, 7);
+        let events: Vec<_> = text.split_terminator("\n\n").collect();
+        let (done, told) = (events[events.len() - 1], events[events.len() - 2]);
+        assert_eq!(done, "data: [DONE]");
+        let told: Value = serde_json::from_str(told.strip_prefix("data: ").unwrap()).unwrap();
+        let usage = json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
+        assert_eq!(
+            told,
+            json!({ "id": "chatcmpl-up", "object": "chat.completion.chunk", "created": 1, "model": "m1", "choices": [],
+                "usage": usage })
+        );
+        // The other surfaces tell it in their own words.
+        app.upstream.then(Reply::Stream(Reply::chunks(&words, None), StreamEnd::Eof));
+        let text = app.post("/v1/messages").bearer(&key.key).body(&hello_stream("m1")).send().await.expect(200).text();
+        let record = last_receipt(&app, &key).await;
+        let (input, output) = (&record["input_tokens"], &record["output_tokens"]);
+        assert!(text.contains(&format!("\"input_tokens\":{input},")), "{text}");
+        assert!(text.contains(&format!("\"output_tokens\":{output}}}")), "{text}");
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn an_image_in_one_event_arrives() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let mut chunks = Reply::chunks(&["hi"], Some((10, 5)));
+        let image = format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"images\":[{{\"url\":\"data:image/png;base64,{}\"}}]}}}}]}}\n\n",
+            "A".repeat(15 << 20)
+        );
+        chunks.splice(1..1, image.as_bytes().chunks(1 << 20).map(<[u8]>::to_vec));
+        let text = stream_of(&app, &key, &hello_stream("m1"), chunks).await;
+        assert!(text.contains(&image) && text.ends_with("data: [DONE]\n\n"));
+        assert_eq!(last_receipt(&app, &key).await["outcome"], "completed");
     });
 }
 

@@ -1,13 +1,18 @@
 //! One `data:` object of a stream.
 
 use super::StreamFault;
-use crate::chat::measure::{Choices, measure_choices};
-use crate::chat::usage::read_usage;
+use crate::chat::measure::{Choices, estimate_tokens, measure_choices};
+use crate::chat::usage::{push_usage, read_usage};
 use crate::json::{JsonError, Kind, Member, Raw, Reader, push_string};
 use crate::pricing::TokenUsage;
 
 /// Longest text of an upstream's error that is kept.
 pub(crate) const MAX_ERROR_CHARS: usize = 500;
+/// Longest beginning of lines that is remembered, and longest id.
+const MAX_HEAD_BYTES: usize = 4_096;
+
+/// An id that says nothing.
+const EMPTY: &[u8] = b"\"\"";
 
 /// Rewrites the objects of one stream and adds up what they tell.
 #[derive(Debug)]
@@ -18,6 +23,9 @@ pub(super) struct FrameRewriter {
     head: Head,
     usage: Option<TokenUsage>,
     written: Choices,
+    /// The chunks' id and time, as JSON; empty until one tells them.
+    id: Vec<u8>,
+    created: Vec<u8>,
 }
 
 /// How lines of this stream begin, up to their `choices`: the same id, time and model, byte for
@@ -60,16 +68,58 @@ impl FrameRewriter {
     pub(super) fn new(asked_model: &str, hide_usage: bool) -> Self {
         let mut model_json = Vec::with_capacity(asked_model.len() + 2);
         push_string(asked_model, &mut model_json);
-        Self { model_json, hide_usage, head: Head::default(), usage: None, written: Choices::default() }
+        Self {
+            model_json,
+            hide_usage,
+            head: Head::default(),
+            usage: None,
+            written: Choices::default(),
+            id: Vec::new(),
+            created: Vec::new(),
+        }
     }
 
     pub(super) const fn usage(&self) -> Option<TokenUsage> {
         self.usage
     }
 
-    /// What the model wrote so far; `count` is of no meaning.
-    pub(super) const fn written(&self) -> &Choices {
-        &self.written
+    pub(super) fn output_tokens_seen(&self) -> u64 {
+        self.written.written.max(estimate_tokens(self.written.text_bytes))
+    }
+
+    /// Whether the model has said something, and be it that it has come to its end.
+    pub(super) const fn has_answer(&self) -> bool {
+        self.written.is_said
+    }
+
+    /// Appends an event that tells so much input and the output seen.
+    pub(super) fn write_estimate(&self, input: u64, out: &mut Vec<u8>) {
+        let mut push = |name: &[u8], value: &[u8]| {
+            if !value.is_empty() {
+                out.extend_from_slice(name);
+                out.extend_from_slice(value);
+                out.push(b',');
+            }
+        };
+        push(b"data: {\"object\":", b"\"chat.completion.chunk\"");
+        push(b"\"id\":", &self.id);
+        push(b"\"created\":", &self.created);
+        out.extend_from_slice(b"\"model\":");
+        out.extend_from_slice(&self.model_json);
+        out.extend_from_slice(b",\"choices\":[],\"usage\":");
+        push_usage(input, self.output_tokens_seen(), out);
+        out.extend_from_slice(b"}\n\n");
+    }
+
+    /// What an event that is called an error says, whatever its data.
+    pub(super) fn read_named_error(&mut self, data: &[u8]) -> StreamFault {
+        match self.rewrite(data, 0, &mut Vec::new()) {
+            Err(fault @ StreamFault::UpstreamError { .. }) => fault,
+            _ => {
+                let text = String::from_utf8_lossy(data.get(..MAX_ERROR_CHARS).unwrap_or(data));
+                StreamFault::UpstreamError { message: text.into_owned(), code: None }
+            }
+        }
     }
 
     /// Appends the rewritten line, without its terminator, to `out`; `false` when the line is to be
@@ -154,7 +204,7 @@ impl FrameRewriter {
         let end = choices.separator;
         let is_example = pass.has_model && !pass.has_dropped && !pass.has_usage && !pass.error.is_error;
         let is_known = pass.copied == end && self.head.seen.len() == end;
-        if !is_example || is_known || pass.choices.is_some() {
+        if !is_example || is_known || pass.choices.is_some() || end > MAX_HEAD_BYTES {
             return;
         }
         out.extend_from_slice(&pass.line[pass.copied..end]);
@@ -168,6 +218,8 @@ impl FrameRewriter {
     fn rewrite_member(&mut self, pass: &mut Pass<'_>, member: &Member<'_>, out: &mut Vec<u8>) -> Result<(), JsonError> {
         match member.key.as_ref() {
             b"usage" => {
+                let is_null = pass.reader.peek()? == Kind::Null;
+                let start = pass.reader.position();
                 let usage = read_usage(&mut pass.reader)?;
                 pass.has_usage |= usage.is_some();
                 self.usage = usage.or(self.usage);
@@ -175,13 +227,23 @@ impl FrameRewriter {
                     pass.drop_member(member, out);
                     return Ok(());
                 }
+                if usage.is_none() && !is_null {
+                    // Nobody is charged by what can't be believed.
+                    pass.keep_member(member);
+                    pass.replace(start, b"null", out);
+                    return Ok(());
+                }
+            }
+            // Once is enough.
+            b"model" if pass.has_model => {
+                pass.reader.read_value()?;
+                pass.drop_member(member, out);
+                return Ok(());
             }
             b"model" => {
-                let value = pass.reader.read_value()?;
+                let start = pass.reader.read_value()?.start;
                 pass.keep_member(member);
-                out.extend_from_slice(&pass.line[pass.copied..value.start]);
-                out.extend_from_slice(&self.model_json);
-                pass.copied = value.end();
+                pass.replace(start, &self.model_json, out);
                 pass.has_model = true;
                 return Ok(());
             }
@@ -191,6 +253,8 @@ impl FrameRewriter {
                 let is_error = pass.reader.read_value()?.bytes == b"\"error\"";
                 pass.error.is_error |= is_error;
             }
+            b"id" if self.id.len() <= EMPTY.len() => note(&mut self.id, pass.reader.read_value()?),
+            b"created" if self.created.len() <= 1 => note(&mut self.created, pass.reader.read_value()?),
             // Beside `"object":"error"`, some servers put the words at the top.
             b"message" => pass.error.message = text_of(pass.reader.read_value()?).or(pass.error.message.take()),
             _ => {
@@ -209,6 +273,13 @@ impl Pass<'_> {
             self.copied = member.start;
         }
         self.has_kept = true;
+    }
+
+    /// Puts another value in the place of the one that was just read, which began at `start`.
+    fn replace(&mut self, start: usize, value: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.line[self.copied..start]);
+        out.extend_from_slice(value);
+        self.copied = self.reader.position();
     }
 
     /// Leaves out the member that was just read, with the comma before it.
@@ -246,6 +317,14 @@ impl UpstreamError {
 
     fn into_fault(self) -> StreamFault {
         StreamFault::UpstreamError { message: self.message.unwrap_or_else(|| "no message".to_owned()), code: self.code }
+    }
+}
+
+/// Keeps a short value's JSON.
+fn note(kept: &mut Vec<u8>, value: Raw<'_>) {
+    if matches!(value.kind(), Kind::String | Kind::Number) && value.bytes.len() <= MAX_HEAD_BYTES {
+        kept.clear();
+        kept.extend_from_slice(value.bytes);
     }
 }
 

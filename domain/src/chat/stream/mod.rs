@@ -1,21 +1,22 @@
 //! A chat completion stream on its way back to the client, chunk by chunk.
 //!
 //! The upstream's server-sent events are cut into lines whatever the chunks; complete lines leave
-//! in the call in which they arrived. Each `data:` object gets the model that was asked for; usage
-//! is remembered, and hidden if the client did not ask for it; all else is forwarded byte for byte.
-//! Only an upstream that said `[DONE]` ends in a `[DONE]`.
+//! in the call in which they arrived, names and ids with the data of their event. Each `data:`
+//! object gets the model that was asked for; usage is remembered, and hidden if the client did not
+//! ask for it; events without data are left out; all else is forwarded byte for byte. Only an
+//! upstream that said `[DONE]` behind an answer ends in a `[DONE]`.
 
 mod frame;
 
 pub use super::fault::{MAX_LINE_BYTES, StreamFault};
 use super::lines::{Lines, Piece, data_of};
-use super::measure::estimate_tokens;
 use crate::json::push_string;
 use crate::pricing::TokenUsage;
 use frame::FrameRewriter;
 pub(crate) use frame::MAX_ERROR_CHARS;
 
 const DONE: &[u8] = b"[DONE]";
+const DATA: &[u8] = b"data: ";
 
 /// How an upstream's stream came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +48,25 @@ struct State {
     is_done: bool,
     /// Whether the last line was kept.
     was_kept: bool,
-    /// An event was dropped: its blank line is to follow it.
-    drop_blank: bool,
-    /// The last line that was kept is not blank: the event it belongs to is still open.
-    is_mid_event: bool,
+    /// The open event's lines that wait for its data: its name, its id.
+    held: Vec<u8>,
+    /// The open event's data so far, as one line, where its first line is no JSON by itself.
+    pieces: Vec<u8>,
+    /// Whether the open event is called an error.
+    is_error: bool,
+    data: Data,
+    /// The input to tell beside the output seen, where the upstream tells no usage.
+    input_to_tell: Option<u64>,
+}
+
+/// What became of the open event's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    /// None came yet.
+    Awaited,
+    /// It is in the output, its blank line is not.
+    Written,
+    Dropped,
 }
 
 impl StreamRewriter {
@@ -64,12 +80,22 @@ impl StreamRewriter {
                 frames: FrameRewriter::new(asked_model, hide_usage),
                 is_done: false,
                 was_kept: false,
-                drop_blank: false,
-                is_mid_event: false,
+                held: Vec::new(),
+                pieces: Vec::new(),
+                is_error: false,
+                data: Data::Awaited,
+                input_to_tell: None,
             },
             fault: None,
             bytes_in: 0,
         }
+    }
+
+    /// Before `[DONE]`, tells these tokens of input and the output seen, unless the upstream tells its usage.
+    #[must_use]
+    pub fn with_estimate(mut self, input_tokens: u64) -> Self {
+        self.state.input_to_tell = Some(input_tokens);
+        self
     }
 
     /// Takes a chunk from the upstream and appends to `out` what the client gets for it, which may
@@ -97,13 +123,16 @@ impl StreamRewriter {
     /// `[DONE]`.
     pub fn finish(&mut self, end: StreamEnd<'_>, out: &mut Vec<u8>) {
         let end = match end {
-            StreamEnd::Eof => self.finish_last_line(out).map_or(
-                StreamEnd::Failed { code: "upstream_error", message: "The model's provider reported an error." },
-                |()| end,
-            ),
+            StreamEnd::Eof => match self.finish_event(out) {
+                Err(StreamFault::UpstreamError { .. }) => {
+                    StreamEnd::Failed { code: "upstream_error", message: "The model's provider reported an error." }
+                }
+                // Half an object is none.
+                Ok(()) | Err(_) => end,
+            },
             StreamEnd::Failed { .. } => end,
         };
-        if std::mem::take(&mut self.state.is_mid_event) {
+        if std::mem::replace(&mut self.state.data, Data::Awaited) == Data::Written {
             out.push(b'\n');
         }
         if self.state.is_done {
@@ -130,14 +159,13 @@ impl StreamRewriter {
     /// a quarter of the text's bytes, whichever is more.
     #[must_use]
     pub fn output_tokens_seen(&self) -> u64 {
-        let written = self.state.frames.written();
-        written.written.max(estimate_tokens(written.text_bytes))
+        self.state.frames.output_tokens_seen()
     }
 
     /// Whether the model has begun to answer: until then another may take over, and the client misses nothing.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
-        self.state.frames.written().is_said
+        self.state.frames.has_answer()
     }
 
     /// Whether the upstream said `[DONE]`.
@@ -146,69 +174,179 @@ impl StreamRewriter {
         self.state.is_done
     }
 
+    /// Whether the upstream said `[DONE]` without having given an answer.
+    #[must_use]
+    pub fn gave_nothing(&self) -> bool {
+        self.fault == Some(StreamFault::Empty)
+    }
+
     /// Bytes taken from the upstream.
     #[must_use]
     pub const fn bytes_in(&self) -> u64 {
         self.bytes_in
     }
 
-    /// At the end of the upstream: a last line that lacks only its terminator still counts; half an
-    /// object does not.
-    fn finish_last_line(&mut self, out: &mut Vec<u8>) -> Result<(), StreamFault> {
+    /// At the end of the upstream: a last line that lacks only its terminator still counts, and so does an event without
+    /// its blank line; half an object does not.
+    fn finish_event(&mut self, out: &mut Vec<u8>) -> Result<(), StreamFault> {
         let line = self.lines.take_rest();
         // Of other text nobody can tell whether it is whole.
         let may_be_whole = data_of(&line).is_some_and(|data| data.starts_with(b"{") || data.trim_ascii_end() == DONE);
-        if !may_be_whole {
-            return Ok(());
+        let state = &mut self.state;
+        let is_open = state.is_error || !state.pieces.is_empty();
+        let mut result = Ok(());
+        if may_be_whole || is_open && !line.is_empty() {
+            result = state.take(Piece::Line(&line, b"\n"), out);
         }
-        match self.state.rewrite(&line, b"\n", out) {
-            Ok(_) | Err(StreamFault::InvalidJson | StreamFault::LineTooLong) => Ok(()),
-            Err(fault) => Err(fault),
+        if result.is_ok() && (is_open || !state.pieces.is_empty()) {
+            result = state.take(Piece::Line(b"", b"\n"), out);
         }
+        self.fault = result.clone().err();
+        result
     }
 }
 
 impl State {
     fn take(&mut self, piece: Piece<'_>, out: &mut Vec<u8>) -> Result<(), StreamFault> {
         match piece {
-            Piece::Line(line, end) => self.was_kept = self.rewrite(line, end, out)?,
-            Piece::LateFeed if self.was_kept => out.push(b'\n'),
-            Piece::LateFeed => {}
+            Piece::Line(line, end) => self.was_kept = self.take_line(line, end, out)?,
+            Piece::LateFeed if !self.was_kept => {}
+            Piece::LateFeed if self.held.is_empty() => out.push(b'\n'),
+            Piece::LateFeed => self.held.push(b'\n'),
         }
         Ok(())
     }
 
-    /// Takes a line; tells whether it was kept.
-    fn rewrite(&mut self, line: &[u8], end: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
+    /// Takes a line; tells whether it was kept as it is.
+    fn take_line(&mut self, line: &[u8], end: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
         // Nothing follows `[DONE]` but the blank line that ends its event.
-        if self.is_done && !(line.is_empty() && self.is_mid_event) {
+        if self.is_done && !(line.is_empty() && self.data == Data::Written) {
             return Ok(false);
         }
         if line.is_empty() {
-            if std::mem::replace(&mut self.drop_blank, false) && !self.is_mid_event {
-                return Ok(false);
-            }
-            out.extend_from_slice(end);
-            self.is_mid_event = false;
-            return Ok(true);
+            return self.end_event(end, out);
         }
-        self.drop_blank = false;
         match data_of(line) {
-            Some(data) if data.starts_with(b"{") => {
-                if !self.frames.rewrite(line, line.len() - data.len(), out)? {
-                    self.drop_blank = true;
-                    return Ok(false);
-                }
+            Some(data) if self.is_error => Err(self.frames.read_named_error(data)),
+            Some(data) if !self.pieces.is_empty() => self.join(b"\n", data),
+            Some(data) if !data.is_empty() => self.take_data(line, data, end, out),
+            _ => self.take_field(line, end, out),
+        }
+    }
+
+    fn take_data(&mut self, line: &[u8], data: &[u8], end: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
+        let is_object = data.starts_with(b"{");
+        if !is_object && data.trim_ascii_end() == DONE {
+            self.finish_answer(out)?;
+        }
+        let length = out.len();
+        out.extend_from_slice(&self.held);
+        if is_object {
+            let rewritten = self.frames.rewrite(line, line.len() - data.len(), out);
+            if rewritten != Ok(true) {
+                out.truncate(length);
+                return match rewritten {
+                    // It may go on in the event's next line.
+                    Err(StreamFault::InvalidJson) => self.join(DATA, data),
+                    rewritten => {
+                        self.held.clear();
+                        self.data = Data::Dropped;
+                        rewritten
+                    }
+                };
             }
-            Some(data) => {
-                self.is_done |= data.trim_ascii_end() == DONE;
-                out.extend_from_slice(line);
-            }
-            None => out.extend_from_slice(line),
+        } else {
+            out.extend_from_slice(line);
         }
         out.extend_from_slice(end);
-        self.is_mid_event = true;
+        self.held.clear();
+        self.data = Data::Written;
         Ok(true)
+    }
+
+    /// Takes a comment, or a line that means nothing without data.
+    fn take_field(&mut self, line: &[u8], end: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
+        let is_comment = line.starts_with(b":");
+        if line.strip_prefix(b"event:").is_some_and(|name| name.trim_ascii() == b"error") {
+            self.is_error = true;
+        }
+        if self.data == Data::Written || is_comment && self.held.is_empty() {
+            out.extend_from_slice(line);
+            out.extend_from_slice(end);
+            return Ok(true);
+        }
+        self.check_size(line.len())?;
+        self.held.extend_from_slice(line);
+        self.held.extend_from_slice(end);
+        Ok(true)
+    }
+
+    /// Takes a line of data that is not whole by itself.
+    fn join(&mut self, joint: &[u8], data: &[u8]) -> Result<bool, StreamFault> {
+        self.check_size(data.len())?;
+        self.pieces.extend_from_slice(joint);
+        self.pieces.extend_from_slice(data);
+        Ok(false)
+    }
+
+    const fn check_size(&self, more_bytes: usize) -> Result<(), StreamFault> {
+        let is_over = self.held.len() + self.pieces.len() + more_bytes > MAX_LINE_BYTES;
+        if is_over { Err(StreamFault::LineTooLong) } else { Ok(()) }
+    }
+
+    /// Takes the blank line that ends an event.
+    fn end_event(&mut self, end: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
+        if std::mem::take(&mut self.is_error) {
+            return Err(self.frames.read_named_error(b""));
+        }
+        if !self.pieces.is_empty() {
+            self.write_pieces(out)?;
+        }
+        let is_kept = match std::mem::replace(&mut self.data, Data::Awaited) {
+            // Where no line came before it, it is no event's.
+            Data::Awaited => self.held.is_empty(),
+            data => data == Data::Written,
+        };
+        self.held.clear();
+        if is_kept {
+            out.extend_from_slice(end);
+        }
+        Ok(is_kept)
+    }
+
+    /// Writes an object that came in several lines as one.
+    fn write_pieces(&mut self, out: &mut Vec<u8>) -> Result<(), StreamFault> {
+        let line = std::mem::take(&mut self.pieces);
+        let length = out.len();
+        out.extend_from_slice(&self.held);
+        let at = out.len();
+        if !self.frames.rewrite(&line, DATA.len(), out).inspect_err(|_| out.truncate(length))? {
+            out.truncate(length);
+            self.data = Data::Dropped;
+            return Ok(());
+        }
+        // In JSON, line ends stand between its words only.
+        for byte in out.iter_mut().skip(at).filter(|byte| **byte == b'\n') {
+            *byte = b' ';
+        }
+        out.push(b'\n');
+        self.data = Data::Written;
+        Ok(())
+    }
+
+    /// The upstream says that its answer is over.
+    fn finish_answer(&mut self, out: &mut Vec<u8>) -> Result<(), StreamFault> {
+        if !self.frames.has_answer() {
+            return Err(StreamFault::Empty);
+        }
+        self.is_done = true;
+        if let (Some(input), None) = (self.input_to_tell, self.frames.usage()) {
+            if self.data == Data::Written {
+                out.push(b'\n');
+            }
+            self.frames.write_estimate(input, out);
+        }
+        Ok(())
     }
 }
 
