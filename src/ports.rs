@@ -216,6 +216,8 @@ pub trait Fetch {
     /// Sends one request. It is aborted when our own client leaves. While it waits, `tick` is called every
     /// [`TICK_MS`], so that what a long call holds is kept up.
     fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>>;
+    /// Whether our own client has left.
+    fn is_client_gone(&self) -> bool;
 }
 
 /// How often a call that waits is looked after, in milliseconds.
