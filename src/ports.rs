@@ -226,6 +226,8 @@ pub trait Fetch {
         wait_ms: u32,
         tick: Rc<dyn Fn()>,
     ) -> Pending<'a, Result<Option<Vec<u8>>, FetchError>>;
+    /// Whether our own client has left.
+    fn is_client_gone(&self) -> bool;
 }
 
 /// How often a call that waits is looked after, in milliseconds.

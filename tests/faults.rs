@@ -2,6 +2,7 @@
 
 mod crashes;
 mod database;
+mod deadlines;
 mod idempotency;
 mod limiter;
 mod wallet;

@@ -98,12 +98,12 @@ pub async fn reserve_for(
     need: impl Fn(&[Rc<Offer>]) -> Need,
 ) -> Result<Reservation, ApiError> {
     let payer = &cx.caller.key()?.payer;
-    let mut reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
+    let mut reserved = reserve(cx, payer, need(offers)).await;
     if let Err(Refusal::Insufficient { required, .. }) = &reserved
         && payer.reloads_below().is_some()
         && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), auto_pay::Need::Call(*required)).await
     {
-        reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
+        reserved = reserve(cx, payer, need(offers)).await;
     }
     let is_cheap: [fn(&Offer) -> bool; 2] =
         [|offer| offer.price.is_free() || offer.provider.own.is_some(), |offer| offer.price.is_free()];
@@ -112,7 +112,7 @@ pub async fn reserve_for(
         let left = offers.iter().filter(|offer| is_cheap(offer)).count();
         if is_short && left > 0 && left < offers.len() {
             offers.retain(|offer| is_cheap(offer));
-            reserved = reserve(&cx.app, &cx.ports, payer, need(offers)).await;
+            reserved = reserve(cx, payer, need(offers)).await;
         }
     }
     reserved.map_err(|refusal| refuse(cx, refusal))
@@ -277,6 +277,7 @@ pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
             }
         }
         Refusal::Budget { of, budget, spent } => ApiError::budget_exceeded(of, budget, spent),
+        Refusal::ClientGone => ApiError::new(Kind::UpstreamFailed, "The client left"),
         Refusal::Failed(cause) => {
             ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)
         }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use durable_objects::rate_limiter::protocol::{Lease, Leased};
 
 use super::limit::{Limits, Standing, limiter_failed, refused, revoked, seconds_until, send};
+use super::shift::{Care, Shift};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::ports::{PortError, Ports};
@@ -35,14 +36,12 @@ pub struct LimitLease {
     asked_until_ms: i64,
     /// Whether that call asks for a place for somebody who waits.
     is_place_wanted: bool,
-    maintained_until_ms: i64,
+    care: Care,
 }
 
 const LEASE_MS: i64 = 1_000;
 /// A call that has not answered for so long is taken for lost.
 const CALL_LOST_MS: i64 = 5_000;
-/// A background task that has not been heard of for so long is gone: the platform ends it 30 s after its response.
-const HEARTBEAT_MS: i64 = 2_000;
 const RENEW_MS: u32 = 700;
 const LEAST_WANTED: u32 = 32;
 /// How long "all places are taken" is believed.
@@ -113,7 +112,7 @@ impl LimitLease {
         self.slots_used = self.slots_used.saturating_sub(1);
     }
 
-    const fn new(limits: Limits) -> Self {
+    fn new(limits: Limits) -> Self {
         Self {
             limits,
             secret_at_ms: None,
@@ -132,7 +131,7 @@ impl LimitLease {
             calling_since_ms: None,
             asked_until_ms: 0,
             is_place_wanted: false,
-            maintained_until_ms: 0,
+            care: Care::default(),
         }
     }
 
@@ -264,18 +263,19 @@ async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Res
 /// Sees to it that a background task keeps the lease up.
 pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, key_id: &str, now_ms: i64) {
     let mut leases = app.meter.limits.borrow_mut();
-    let Some(lease) = leases.get_mut(key_id).filter(|lease| now_ms > lease.maintained_until_ms) else { return };
-    lease.maintained_until_ms = now_ms + HEARTBEAT_MS;
-    let task = maintain(Rc::clone(app), Rc::clone(ports), key_id.to_owned());
+    let Some(shift) = leases.get_mut(key_id).and_then(|lease| lease.care.begin(RENEW_MS, now_ms)) else { return };
+    let task = maintain(Rc::clone(app), Rc::clone(ports), key_id.to_owned(), shift);
     ports.background.spawn(Box::pin(task));
 }
 
 /// Keeps a lease up while it is used, and gives it back when it is not.
-async fn maintain(app: Rc<App>, ports: Rc<Ports>, key_id: String) {
+async fn maintain(app: Rc<App>, ports: Rc<Ports>, key_id: String, shift: Shift) {
+    let mut pause_ms = shift.pause_ms;
     loop {
-        ports.clock.sleep_ms(RENEW_MS).await;
+        ports.clock.sleep_ms(pause_ms).await;
+        pause_ms = RENEW_MS;
         let now_ms = ports.clock.now_ms();
-        let Some((wanted, is_last)) = plan_renewal(&app, &key_id, now_ms) else { return };
+        let Some((wanted, is_last)) = plan_renewal(&app, &key_id, shift, now_ms) else { return };
         if let Some(wanted) = wanted
             && let Err(error) = renew(&app, &ports, &key_id, wanted).await
         {
@@ -290,11 +290,14 @@ async fn maintain(app: Rc<App>, ports: Rc<Ports>, key_id: String) {
     }
 }
 
-/// What to hold for the next period, and whether it is nothing; `None` when there is no lease any more.
-fn plan_renewal(app: &App, key_id: &str, now_ms: i64) -> Option<(Option<Lease>, bool)> {
+/// What to hold for the next period, and whether it is nothing; `None` when there is no lease any more, or it is no longer
+/// this task's.
+fn plan_renewal(app: &App, key_id: &str, shift: Shift, now_ms: i64) -> Option<(Option<Lease>, bool)> {
     let mut leases = app.meter.limits.borrow_mut();
     let lease = leases.get_mut(key_id)?;
-    lease.maintained_until_ms = now_ms + HEARTBEAT_MS;
+    if !lease.care.go_on(shift, RENEW_MS, now_ms) || shift.is_over(now_ms) {
+        return None;
+    }
     if lease.is_calling(now_ms) {
         return Some((None, false));
     }

@@ -12,6 +12,7 @@ pub mod limit;
 pub mod money;
 pub mod payer;
 pub mod purse;
+mod shift;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -13,7 +13,8 @@ use guildhall_domain::money::MicroUsd;
 use super::payer::{BudgetOf, Payer, Tally};
 pub use super::purse::Need;
 use super::purse::{KEEP_MS, Purse, Step, Wish};
-use crate::app::App;
+use super::shift::{Care, Shift};
+use crate::app::{App, Cx};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::money::usage::UsageRow;
 
@@ -38,6 +39,8 @@ pub enum Refusal {
     },
     /// The wallet did not answer.
     Failed(PortError),
+    /// The client left while the call waited.
+    ClientGone,
 }
 
 /// Money set aside for one call. It must be settled; dropped without, it is free again and nothing is recorded.
@@ -63,14 +66,15 @@ const FLUSH_MS: u32 = 40;
 const WAIT_MAX_MS: i64 = 30_000;
 /// How long it waits in all.
 const WAIT_TOTAL_MAX_MS: i64 = 120_000;
-/// A background task that has not been heard of for so long is gone: the platform ends it 30 s after its response.
-const HEARTBEAT_MS: i64 = 1_000;
 
-/// Sets money aside for a call, waiting for what other calls hold when that is all that is missing.
+/// Sets money aside for a call, waiting for what other calls hold when that is all that is missing. While it waits, what
+/// the call holds already is kept up, for as long as its client is there: soon after that the platform would let it
+/// neither go on nor give anything back.
 ///
 /// # Errors
-/// When the owner's money or a budget does not cover it, or the wallet does not answer.
-pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>, need: Need) -> Result<Reservation, Refusal> {
+/// When the owner's money or a budget does not cover it, the wallet does not answer, or the client leaves.
+pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservation, Refusal> {
+    let (app, ports) = (&cx.app, &cx.ports);
     let started_ms = ports.clock.now_ms();
     let mut pause_ms = 1;
     if !payer.budgets().is_empty() {
@@ -89,6 +93,10 @@ pub async fn reserve(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>, need: 
                 pause_ms = (pause_ms * 2).min(join_queue(app, payer, need));
                 ports.clock.sleep_ms(pause_ms).await;
                 leave_queue(app, payer, need);
+                if ports.fetch.is_client_gone() {
+                    return Err(Refusal::ClientGone);
+                }
+                cx.keep_up();
             }
             Step::Wait | Step::Refuse => return Err(with_purse(app, payer, |purse| refuse(purse, payer, need))),
         }
@@ -170,27 +178,20 @@ async fn send(ports: &Ports, owner: &str, command: Command) -> Result<Leased, Po
 
 /// Sees to it that a background task renews the lease and brings the records to the wallet.
 pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, payer: &Rc<Payer>, now_ms: i64) {
-    let is_needed = with_purse(app, payer, |purse| {
-        let is_needed = now_ms > purse.maintained_until_ms && !purse.is_idle();
-        if is_needed {
-            purse.maintained_until_ms = now_ms + HEARTBEAT_MS;
-        }
-        is_needed
-    });
-    if is_needed {
+    let begun = with_purse(app, payer, |purse| if purse.is_idle() { None } else { purse.care.begin(FLUSH_MS, now_ms) });
+    if let Some(shift) = begun {
         let (app, ports_then, payer) = (Rc::clone(app), Rc::clone(ports), Rc::clone(payer));
-        ports.background.spawn(Box::pin(async move { maintain(&app, &ports_then, &payer).await }));
+        ports.background.spawn(Box::pin(async move { maintain(&app, &ports_then, &payer, shift).await }));
     }
 }
 
-async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>) {
+async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>, shift: Shift) {
+    let mut pause_ms = shift.pause_ms;
     loop {
-        ports.clock.sleep_ms(FLUSH_MS).await;
+        ports.clock.sleep_ms(pause_ms).await;
+        pause_ms = FLUSH_MS;
         let now_ms = ports.clock.now_ms();
-        let is_calling = with_purse(app, payer, |purse| {
-            purse.maintained_until_ms = now_ms + HEARTBEAT_MS;
-            purse.is_calling(now_ms)
-        });
+        let Some(is_calling) = look_after(app, payer, shift, now_ms) else { return };
         if is_calling {
             continue;
         }
@@ -207,6 +208,15 @@ async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>) {
     }
 }
 
+/// Whether a call to the wallet is under way; `None` when the lease is no longer this task's. As long as the wallet is to
+/// be told of something, no task gives up by itself.
+fn look_after(app: &App, payer: &Rc<Payer>, shift: Shift, now_ms: i64) -> Option<bool> {
+    let mut purses = app.meter.purses.borrow_mut();
+    let purse = &mut purses.get_mut(payer.purse())?.purse;
+    let is_on = purse.care.go_on(shift, FLUSH_MS, now_ms) && (!shift.is_over(now_ms) || purse.plan_flush().is_some());
+    is_on.then(|| purse.is_calling(now_ms))
+}
+
 /// Forgets a lease of which nothing is left; of one that is left, whether it is at rest.
 fn forget_empty(app: &App, payer: &Rc<Payer>) -> Option<bool> {
     let mut purses = app.meter.purses.borrow_mut();
@@ -218,7 +228,7 @@ fn forget_empty(app: &App, payer: &Rc<Payer>) -> Option<bool> {
     let is_at_rest = purse.is_at_rest();
     if is_at_rest {
         // The next call has it looked after again.
-        purse.maintained_until_ms = 0;
+        purse.care = Care::default();
     }
     Some(is_at_rest)
 }

@@ -7,6 +7,7 @@ use guildhall_domain::money::MicroUsd;
 
 use super::batch::Batch;
 use super::payer::Payer;
+use super::shift::Care;
 
 /// What a call wants to reserve.
 #[derive(Debug, Clone, Copy)]
@@ -66,8 +67,8 @@ pub struct Purse {
     calls: u64,
     /// When a call last ended: whoever waits for money waits on while others come to their ends.
     pub ended_ms: i64,
-    /// Until then a background task looks after this lease.
-    pub maintained_until_ms: i64,
+    /// Which background task looks after this lease.
+    pub care: Care,
 }
 
 /// How long a lease lives without renewal: what a dead isolate held is free again after it. A call that outlives it is

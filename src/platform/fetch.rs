@@ -33,6 +33,10 @@ impl Drop for Raced {
 }
 
 impl Fetch for Outside {
+    fn is_client_gone(&self) -> bool {
+        glue::is_aborted(&self.signal)
+    }
+
     fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>> {
         Box::pin(async move {
             let (stream, max_bytes, stall_ms) = match request.read {

@@ -596,6 +596,11 @@ export function signal_of(request) {
   return request.signal;
 }
 
+// Whether the client has left; what has no client has no signal.
+export function is_aborted(signal) {
+  return signal?.aborted === true;
+}
+
 const tasks = new Map();
 
 // Keeps the event's context alive until `end_task` is called with the same number.

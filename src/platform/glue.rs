@@ -55,6 +55,7 @@ extern "C" {
     pub fn read_setting(env: &JsValue, name: &str) -> Option<String>;
     pub fn random_bytes(count: u32) -> Uint8Array;
     pub fn signal_of(request: &JsValue) -> JsValue;
+    pub fn is_aborted(signal: &JsValue) -> bool;
     pub fn begin_task(context: &JsValue, id: u32);
     pub fn end_task(id: u32);
     pub fn log(line: &str);

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use guildhall::app::App;
 use guildhall::http::output::Body;
@@ -10,8 +11,10 @@ use guildhall::http::request::{BodySource, Head, LazyHead, RareHead, Request, Wh
 use guildhall::http::serve::serve;
 use guildhall::ports::{Flow, LiveStream, StreamEnd, StreamSource};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::TestApp;
+use super::ports::{Event, GRACE};
 
 /// A call that is being put together.
 pub struct Call<'t> {
@@ -22,6 +25,8 @@ pub struct Call<'t> {
     body: Option<Box<dyn BodySource>>,
     /// The client leaves after so many chunks of a stream.
     leave_after: Option<usize>,
+    /// The client leaves so long after it has asked.
+    leave_in_ms: Option<u64>,
 }
 
 /// An answer.
@@ -36,7 +41,15 @@ impl<'t> Call<'t> {
     pub fn new(test: &'t TestApp, method: &str, path: &str) -> Self {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let head = Head { method: method.into(), path: path.into(), query: query.into(), ..Head::default() };
-        Self { test, isolate: test.isolate(), head, rare: RareHead::default(), body: None, leave_after: None }
+        Self {
+            test,
+            isolate: test.isolate(),
+            head,
+            rare: RareHead::default(),
+            body: None,
+            leave_after: None,
+            leave_in_ms: None,
+        }
     }
 
     /// Sends it to another isolate.
@@ -91,10 +104,17 @@ impl<'t> Call<'t> {
         self
     }
 
+    /// Leaves so long after it has asked. A call that is not done when the platform has waited long enough goes no
+    /// further, and nothing of it is dropped either; its status is 0.
+    pub fn leave_in_ms(mut self, ms: u64) -> Self {
+        self.leave_in_ms = Some(ms);
+        self
+    }
+
     /// Opens a stream that the house writes itself.
     pub async fn listen(self) -> Box<dyn LiveStream> {
         let request = Request::new(self.head, LazyHead::new(Box::new(|| self.rare)), self.body);
-        let ports = super::ports::build(self.test, &self.test.life_of(&self.isolate));
+        let ports = super::ports::build(self.test, &self.test.life_of(&self.isolate), &Rc::default());
         match serve(self.isolate, ports, request, "http://guildhall.test").await.body {
             Body::Live(stream) => stream,
             _ => panic!("no live stream"),
@@ -104,15 +124,27 @@ impl<'t> Call<'t> {
     pub async fn send(self) -> Answer {
         let request = Request::new(self.head, LazyHead::new(Box::new(|| self.rare)), self.body);
         let life = self.test.life_of(&self.isolate);
-        let ports = super::ports::build(self.test, &life);
+        let event = Event::of_client(self.leave_in_ms.map(|ms| self.test.now_ms() + i64::try_from(ms).unwrap()));
+        let ports = super::ports::build(self.test, &life, &event);
         let mut answering = Box::pin(serve(self.isolate, ports, request, "http://guildhall.test"));
-        let output = poll_fn(|context| match answering.as_mut().poll(context) {
-            _ if life.is_over() => Poll::Ready(None),
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => Poll::Pending,
+        let mut patience = self.leave_in_ms.map(|ms| Box::pin(sleep(Duration::from_millis(ms) + GRACE)));
+        let output = poll_fn(|context| {
+            if life.is_over() {
+                return Poll::Ready(None);
+            }
+            match answering.as_mut().poll(context) {
+                _ if life.is_over() => Poll::Ready(None),
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending => match patience.as_mut().map(|patience| patience.as_mut().poll(context)) {
+                    Some(Poll::Ready(())) => Poll::Ready(None),
+                    _ => Poll::Pending,
+                },
+            }
         })
         .await;
         let Some(output) = output else {
+            event.end();
+            std::mem::forget(answering);
             return Answer { status: 0, headers: Vec::new(), body: Vec::new() };
         };
         let body = match output.body {
@@ -121,6 +153,11 @@ impl<'t> Call<'t> {
             Body::Relay { first, rest: Some((source, tap)) } => read_stream(first, source, tap, self.leave_after),
             Body::Live(stream) => read_live(stream, self.leave_after.unwrap_or(1)).await,
         };
+        let cut_off = Rc::clone(&self.test.cut_off);
+        tokio::task::spawn_local(async move {
+            sleep(GRACE).await;
+            cut_off.set(cut_off.get() + event.end());
+        });
         Answer { status: output.status, headers: output.headers, body }
     }
 }

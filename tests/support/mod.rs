@@ -11,7 +11,7 @@ mod ports;
 mod stripe;
 mod upstream;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use durable_objects::local::LocalObjects;
@@ -45,6 +45,8 @@ pub struct TestApp {
     pub stripe: Rc<StripeDouble>,
     pub faults: Rc<Faults>,
     pub log: Rc<RefCell<Vec<String>>>,
+    /// How many background tasks the platform ended before they were done.
+    pub cut_off: Rc<Cell<usize>>,
     /// The isolate that answers.
     app: RefCell<Rc<App>>,
     settings: Vec<(String, String)>,
@@ -79,6 +81,7 @@ impl TestApp {
             stripe: Rc::default(),
             faults: Rc::default(),
             log: Rc::default(),
+            cut_off: Rc::default(),
             app: RefCell::new(app),
             settings,
             isolates: RefCell::new(1),
@@ -134,7 +137,7 @@ impl TestApp {
 
     /// Ports of no isolate's own, as the queue's consumer has.
     pub fn ports(&self) -> Rc<Ports> {
-        ports::build(self, &Rc::default())
+        ports::build(self, &Rc::default(), &Rc::default())
     }
 
     pub fn now_ms(&self) -> i64 {

@@ -157,8 +157,34 @@ impl Life {
     }
 }
 
+/// How long the platform lets a request's tasks run once it is answered or its client has left.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// What a request's ports know of it.
+#[derive(Default)]
+pub struct Event {
+    tasks: RefCell<Vec<tokio::task::AbortHandle>>,
+    is_over: Cell<bool>,
+    /// When its client leaves, if it does.
+    client_leaves_ms: Option<i64>,
+}
+
+impl Event {
+    pub fn of_client(leaves_ms: Option<i64>) -> Rc<Self> {
+        Rc::new(Self { client_leaves_ms: leaves_ms, ..Self::default() })
+    }
+
+    /// The platform ends its tasks; gives how many were not done.
+    pub fn end(&self) -> usize {
+        self.is_over.set(true);
+        let left: Vec<_> = self.tasks.take().into_iter().filter(|task| !task.is_finished()).collect();
+        left.iter().for_each(tokio::task::AbortHandle::abort);
+        left.len()
+    }
+}
+
 /// The ports of a request in an isolate.
-pub fn build(test: &TestApp, life: &Rc<Life>) -> Rc<Ports> {
+pub fn build(test: &TestApp, life: &Rc<Life>, event: &Rc<Event>) -> Rc<Ports> {
     let (faults, life) = (|| Rc::clone(&test.faults), || Rc::clone(life));
     let objects = Rc::new(TestObjects { objects: Rc::clone(&test.objects), faults: faults(), life: life() });
     Rc::new(Ports {
@@ -170,10 +196,11 @@ pub fn build(test: &TestApp, life: &Rc<Life>) -> Rc<Ports> {
             upstream: Rc::clone(&test.upstream),
             stripe: Rc::clone(&test.stripe),
             faults: faults(),
+            event: Rc::clone(event),
         }),
         clock: Rc::new(PausedClock),
         random: Rc::new(CountingRandom),
-        background: Rc::new(LocalTasks { log: Rc::clone(&test.log), life: life() }),
+        background: Rc::new(LocalTasks { log: Rc::clone(&test.log), life: life(), event: Rc::clone(event) }),
     })
 }
 
@@ -291,9 +318,14 @@ struct TestFetch {
     upstream: Rc<Upstream>,
     stripe: Rc<StripeDouble>,
     faults: Rc<Faults>,
+    event: Rc<Event>,
 }
 
 impl Fetch for TestFetch {
+    fn is_client_gone(&self) -> bool {
+        self.event.client_leaves_ms.is_some_and(|leaves_ms| PausedClock.now_ms() >= leaves_ms)
+    }
+
     fn send(&self, request: Outbound, tick: Rc<dyn Fn()>) -> Pending<'_, Result<Inbound, FetchError>> {
         if request.url.starts_with(STRIPE_API) {
             return Box::pin(async move { self.stripe.answer(request, PausedClock.now_ms()).await });
@@ -365,14 +397,19 @@ impl Random for CountingRandom {
 struct LocalTasks {
     log: Rc<RefCell<Vec<String>>>,
     life: Rc<Life>,
+    event: Rc<Event>,
 }
 
 impl Background for LocalTasks {
     fn spawn(&self, task: Pending<'static, ()>) {
-        if !self.life.is_over() {
-            let mut tasks = self.life.tasks.borrow_mut();
+        if self.life.is_over() || self.event.is_over.get() {
+            return;
+        }
+        let handle = tokio::task::spawn_local(task).abort_handle();
+        for tasks in [&self.life.tasks, &self.event.tasks] {
+            let mut tasks = tasks.borrow_mut();
             tasks.retain(|task| !task.is_finished());
-            tasks.push(tokio::task::spawn_local(task).abort_handle());
+            tasks.push(handle.clone());
         }
     }
 

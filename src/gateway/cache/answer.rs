@@ -20,7 +20,7 @@ use crate::meter::money::{Need, Reservation, reserve};
 /// 503 when the wallet does not answer.
 pub(super) async fn reserve_nothing(cx: &Cx) -> Result<Reservation, ApiError> {
     let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
-    let reserved = reserve(&cx.app, &cx.ports, &cx.caller.key()?.payer, nothing).await;
+    let reserved = reserve(cx, &cx.caller.key()?.payer, nothing).await;
     reserved.map_err(|refusal| refuse(cx, refusal))
 }
 

@@ -143,7 +143,7 @@ async fn submit(
 ) -> Result<(Rc<Offer>, UpstreamVideo), ApiError> {
     let payer = Rc::clone(&cx.caller.key()?.payer);
     let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
-    let reservation = reserve(&cx.app, &cx.ports, &payer, nothing).await.map_err(|refusal| refuse(cx, refusal))?;
+    let reservation = reserve(cx, &payer, nothing).await.map_err(|refusal| refuse(cx, refusal))?;
     let mut call = RunningCall {
         kind: ModelKind::Video,
         asked_model: request.model().to_owned(),
