@@ -1,4 +1,5 @@
-//! The beginning of a stream. Nothing goes to the client before the upstream has said something: until then another may answer.
+//! The beginning of a stream. Nothing goes to the client before the first event of the answer: comments and the like wait for
+//! it, and until then another may answer.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use super::tap::ChatTap;
 use crate::http::output::Body;
 use crate::ports::{FetchError, StreamEnd, StreamSource};
 
-/// Held back at most; what says nothing for longer goes out as it is.
+/// Held back at most, in bytes; what comes to more goes out as it is.
 const HELD_MAX_BYTES: usize = 16 << 10;
 
 /// Why a call has no answer that could be delivered.
@@ -20,10 +21,10 @@ pub enum Undelivered {
     ClientGone,
 }
 
-/// Reads a stream until it says something; gives the client's.
+/// Reads a stream until its answer begins; gives the client's.
 ///
 /// # Errors
-/// When it says nothing; the call comes back.
+/// When none begins; the call comes back.
 pub async fn open_stream(
     call: RunningCall,
     hide_usage: bool,
@@ -59,7 +60,7 @@ async fn open(
         if has_begun || out.len() > HELD_MAX_BYTES {
             return Ok(());
         }
-        if is_over || tap.saw_done() {
+        if is_over {
             return Err(failed("the stream ended before it began"));
         }
         next = read_more(call, rest).await?;

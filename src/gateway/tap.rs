@@ -32,7 +32,7 @@ impl ChatTap {
         Self { decoder: Decoder::new(call), rewriter, call: None, kept: None }
     }
 
-    /// Takes a chunk while nothing has gone to the client; says whether the model has begun.
+    /// Takes a chunk while nothing has gone to the client; says whether the answer has begun.
     ///
     /// # Errors
     /// When it is a fault: the call may be tried elsewhere.
@@ -46,12 +46,6 @@ impl ChatTap {
         self.kept = call.keep.take().map(|keep| KeptStream::begin(*keep, first));
         self.call = Some(call);
         self.settle_if_done();
-    }
-
-    /// Whether the upstream said that it is done.
-    #[must_use]
-    pub const fn saw_done(&self) -> bool {
-        self.rewriter.saw_done()
     }
 
     fn take(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), StreamFault> {

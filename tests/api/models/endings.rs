@@ -164,15 +164,16 @@ fn a_client_that_leaves_pays_for_what_it_got() {
     run(async |app| {
         app.with_model().await;
         let key = rich_key(&app, "10").await;
-        // After so many of: the role with the first word, another, the finish, the usage, [DONE], a comment.
+        // After so many of: the role, two words, the finish, the usage, [DONE], a comment.
         let comment = b": bye\n\n".to_vec();
         let chunks = [Reply::chunks(&["Hel", "lo"], Some((10, 5))), vec![comment]].concat();
         let estimated = |words: i64| input_estimate() * 10 + words * 30;
         for (seen, outcome, rule, charged) in [
-            (1, "client_gone", "estimated", estimated(1)),
-            (2, "client_gone", "estimated", estimated(2)),
-            (4, "client_gone", "reported", 250),
-            (5, "completed", "reported", 250),
+            (1, "client_gone", "estimated", estimated(0)),
+            (2, "client_gone", "estimated", estimated(1)),
+            (3, "client_gone", "estimated", estimated(2)),
+            (5, "client_gone", "reported", 250),
+            (6, "completed", "reported", 250),
         ] {
             app.upstream.then(Reply::Stream(chunks.clone(), StreamEnd::Eof));
             chat(&app, &key, &hello_stream("m1")).leave_after(seen - 1).send().await.expect(200);
@@ -181,7 +182,7 @@ fn a_client_that_leaves_pays_for_what_it_got() {
             assert_eq!(record["receipt"]["rule"], rule, "{seen}");
             assert_eq!(micros(&record["charged_usd"]), charged, "{seen}");
         }
-        assert_eq!(usage_rows(&app, &key).await.len(), 4);
+        assert_eq!(usage_rows(&app, &key).await.len(), 5);
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }

@@ -38,7 +38,6 @@ fn failures() -> Vec<(&'static str, Reply)> {
 }
 
 const COMMENT: &str = ": PROCESSING\n\n";
-const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
 
 /// A stream in so many chunks.
 fn chunks(texts: &[&str]) -> Reply {
@@ -68,10 +67,9 @@ fn stream_failures() -> Vec<(&'static str, Reply)> {
         ("a comment, then a reset", Reply::Stream(vec![COMMENT.into()], StreamEnd::Broken)),
         ("a comment, then silence", Reply::Stream(vec![COMMENT.into()], StreamEnd::Stalled)),
         ("a comment, then the end", chunks(&[COMMENT])),
-        ("a role, then a reset", Reply::Stream(vec![COMMENT.into(), ROLE.into()], StreamEnd::Broken)),
-        ("a role, then the end", chunks(&[ROLE])),
-        ("a role, then an error", chunks(&[ROLE, "data: {\"error\":\"overloaded\"}\n\n"])),
-        ("a role, then [DONE]", chunks(&[ROLE, "data: [DONE]\n\n"])),
+        ("nothing of the answer, then the end", chunks(&["event: ping\ndata: {\"type\":\"ping\"}\n\n", "data: {\"choices\":[]}\n\n"])),
+        ("an error called so, in the next chunk", chunks(&["event: error\n", "data: {\"message\":\"overloaded\"}\n\n"])),
+        ("plain text", chunks(&["Internal Server Error\n\n"])),
         ("[DONE] and nothing else", stream("data: [DONE]\n\n")),
         ("half an object", chunks(&["data: {\"choices\":[{\"delta\":", "{\"content\":"])),
     ]);

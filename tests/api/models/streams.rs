@@ -74,10 +74,8 @@ fn each_chunk_leaves_when_it_comes_however_the_upstream_cuts_it() {
         // Whole events in, whole events out, in the same step.
         app.upstream.then(Reply::stream(&WORDS, Some((10, 5))));
         let mut stream = LiveStream::open(&app, &key, &hello_stream("m1")).await;
-        // Who speaks waits for what is said: until then another upstream could answer.
         assert!(stream.first.contains("\"role\":\"assistant\"") && stream.first.ends_with("\n\n"));
-        assert!(stream.first.contains(&format!("\"content\":\"{}\"", WORDS[0])), "{}", stream.first);
-        for word in &WORDS[1..] {
+        for word in WORDS {
             let out = stream.step().unwrap();
             assert!(out.contains(&format!("\"content\":\"{word}\"")) && out.ends_with("\n\n"), "{out}");
         }

@@ -87,6 +87,11 @@ impl FrameRewriter {
         self.written.written.max(estimate_tokens(self.written.text_bytes))
     }
 
+    /// Whether an event was about the answer.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.written.count > 0
+    }
+
     /// Whether the model has said something, and be it that it has come to its end.
     pub(super) const fn has_answer(&self) -> bool {
         self.written.is_said
@@ -159,6 +164,7 @@ impl FrameRewriter {
             return Ok(Some(pass.error.into_fault()));
         }
         let choices = pass.choices.unwrap_or_default();
+        self.written.count += choices.count;
         self.written.written += choices.written;
         self.written.text_bytes += choices.text_bytes;
         self.written.is_said |= choices.is_said;

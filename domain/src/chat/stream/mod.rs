@@ -162,10 +162,11 @@ impl StreamRewriter {
         self.state.frames.output_tokens_seen()
     }
 
-    /// Whether the model has begun to answer: until then another may take over, and the client misses nothing.
+    /// Whether the upstream has begun to answer, and be it with who speaks: until then another may take over, and the client
+    /// misses nothing.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
-        self.state.frames.has_answer()
+        self.state.frames.has_begun()
     }
 
     /// Whether the upstream said `[DONE]`.

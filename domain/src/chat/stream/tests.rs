@@ -225,7 +225,12 @@ fn output_is_estimated_by_deltas_or_bytes() {
     let long = chunk(&format!(r#"{{"content":"{}"}}"#, "x".repeat(400)));
     assert_eq!(run(&long, false).rewriter.output_tokens_seen(), 100);
     let role = chunk(r#"{"role":"assistant","content":""}"#);
-    assert!(!run(&role, false).rewriter.has_begun());
+    assert!(run(&role, false).rewriter.has_begun());
+    for nothing in
+        [": hello\n\n", "event: ping\ndata: {\"type\":\"ping\"}\n\n", "data: {\"choices\":[]}\n\n", "oops\n\n"]
+    {
+        assert!(!run(nothing, false).rewriter.has_begun(), "{nothing}");
+    }
 }
 
 /// What the client gets of a stream that is cut at every place, and byte by byte; always the same.
