@@ -128,6 +128,17 @@ export const behaviours = {
     await reply.silence();
   },
 
+  /** A stream that says that it is at work, and then no word of an answer: `processing:reset`, `:error`, `:silence`, `:end`. */
+  async processing(reply, request, then) {
+    await reply.stream();
+    await reply.piece(": PROCESSING\n\n");
+    await sleep(50);
+    if (then === "reset") return reply.reset();
+    if (then === "silence") return reply.silence();
+    if (then === "error") await reply.event(problem("secret words of the upstream"));
+    await reply.end();
+  },
+
   async silentMidStream(reply, request) {
     await beginStream(reply, request);
     await reply.silence();
