@@ -1,4 +1,4 @@
-//! The declarations of `glue.js`. What takes time takes a number first; see `executor.rs`.
+//! The declarations of `glue.js` and `stream.js`. What takes time takes a number first; see `executor.rs`.
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -28,20 +28,6 @@ extern "C" {
     pub fn read_more(id: u32, signal: &JsValue, stream: &JsValue, wait_ms: u32);
     pub fn abandon(id: u32);
     pub fn respond(status: u16, headers: &str, body: Option<&[u8]>) -> JsValue;
-    pub fn relay(
-        context: &JsValue,
-        signal: &JsValue,
-        status: u16,
-        headers: &str,
-        first: &[u8],
-        stream: &JsValue,
-        tap: Tap,
-        stall_ms: u32,
-    ) -> JsValue;
-    /// What writes a stream to the client.
-    pub type Pump;
-    #[wasm_bindgen(method)]
-    pub fn write(this: &Pump, bytes: &[u8]);
     pub fn open_live(status: u16, headers: &str) -> Array;
     pub fn write_live(id: u32, writer: &JsValue, bytes: Uint8Array);
     pub fn close_live(writer: &JsValue);
@@ -60,6 +46,24 @@ extern "C" {
     pub fn end_task(id: u32);
     pub fn log(line: &str);
     pub fn read_messages(batch: &JsValue) -> String;
+}
+
+#[wasm_bindgen(module = "/src/platform/stream.js")]
+extern "C" {
+    pub fn relay(
+        context: &JsValue,
+        signal: &JsValue,
+        status: u16,
+        headers: &str,
+        first: &[u8],
+        stream: &JsValue,
+        tap: Tap,
+        stall_ms: u32,
+    ) -> JsValue;
+    /// What writes a stream to the client.
+    pub type Pump;
+    #[wasm_bindgen(method)]
+    pub fn write(this: &Pump, bytes: &[u8]);
 }
 
 /// What a rejected promise says.

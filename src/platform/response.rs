@@ -62,7 +62,7 @@ fn drain(tap: &mut dyn StreamTap, chunks: impl IntoIterator<Item = Vec<u8>>, end
     tap.end(end, out);
 }
 
-/// A stream's tap; `glue.js` pushes every chunk through it, and is told what to write to the client.
+/// A stream's tap; `stream.js` pushes every chunk through it, and is told what to write to the client.
 #[wasm_bindgen]
 pub struct Tap(Box<dyn StreamTap>);
 

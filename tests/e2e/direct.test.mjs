@@ -82,7 +82,7 @@ describe("a client that leaves, while nothing is written", () => {
   });
 });
 
-// An isolate that relays floods reads its streams in another way than one that relays single tokens (glue.js, Collector).
+// An isolate that relays floods reads its streams in another way than one that relays single tokens (stream.js, Collector).
 describe("streams in a flood of streams", () => {
   const FRAMES = 400;
   const text = (frames) => Array.from({ length: frames }, (_, i) => ` ${i}`).join("");
