@@ -41,6 +41,21 @@ fn a_body_over_the_routes_limit_is_413_told_by_its_length_or_not() {
 }
 
 #[test]
+fn a_list_is_not_taken_for_the_fields_in_their_order() {
+    run(async |app| {
+        let key = app.provision("1").await;
+        for (path, list) in [("credits", r#"[1,"x"]"#), ("limits", " [100000,1000000,500]")] {
+            let method = if path == "credits" { "POST" } else { "PATCH" };
+            let call = app.admin(method, &format!("/admin/v1/accounts/{}/{path}", key.account_id));
+            let refused = call.body(list).send().await.expect(400).json();
+            assert_eq!(refused["error"], "The request body must be a JSON object", "{path}");
+        }
+        app.post("/v1/keys").bearer(&key.key).body(r#"["nm"]"#).send().await.expect(400);
+        assert_eq!(app.balance_micros(&key).await, 1_000_000);
+    });
+}
+
+#[test]
 fn a_length_that_is_told_is_refused_before_anything_is_read_or_asked() {
     run(async |app| {
         let calls = (app.faults.db_calls.get(), app.faults.object_calls.get());
