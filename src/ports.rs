@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -212,6 +213,17 @@ pub enum FetchError {
         /// Whether the request may have gone out.
         was_asked: bool,
     },
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken(cause) => cause,
+            Self::TimedOut => "timed out",
+            Self::TooLarge => "the answer is too large",
+            Self::ClientGone { .. } => "the client left",
+        })
+    }
 }
 
 /// HTTP to the outside.

@@ -75,10 +75,8 @@ pub async fn list_upstream_models(
     let request = ask_for_models(app, upstream)?;
     let inbound = ports.fetch.send(request, Rc::new(|| {})).await.map_err(|error| {
         failed(match error {
-            FetchError::Broken(cause) => format!("failed to reach provider: {cause}"),
-            FetchError::TimedOut => "failed to reach provider: timed out".to_owned(),
             FetchError::TooLarge => "failed to parse models response: more than 1 MiB".to_owned(),
-            FetchError::ClientGone { .. } => "failed to reach provider: the client left".to_owned(),
+            error => format!("failed to reach provider: {error}"),
         })
     })?;
     match inbound {

@@ -180,11 +180,8 @@ fn judge(offer: &Offer, result: Result<Inbound, FetchError>, now_ms: i64, latenc
         Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
         Err(FetchError::ClientGone { was_asked }) => return Attempt::ClientGone { was_asked },
-        Err(FetchError::Broken(cause)) => return Attempt::Failed(Failure::passing(cause)),
-        Err(FetchError::TimedOut) => return Attempt::Failed(Failure::new("timed out")),
-        Err(FetchError::TooLarge) => {
-            return Attempt::Failed(Failure::new("the answer is too large"));
-        }
+        Err(error @ FetchError::Broken(_)) => return Attempt::Failed(Failure::passing(error)),
+        Err(error) => return Attempt::Failed(Failure::new(error)),
     };
     let body = match &inbound.body {
         InboundBody::Whole(body) => body.as_slice(),

@@ -47,7 +47,6 @@ async fn open(
     rest: &mut StreamSource,
     out: &mut Vec<u8>,
 ) -> Result<(), Undelivered> {
-    let failed = |cause: &str| Undelivered::Failed(Failure::new(cause));
     let mut next = Some(first).filter(|first| !first.is_empty());
     loop {
         let is_over = next.is_none();
@@ -61,7 +60,7 @@ async fn open(
             return Ok(());
         }
         if is_over {
-            return Err(failed("the stream ended before it began"));
+            return Err(Undelivered::Failed(Failure::new("the stream ended before it began")));
         }
         next = read_more(call, rest).await?;
     }
@@ -86,8 +85,6 @@ async fn read_more(call: &RunningCall, rest: &mut StreamSource) -> Result<Option
     };
     read.map_err(|error| match error {
         FetchError::ClientGone { .. } => Undelivered::ClientGone,
-        FetchError::TimedOut => Undelivered::Failed(Failure::new("timed out")),
-        FetchError::Broken(cause) => Undelivered::Failed(Failure::new(cause)),
-        FetchError::TooLarge => Undelivered::Failed(Failure::new("the answer is too large")),
+        error => Undelivered::Failed(Failure::new(error)),
     })
 }
