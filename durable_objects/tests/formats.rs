@@ -211,7 +211,8 @@ fn messages_of_a_wallet_are_unchanged() {
         note: Note { reason: Some(text("r")), ..Note::default() },
     };
     assert_format(&Command::Find { entry_id: text("debit:w") }, r#"{"command":"find","entry_id":"debit:w"}"#);
-    assert_format(&Reply::Found { amount: Some(usd(2)) }, r#"{"reply":"found","amount":2}"#);
+    assert_format(&Reply::Found { amount: Some(usd(2)), at_ms: Some(3) }, r#"{"reply":"found","amount":2,"at_ms":3}"#);
+    assert_format(&Reply::Found { amount: None, at_ms: None }, r#"{"reply":"found","amount":null}"#);
     let there =
         wallet::Balance { balance, available, held_calls: usd(1), held_leases: usd(0), owed: usd(0), immature: vec![] };
     let json = concat!(

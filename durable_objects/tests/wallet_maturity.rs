@@ -174,7 +174,7 @@ proptest! {
                 Command::Withdraw { amount, id, .. } => {
                     // What is said to be withdrawable is.
                     let was_made = matches!(wallet.ask(Command::Find { entry_id: format!("debit:{id}") }, now_ms),
-                        Reply::Found { amount: Some(_) });
+                        Reply::Found { amount: Some(_), .. });
                     prop_assert!(was_made || amount > there.withdrawable(), "{amount} of {there:?}");
                 }
                 _ => {}

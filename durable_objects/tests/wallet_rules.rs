@@ -298,10 +298,10 @@ fn a_movement_is_found_by_its_name() {
     let mut wallet = open(0);
     wallet.ask(credit("1", 7), 1);
     let mut find = |entry_id: &str| match wallet.ask(Command::Find { entry_id: entry_id.to_owned() }, 9) {
-        Reply::Found { amount } => amount,
+        Reply::Found { amount, at_ms } => amount.zip(at_ms),
         other => panic!("{other:?}"),
     };
-    assert_eq!((find("credit:1"), find("debit:1"), find("1")), (Some(usd(7)), None, None));
+    assert_eq!((find("credit:1"), find("debit:1"), find("1")), (Some((usd(7), 1)), None, None));
 }
 
 #[test]

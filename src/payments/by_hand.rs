@@ -1,6 +1,6 @@
 //! Money that is put into a wallet by hand, once per request.
 
-use durable_objects::wallet::protocol::{Command, PAGE_MAX, RefusalCode, Reply, Wallet, name};
+use durable_objects::wallet::protocol::{Command, RefusalCode, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 
 use crate::app::Cx;
@@ -55,12 +55,9 @@ pub async fn credit_by_hand(cx: &Cx, new: &Credit<'_>) -> Result<MicroUsd, ApiEr
 
 /// Whether a deposit that was made before is young enough for its request to have come again.
 async fn is_of_today(cx: &Cx, wallet: &str, id: &str) -> Result<bool, ApiError> {
-    let entry_id = format!("credit:{id}");
-    match ask::<Wallet>(&*cx.ports.objects, wallet, &Command::Recent { limit: PAGE_MAX }).await? {
-        Reply::Recent { entries, .. } => {
-            let made = entries.iter().find(|entry| entry.id == entry_id);
-            Ok(made.is_some_and(|made| cx.started_ms - made.at_ms < REPEATED_MS))
-        }
+    let find = Command::Find { entry_id: format!("credit:{id}") };
+    match ask::<Wallet>(&*cx.ports.objects, wallet, &find).await? {
+        Reply::Found { at_ms, .. } => Ok(at_ms.is_some_and(|at_ms| cx.started_ms - at_ms < REPEATED_MS)),
         other => Err(ApiError::internal(format!("deposit: {other:?}"))),
     }
 }

@@ -281,8 +281,8 @@ async fn finish(
     let Begun::Ours(work) = begin(app, ports, &new).await? else { return Ok(None) };
     let find = Command::Find { entry_id: format!("debit:{}", row.id) };
     match ask::<Wallet>(&*ports.objects, &name(&row.account_id), &find).await? {
-        Reply::Found { amount: Some(_) } => work.make(stripe).await.map(Some),
-        Reply::Found { amount: None } => {
+        Reply::Found { amount: Some(_), .. } => work.make(stripe).await.map(Some),
+        Reply::Found { amount: None, .. } => {
             work.end("refused", None, Some("given up before it was debited")).await?;
             Ok(Some(Outcome::Insufficient))
         }

@@ -86,6 +86,9 @@ pub enum Reply {
     Found {
         /// What moved; `None` when the journal has no such entry.
         amount: Option<MicroUsd>,
+        /// When; milliseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_ms: Option<i64>,
     },
     /// Nothing was changed.
     Refused {

@@ -240,8 +240,9 @@ impl WalletMachine {
             Command::PendingRecords { .. } => Ok(Reply::Records { records: records_of(&facts.newest_items)? }),
             Command::Journal { limit, .. } => journal_reply(facts, limit.min(PAGE_MAX)),
             Command::Find { entry_id } => {
-                let amount = facts.known.get(&entry_id).map(|entry| MicroUsd(entry.amount_usd_micros));
-                Ok(Reply::Found { amount })
+                let entry = facts.known.get(&entry_id);
+                let amount = entry.map(|entry| MicroUsd(entry.amount_usd_micros));
+                Ok(Reply::Found { amount, at_ms: entry.map(|entry| entry.at_ms) })
             }
             Command::Recent { .. } => {
                 let entries = facts.newest_entries.into_iter().map(ledger::line_of).collect::<Result<_, _>>()?;

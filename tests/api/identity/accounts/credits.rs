@@ -180,6 +180,21 @@ fn a_retry_after_a_failing_wallet_adds_exactly_once() {
 }
 
 #[test]
+fn a_retry_is_known_however_much_the_wallet_has_done_since() {
+    run(async |app| {
+        let key = app.provision("0").await;
+        app.faults.fail_object("WALLET", Fault::After);
+        credit_once(&app, &key, "invoice-7", r#"{"amount_usd":5}"#).await.expect(500);
+        for number in 0..1_001 {
+            let (id, amount, reason) = (format!("busy-{number}"), MicroUsd(1), String::new());
+            app.ask::<Wallet>(&key.account_id, &Command::Credit { id, amount, reason });
+        }
+        credit_once(&app, &key, "invoice-7", r#"{"amount_usd":5}"#).await.expect(200);
+        assert_eq!(app.balance_micros(&key).await, 5_001_001);
+    });
+}
+
+#[test]
 fn the_money_is_there_when_the_answer_comes() {
     run(async |app| {
         app.add_provider("p1").await;
