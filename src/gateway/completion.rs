@@ -1,13 +1,11 @@
 //! One chat completion: routed, reserved, answered, settled.
 
 use std::fmt::Display;
-use std::rc::Rc;
 
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::response::rewrite_completion;
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::routing::ErrorClass;
 
 use super::adapter::read_whole;
 use super::affinity::note_prefixes;
@@ -15,26 +13,24 @@ use super::bounds::Bounds;
 use super::cache::{Kept, Question, answer_chat, find_kept};
 use super::choice::{Choice, Policy, choose, draw_uniform};
 use super::dispatch::{Attempt, Failure};
-use super::health::{is_routable, note_failure, note_nothing, note_success};
+use super::endings::{Failures, leave, reject};
+use super::health::{note_nothing, note_success};
 use super::hedge::Race;
 use super::ladder::{Ladder, Step};
 use super::opening::{Undelivered, open_stream};
 use super::own::find_own;
+use super::reserving::reserve_for;
 use super::settlement::{Outcome, RunningCall, Used};
-use super::table::{Offer, read_snapshot};
+use super::table::read_snapshot;
 use crate::app::Cx;
-use crate::auth::Caller;
-use crate::auth::claim_link::open_claim_url;
 use crate::http::error::{ApiError, Kind};
 use crate::http::output::Output;
-use crate::meter::money::{Need, Refusal, Reservation, reserve};
-use crate::payments::auto_pay;
 use crate::ports::InboundBody;
 
 /// The content type of a chat stream.
 pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
-/// What a client is told when no upstream gave an answer.
-pub const ALL_FAILED: &str = "The model's provider failed; try again later";
+/// What an upstream has done that was asked and has not answered.
+const PROMPT_READ: Used = Used::Estimated { output: 0 };
 
 /// An answer on its way to the client, and how it came about.
 pub struct Answer {
@@ -85,37 +81,6 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
     let call = RunningCall { deadline_ms, asked_latency_ms, input_tokens_estimate, keep, ..call };
     climb(call, choice.ladder(offers), &choice, &bounds).await
-}
-
-/// Reserves what the offers need. Where there is not enough money, only what the caller has of their own is left to be
-/// tried, and then only what costs nothing.
-///
-/// # Errors
-/// 402 when the balance does not cover it, and what else [`refuse`] says.
-pub async fn reserve_for(
-    cx: &Cx,
-    offers: &mut Vec<Rc<Offer>>,
-    need: impl Fn(&[Rc<Offer>]) -> Need,
-) -> Result<Reservation, ApiError> {
-    let payer = &cx.caller.key()?.payer;
-    let mut reserved = reserve(cx, payer, need(offers)).await;
-    if let Err(Refusal::Insufficient { required, .. }) = &reserved
-        && payer.reloads_below().is_some()
-        && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), auto_pay::Need::Call(*required)).await
-    {
-        reserved = reserve(cx, payer, need(offers)).await;
-    }
-    let is_cheap: [fn(&Offer) -> bool; 2] =
-        [|offer| offer.price.is_free() || offer.provider.own.is_some(), |offer| offer.price.is_free()];
-    for is_cheap in is_cheap {
-        let is_short = matches!(reserved, Err(Refusal::Insufficient { .. } | Refusal::Budget { .. }));
-        let left = offers.iter().filter(|offer| is_cheap(offer)).count();
-        if is_short && left > 0 && left < offers.len() {
-            offers.retain(|offer| is_cheap(offer));
-            reserved = reserve(cx, payer, need(offers)).await;
-        }
-    }
-    reserved.map_err(|refusal| refuse(cx, refusal))
 }
 
 /// Tries one upstream after the other.
@@ -171,7 +136,7 @@ async fn climb(
                     match cause {
                         Undelivered::Failed(_) if call.is_too_late() => note_nothing(&call.cx, &offer.provider),
                         Undelivered::Failed(failure) => failures.note(&mut call, &mut ladder, &offer, &failure),
-                        Undelivered::ClientGone => return Err(leave(call, &offer, true)),
+                        Undelivered::ClientGone => return Err(leave(call, &offer, Some(PROMPT_READ))),
                     }
                 }
             },
@@ -198,7 +163,7 @@ async fn climb(
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
-            Attempt::ClientGone { was_asked } => return Err(leave(call, &offer, was_asked)),
+            Attempt::ClientGone { was_asked } => return Err(leave(call, &offer, was_asked.then_some(PROMPT_READ))),
         }
     }
     let is_late = call.is_too_late();
@@ -214,82 +179,6 @@ async fn climb(
     };
     call.settle(outcome, error.kind.status(), Used::Nothing);
     Err(error)
-}
-
-/// Ends a call that the upstream refused.
-pub fn reject(call: RunningCall, error: ApiError) -> ApiError {
-    call.settle(Outcome::Rejected, error.kind.status(), Used::Nothing);
-    error
-}
-
-/// What went wrong on the way.
-#[derive(Default)]
-pub struct Failures {
-    /// The soonest that a rate-limited upstream may be asked again.
-    retry_after_ms: Option<u64>,
-}
-
-impl Failures {
-    /// An attempt failed: it is logged, counted against its provider, and perhaps repeated.
-    pub fn note(&mut self, call: &mut RunningCall, ladder: &mut Ladder, offer: &Rc<Offer>, failure: &Failure) {
-        let (id, provider) = (&call.cx.request_id, &offer.provider);
-        call.cx.ports.background.log(&format!("{id} provider {}: {}", provider.id, failure.cause));
-        note_failure(&call.cx, provider, failure);
-        call.note_failed_attempt(failure.class);
-        ladder.note(offer, failure, is_routable(&call.cx, provider));
-        if failure.class != ErrorClass::RateLimited {
-            return;
-        }
-        self.retry_after_ms = match (self.retry_after_ms, failure.retry_after_ms) {
-            (Some(known), Some(new)) => Some(known.min(new)),
-            (known, new) => known.or(new),
-        };
-    }
-
-    /// What the client is told when all have failed.
-    #[must_use]
-    pub fn to_error(&self) -> ApiError {
-        let Some(wait_ms) = self.retry_after_ms else {
-            return ApiError::new(Kind::UpstreamFailed, ALL_FAILED);
-        };
-        let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(1).max(1);
-        let text = format!("The model's provider is rate limited; try again in {wait_s} s");
-        ApiError::new(Kind::RateLimited, text).retry_after_s(wait_s)
-    }
-}
-
-/// Why there is no money for a call.
-pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
-    match refusal {
-        Refusal::Insufficient { balance, required } => {
-            let text = format!(
-                "The balance of ${} does not cover this request, which needs at least ${}",
-                balance.to_usd_string(),
-                required.to_usd_string()
-            );
-            let error = ApiError::new(Kind::InsufficientFunds, text)
-                .with("balance_usd", balance.to_usd())
-                .with("required_usd", required.to_usd())
-                .with("payment_url", format!("{}/billing", cx.origin));
-            match &cx.caller {
-                Caller::Key(key) => error.with_some("claim_url", open_claim_url(&cx.app, key, &cx.origin)),
-                _ => error,
-            }
-        }
-        Refusal::Budget { of, budget, spent } => ApiError::budget_exceeded(of, budget, spent),
-        Refusal::ClientGone => ApiError::new(Kind::UpstreamFailed, "The client left"),
-        Refusal::Failed(cause) => {
-            ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)
-        }
-    }
-}
-
-/// The client has left, and nothing was delivered; an upstream that was asked has read the prompt.
-fn leave(call: RunningCall, offer: &Offer, was_asked: bool) -> ApiError {
-    note_nothing(&call.cx, &offer.provider);
-    let used = if was_asked { Used::Estimated { output: 0 } } else { Used::Nothing };
-    call.settle(Outcome::ClientGone, 499, used);
-    ApiError::new(Kind::UpstreamFailed, "The client left")
 }
 
 /// The call back, for another attempt, and why this one could not be delivered.

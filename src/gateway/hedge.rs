@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::choice::Choice;
-use super::completion::Failures;
 use super::dispatch::{Attempt, Wire, attempt, send};
+use super::endings::Failures;
 use super::health::note_nothing;
 use super::ladder::{Ladder, Lead, Step};
 use super::settlement::RunningCall;

@@ -9,15 +9,16 @@ use guildhall_domain::pricing::TokenUsage;
 
 use super::cache::{Kept, Question, answer_media, find_kept};
 use super::choice::{Ask, Choice, Policy, choose_for, draw_uniform};
-use super::completion::{Failures, reject, reserve_for};
 use super::dispatch::{Attempt, Failure, Wire, send};
+use super::endings::{Failures, leave, reject};
 use super::health::{note_nothing, note_success};
 use super::ladder::Ladder;
 use super::own::find_own;
+use super::reserving::reserve_for;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::http::error::ApiError;
 use crate::http::output::{Body, Output};
 use crate::meter::money::Need;
 use crate::ports::{Flow, InboundBody, StreamEnd, StreamTap};
@@ -119,11 +120,8 @@ async fn climb(
                 return Err(reject(call, error));
             }
             Attempt::ClientGone { was_asked } => {
-                note_nothing(&call.cx, &offer.provider);
-                // An upstream that was asked has the request, and its work is done for nobody.
-                let used = if was_asked { Used::Measured(request.quantity_estimate()) } else { Used::Nothing };
-                call.settle(Outcome::ClientGone, 499, used);
-                return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
+                let all = Used::Measured(request.quantity_estimate());
+                return Err(leave(call, &offer, was_asked.then_some(all)));
             }
         }
     }

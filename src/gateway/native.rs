@@ -5,7 +5,8 @@ use guildhall_domain::native::{ANY_MODEL, NativeRequest, bare_model_hint, render
 use guildhall_domain::routing::{Limits, Mode};
 
 use super::choice::{Naming, Policy};
-use super::completion::{ALL_FAILED, Answer, complete_chat};
+use super::completion::{Answer, complete_chat};
+use super::endings::ALL_FAILED;
 use super::table::{Snapshot, read_snapshot};
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};

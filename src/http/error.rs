@@ -135,6 +135,12 @@ impl ApiError {
         Self::new(Kind::NotFound, format!("{what} not found"))
     }
 
+    /// For the log: whoever asked is gone.
+    #[must_use]
+    pub fn client_gone() -> Self {
+        Self::new(Kind::UpstreamFailed, "The client left")
+    }
+
     /// A spending limit is reached. Trying again helps only in another month, or with more credits, and clients are told
     /// so.
     #[must_use]

@@ -60,7 +60,8 @@ async function drainReader(reader) {
   cancelReader(reader);
 }
 
-const cancelReader = (reader) => reader.cancel().catch(() => {});
+// Nobody reads on; what was still to come is not wanted.
+export const cancelReader = (reader) => reader?.cancel().catch(() => {});
 
 // A length that is stated and small is read in one step, without making a stream of it; anything else (a length of -1 is
 // unknown) is counted while it comes.
@@ -119,7 +120,7 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
     if (watch.onTick) return watch.onTick();
     if (!isOpen) {
       clearInterval(watch.timer);
-      watch.reader?.cancel().catch(() => {});
+      cancelReader(watch.reader);
       return;
     }
     resume(id, OPEN);
@@ -139,7 +140,7 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
   const either = giveUp ? AbortSignal.any(signal ? [signal, giveUp.signal] : [giveUp.signal]) : signal;
   exchange(either, method, url, headers, body, stream, maxBytes, watch).then(
     // A stream that begins too late is nobody's.
-    (answer) => (isOpen ? end(RESOLVED, answer) : answer[4]?.reader.cancel().catch(() => {})),
+    (answer) => (isOpen ? end(RESOLVED, answer) : cancelReader(answer[4]?.reader)),
     (error) => end(REJECTED, OWN_ERRORS.has(error) ? error : signal?.aborted ? "client_gone" : "broken: " + error),
   );
 }

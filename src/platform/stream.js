@@ -1,6 +1,6 @@
 // A stream on its way from an upstream through the tap (response.rs) to the client.
 
-import { join, respondWith } from "./glue.js";
+import { cancelReader, join, respondWith } from "./glue.js";
 
 // Answers with `first`, then with what the tap makes of the upstream's stream.
 export function relay(context, signal, status, headers, first, stream, tap, stallMs) {
@@ -189,7 +189,7 @@ class Pump {
     this.isEnded = true;
     clearInterval(this.watch.timer);
     clearTimeout(this.timer);
-    if (how !== EOF) this.source.cancel().catch(() => {});
+    if (how !== EOF) cancelReader(this.source);
     if (how !== STOPPED) this.tap.end(how, this);
     this.tap.free();
     if (how === CLIENT_GONE) {

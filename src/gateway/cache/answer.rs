@@ -7,22 +7,10 @@ use guildhall_domain::media::read_answer;
 use guildhall_domain::money::MicroUsd;
 
 use super::Found;
-use crate::app::Cx;
-use crate::gateway::completion::{EVENT_STREAM, refuse};
+use crate::gateway::completion::EVENT_STREAM;
 use crate::gateway::settlement::RunningCall;
 use crate::http::error::ApiError;
 use crate::http::output::{Body, Output};
-use crate::meter::money::{Need, Reservation, reserve};
-
-/// A place in the books for a call that costs nothing.
-///
-/// # Errors
-/// 503 when the wallet does not answer.
-pub(super) async fn reserve_nothing(cx: &Cx) -> Result<Reservation, ApiError> {
-    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
-    let reserved = reserve(cx, &cx.caller.key()?.payer, nothing).await;
-    reserved.map_err(|refusal| refuse(cx, refusal))
-}
 
 /// Answers a chat; under a new id, whole or as a stream, as the client wants it.
 ///

@@ -15,6 +15,7 @@ use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::media::{MediaRequest, ModelKind};
 
 use super::choice::{Choice, Naming, Policy};
+use super::reserving::reserve_nothing;
 use super::settlement::RunningCall;
 use crate::app::Cx;
 use crate::http::error::ApiError;
@@ -159,7 +160,7 @@ pub async fn find_kept(
         Lookup::Apart => Ok(Kept::Missed(None)),
         Lookup::Missed(keep) => Ok(Kept::Missed(Some(keep))),
         Lookup::Found(found) => {
-            let reservation = answer::reserve_nothing(cx).await?;
+            let reservation = reserve_nothing(cx).await?;
             let call = RunningCall::begin(cx.clone(), question.kind, asked_model, choice, reservation)?;
             Ok(Kept::Found(Box::new((call, *found))))
         }

@@ -14,16 +14,16 @@ use guildhall_domain::media::{MediaRequest, ModelKind, Task, UpstreamVideo, read
 use guildhall_domain::money::MicroUsd;
 
 use super::choice::{Choice, draw_uniform};
-use super::completion::{Failures, refuse};
 use super::dispatch::{Attempt, Failure, Wire, send};
+use super::endings::Failures;
 use super::health::{note_nothing, note_success};
 use super::ladder::{Ladder, Lead};
 use super::media::choose_for_media;
+use super::reserving::reserve_nothing;
 use super::settlement::RunningCall;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::http::error::{ApiError, Kind};
-use crate::meter::money::{Need, reserve};
 use crate::ports::{Inbound, InboundBody, PortError, Ports, ask};
 use money::{Film, Place, Spec, charge, hold, release, write_spec};
 
@@ -141,24 +141,8 @@ async fn submit(
     request: &MediaRequest<'_>,
     content_type: &str,
 ) -> Result<(Rc<Offer>, UpstreamVideo), ApiError> {
-    let payer = Rc::clone(&cx.caller.key()?.payer);
-    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
-    let reservation = reserve(cx, &payer, nothing).await.map_err(|refusal| refuse(cx, refusal))?;
-    let mut call = RunningCall {
-        kind: ModelKind::Video,
-        asked_model: request.model().to_owned(),
-        echoes_negotiated: false,
-        alias_from: None,
-        reason: String::new(),
-        mode: choice.mode.as_str(),
-        input_tokens_estimate: 0,
-        deadline_ms: None,
-        asked_latency_ms: None,
-        cx: cx.clone(),
-        reservation,
-        tried: Vec::new(),
-        keep: None,
-    };
+    let reservation = reserve_nothing(cx).await?;
+    let mut call = RunningCall::begin(cx.clone(), ModelKind::Video, request.model(), choice, reservation)?;
     let mut failures = Failures::default();
     while let Some(step) = ladder.climb(|| draw_uniform(cx)) {
         step.wait(cx).await;
@@ -190,7 +174,7 @@ async fn submit(
             }
             Attempt::ClientGone { .. } => {
                 note_nothing(cx, &step.offer.provider);
-                return Err(ApiError::new(Kind::UpstreamFailed, "The client left"));
+                return Err(ApiError::client_gone());
             }
         }
     }

@@ -1,0 +1,80 @@
+//! The money of a call, set aside before anybody is asked; and what the client is told when there is none.
+
+use std::rc::Rc;
+
+use guildhall_domain::money::MicroUsd;
+
+use super::table::Offer;
+use crate::app::Cx;
+use crate::auth::Caller;
+use crate::auth::claim_link::open_claim_url;
+use crate::http::error::{ApiError, Kind};
+use crate::meter::money::{Need, Refusal, Reservation, reserve};
+use crate::payments::auto_pay;
+
+/// Reserves what the offers need. Where there is not enough money, only what the caller has of their own is left to be
+/// tried, and then only what costs nothing.
+///
+/// # Errors
+/// 402 when the balance does not cover it, and what else [`refuse`] says.
+pub async fn reserve_for(
+    cx: &Cx,
+    offers: &mut Vec<Rc<Offer>>,
+    need: impl Fn(&[Rc<Offer>]) -> Need,
+) -> Result<Reservation, ApiError> {
+    let payer = &cx.caller.key()?.payer;
+    let mut reserved = reserve(cx, payer, need(offers)).await;
+    if let Err(Refusal::Insufficient { required, .. }) = &reserved
+        && payer.reloads_below().is_some()
+        && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), auto_pay::Need::Call(*required)).await
+    {
+        reserved = reserve(cx, payer, need(offers)).await;
+    }
+    let is_cheap: [fn(&Offer) -> bool; 2] =
+        [|offer| offer.price.is_free() || offer.provider.own.is_some(), |offer| offer.price.is_free()];
+    for is_cheap in is_cheap {
+        let is_short = matches!(reserved, Err(Refusal::Insufficient { .. } | Refusal::Budget { .. }));
+        let left = offers.iter().filter(|offer| is_cheap(offer)).count();
+        if is_short && left > 0 && left < offers.len() {
+            offers.retain(|offer| is_cheap(offer));
+            reserved = reserve(cx, payer, need(offers)).await;
+        }
+    }
+    reserved.map_err(|refusal| refuse(cx, refusal))
+}
+
+/// A place in the books for a call that costs nothing.
+///
+/// # Errors
+/// 503 when the wallet does not answer.
+pub async fn reserve_nothing(cx: &Cx) -> Result<Reservation, ApiError> {
+    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
+    let reserved = reserve(cx, &cx.caller.key()?.payer, nothing).await;
+    reserved.map_err(|refusal| refuse(cx, refusal))
+}
+
+/// Why there is no money for a call.
+pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::Insufficient { balance, required } => {
+            let text = format!(
+                "The balance of ${} does not cover this request, which needs at least ${}",
+                balance.to_usd_string(),
+                required.to_usd_string()
+            );
+            let error = ApiError::new(Kind::InsufficientFunds, text)
+                .with("balance_usd", balance.to_usd())
+                .with("required_usd", required.to_usd())
+                .with("payment_url", format!("{}/billing", cx.origin));
+            match &cx.caller {
+                Caller::Key(key) => error.with_some("claim_url", open_claim_url(&cx.app, key, &cx.origin)),
+                _ => error,
+            }
+        }
+        Refusal::Budget { of, budget, spent } => ApiError::budget_exceeded(of, budget, spent),
+        Refusal::ClientGone => ApiError::client_gone(),
+        Refusal::Failed(cause) => {
+            ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)
+        }
+    }
+}
