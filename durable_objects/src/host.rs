@@ -126,8 +126,7 @@ impl<M: Machine, S: Store> Host<M, S> {
     pub fn call(&mut self, body: &[u8], now_ms: i64) -> Result<Turn, HostError> {
         let command: <M::Protocol as Protocol>::Command =
             serde_json::from_slice(body).map_err(|error| HostError::Undecodable(error.to_string()))?;
-        self.wake()?;
-        let needs = M::needs(&command);
+        let needs = self.wake()?.machine.needs(&command);
         let facts = if needs.is_empty() { Facts::default() } else { self.store.read(&needs)? };
         let step = self.wake()?.machine.apply(command, facts, now_ms);
         let step = step.and_then(|outcome| outcome.try_map(|reply| Ok(serde_json::to_vec(&reply)?)));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::Protocol;
 
@@ -31,7 +31,7 @@ pub trait Machine: Sized {
     fn load(name: &str, rows: Vec<Row>) -> Result<Self, MachineError>;
 
     /// What the host must read before [`Machine::apply`]; by default nothing.
-    fn needs(_command: &CommandOf<Self>) -> Needs {
+    fn needs(&self, _command: &CommandOf<Self>) -> Needs {
         Needs::default()
     }
 
@@ -143,6 +143,10 @@ pub enum Write {
     },
 }
 
+/// Before the key of a row that can be done without: a release that does not know it, to which one goes back, passes it
+/// over. Any other row that a machine does not know makes its object answer nothing.
+pub const EXTRA_PREFIX: &str = "x:";
+
 /// A row of an object's state, all of which is in memory while the object is awake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -222,8 +226,8 @@ pub struct Needs {
     pub newest_entries: Option<u32>,
     /// So many of the newest queue items of the outbox.
     pub newest_items: Option<u32>,
-    /// The sums of all journal entries.
-    pub totals: bool,
+    /// The sums of the journal's entries with a greater number.
+    pub totals_after: Option<i64>,
 }
 
 impl Needs {
@@ -232,7 +236,7 @@ impl Needs {
     pub fn is_empty(&self) -> bool {
         let reads_entries = !self.ids.is_empty() || self.page.is_some() || self.newest_entries.is_some();
         let reads_outbox = !self.enlisted.is_empty() || self.newest_items.is_some();
-        !reads_entries && !reads_outbox && !self.totals
+        !reads_entries && !reads_outbox && self.totals_after.is_none()
     }
 }
 
@@ -262,8 +266,8 @@ pub struct Facts {
     pub totals: Vec<Total>,
 }
 
-/// The sum of all entries between two accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The sum of entries between two accounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total {
     /// The account that gave.
     pub debit: String,
@@ -273,6 +277,8 @@ pub struct Total {
     pub entries: i64,
     /// Their sum, in micro-dollars.
     pub amount_usd_micros: i64,
+    /// The number of the last of them.
+    pub last_seq: i64,
 }
 
 /// A fault of the programme, never of a caller: what is stored cannot be read, or cannot be.

@@ -121,20 +121,21 @@ impl Tables {
         newest.into_iter().filter_map(item).take(limit as usize).collect()
     }
 
-    fn totals(&self) -> Vec<Total> {
-        let mut sums: BTreeMap<(&str, &str), (i64, i64)> = BTreeMap::new();
-        for entry in &self.journal {
-            let (entries, sum) = sums.entry((&entry.debit, &entry.credit)).or_default();
-            *entries += 1;
-            *sum = sum.saturating_add(entry.amount_usd_micros);
+    fn totals(&self, after: i64) -> Vec<Total> {
+        let mut totals: BTreeMap<(&str, &str), Total> = BTreeMap::new();
+        for (seq, entry) in (1_i64..).zip(&self.journal).filter(|(seq, _)| *seq > after) {
+            let total = totals.entry((&entry.debit, &entry.credit)).or_insert_with(|| Total {
+                debit: entry.debit.clone(),
+                credit: entry.credit.clone(),
+                entries: 0,
+                amount_usd_micros: 0,
+                last_seq: seq,
+            });
+            total.entries += 1;
+            total.amount_usd_micros = total.amount_usd_micros.saturating_add(entry.amount_usd_micros);
+            total.last_seq = seq;
         }
-        let total = |((debit, credit), (entries, sum)): ((&str, &str), (i64, i64))| Total {
-            debit: debit.to_owned(),
-            credit: credit.to_owned(),
-            entries,
-            amount_usd_micros: sum,
-        };
-        sums.into_iter().map(total).collect()
+        totals.into_values().collect()
     }
 }
 
@@ -156,7 +157,7 @@ impl Store for MemoryStore {
             page: needs.page.map(|page| tables.page(page.after, page.limit)).unwrap_or_default(),
             newest_entries: needs.newest_entries.map(|limit| tables.newest_entries(limit)).unwrap_or_default(),
             newest_items: needs.newest_items.map(|limit| tables.newest_items(limit)).unwrap_or_default(),
-            totals: if needs.totals { tables.totals() } else { Vec::new() },
+            totals: needs.totals_after.map(|after| tables.totals(after)).unwrap_or_default(),
         })
     }
 

@@ -56,14 +56,14 @@ fn without_repeats(mut writes: Vec<Write>) -> Vec<Write> {
     writes
 }
 
-fn everything() -> Needs {
+fn everything(after: i64) -> Needs {
     Needs {
         ids: ('a'..='z').map(String::from).collect(),
         enlisted: ('a'..='f').map(String::from).collect(),
         page: Some(Page { after: 2, limit: 5 }),
         newest_entries: Some(3),
         newest_items: Some(3),
-        totals: true,
+        totals_after: Some(after),
     }
 }
 
@@ -73,7 +73,9 @@ fn assert_alike(sql: &impl Store, memory: &impl Store, now_ms: i64) {
         rows
     };
     assert_eq!(sql.load().map(sorted), memory.load().map(sorted));
-    assert_eq!(sql.read(&everything()), memory.read(&everything()));
+    for after in [0, 3] {
+        assert_eq!(sql.read(&everything(after)), memory.read(&everything(after)));
+    }
     assert_eq!(sql.due(now_ms, 3), memory.due(now_ms, 3));
     assert_eq!(sql.next_due_ms(), memory.next_due_ms());
     for id in ["a", "b", "c", "d", "e"] {

@@ -6,7 +6,7 @@ use super::protocol::{
     Command, Delivery, EVENTS_MAX, Event, Job, NAME_MAX_BYTES, Order, QueuedStep, RETAIN_MAX_MS, RUN_MAX_MS, Reply,
     Report, Status, TEXT_MAX_BYTES, View,
 };
-use crate::machine::{Effect, Enlisted, Facts, Machine, MachineError, Outcome, Row, Step, Write};
+use crate::machine::{EXTRA_PREFIX, Effect, Enlisted, Facts, Machine, MachineError, Outcome, Row, Step, Write};
 
 /// How long a worker has for a step, in milliseconds; then another may claim it.
 pub const CLAIM_MS: i64 = 60 * 1_000;
@@ -78,6 +78,7 @@ impl Machine for JobMachine {
             match row.key.as_str() {
                 ORDER_KEY => order = Some(serde_json::from_str(&row.value).map_err(unreadable)?),
                 RUN_KEY => run = Some(serde_json::from_str(&row.value).map_err(unreadable)?),
+                key if key.starts_with(EXTRA_PREFIX) => {}
                 _ => return Err(MachineError::unreadable(&row.key, &"no such row")),
             }
         }

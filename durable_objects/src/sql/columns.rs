@@ -57,6 +57,7 @@ impl Columns {
             credit: self.text()?,
             entries: self.integer()?,
             amount_usd_micros: self.integer()?,
+            last_seq: self.integer()?,
         })
     }
 

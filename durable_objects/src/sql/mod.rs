@@ -47,7 +47,8 @@ const PAGE: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, se
      WHERE seq > ? ORDER BY seq LIMIT ?";
 const NEWEST_ENTRIES: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, seq FROM journal \
      ORDER BY seq DESC LIMIT ?";
-const TOTALS: &str = "SELECT debit, credit, count(*), sum(amount_usd_micros) FROM journal GROUP BY debit, credit";
+const TOTALS: &str = "SELECT debit, credit, count(*), sum(amount_usd_micros), max(seq) FROM journal \
+     WHERE seq > ? GROUP BY debit, credit";
 const NEWEST_ITEMS: &str = "SELECT body FROM outbox WHERE binding IS NULL ORDER BY seq DESC LIMIT ?";
 const ENLISTED: &str = "SELECT id, binding, name, body, retry_after_ms, attempts FROM outbox WHERE id = ?";
 const DUE: &str = "SELECT id, binding, name, body, retry_after_ms, attempts FROM outbox \
@@ -175,8 +176,8 @@ impl<C: Connection> Store for SqlStore<C> {
         if let Some(limit) = needs.newest_items {
             facts.newest_items = self.select(NEWEST_ITEMS, &[Value::Integer(limit.into())], Columns::text)?;
         }
-        if needs.totals {
-            facts.totals = self.select(TOTALS, &[], Columns::total)?;
+        if let Some(after) = needs.totals_after {
+            facts.totals = self.select(TOTALS, &[Value::Integer(after)], Columns::total)?;
         }
         Ok(facts)
     }

@@ -190,7 +190,8 @@ pub enum Command {
         /// As [`BudgetLine::id`], at most [`BATCH_MAX`].
         ids: Vec<String>,
     },
-    /// Recomputes everything from the journal; reads all of it. Answer: [`Reply::Audit`].
+    /// Recomputes everything from the journal. Entries that an audit has found right are read no more. Answer:
+    /// [`Reply::Audit`].
     Audit,
     /// Says that usage records arrived, so that they are sent no more. Answer: [`Reply::Acknowledged`].
     AckRecords {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_domain::money::MicroUsd;
 
+use super::audit::{AUDITED_KEY, Audited};
 use super::draft::Draft;
 use super::heir::{HEARD_PREFIX, HEIR_KEY, Heir};
 use super::holds::{Hold, Holds, Key};
@@ -17,7 +18,7 @@ use super::refusal::{
     Stop, check_amount, check_batch, check_budgets, check_capture, check_id, check_line, refuse, refuse_budget,
     refuse_immature, refuse_insufficient,
 };
-use crate::machine::{Enlisted, Facts, Machine, MachineError, Needs, Outcome, Page, Row, Step, Write};
+use crate::machine::{EXTRA_PREFIX, Enlisted, Facts, Machine, MachineError, Needs, Outcome, Page, Row, Step, Write};
 
 /// One owner's money.
 ///
@@ -33,6 +34,7 @@ pub struct WalletMachine {
     pub(super) heir: Option<Heir>,
     /// The last message of each wallet that was merged into this one.
     pub(super) heard: BTreeMap<String, u64>,
+    pub(super) audited: Audited,
 }
 
 impl Machine for WalletMachine {
@@ -49,23 +51,26 @@ impl Machine for WalletMachine {
             immature: Immature::default(),
             heir: None,
             heard: BTreeMap::new(),
+            audited: Audited::default(),
         };
         for row in rows {
             let unreadable = |error: serde_json::Error| MachineError::unreadable(&row.key, &error);
             if row.key == SUMS_KEY {
                 wallet.sums = serde_json::from_str(&row.value).map_err(unreadable)?;
+            } else if row.key == AUDITED_KEY {
+                wallet.audited = serde_json::from_str(&row.value).map_err(unreadable)?;
             } else if row.key == HEIR_KEY {
                 wallet.heir = serde_json::from_str(&row.value).map_err(unreadable)?;
             } else if let Some(from) = row.key.strip_prefix(HEARD_PREFIX) {
                 wallet.heard.insert(from.to_owned(), serde_json::from_str(&row.value).map_err(unreadable)?);
-            } else if !wallet.holds.load(&row)? && !wallet.immature.load(&row)? {
+            } else if !wallet.holds.load(&row)? && !wallet.immature.load(&row)? && !row.key.starts_with(EXTRA_PREFIX) {
                 return Err(MachineError::unreadable(&row.key, &"no such kind of row"));
             }
         }
         Ok(wallet)
     }
 
-    fn needs(command: &Command) -> Needs {
+    fn needs(&self, command: &Command) -> Needs {
         match command {
             Command::Credit { id, .. } | Command::Deposit { id, .. } => ids([Movement::Credit.entry_id(id)]),
             Command::Debit { id, .. } | Command::Withdraw { id, .. } => ids([Movement::Debit.entry_id(id)]),
@@ -86,7 +91,7 @@ impl Machine for WalletMachine {
             Command::PendingRecords { limit } => {
                 Needs { newest_items: Some((*limit).min(PAGE_MAX)), ..Needs::default() }
             }
-            Command::Audit => Needs { totals: true, ..Needs::default() },
+            Command::Audit => Needs { totals_after: Some(self.audited.last_seq()), ..Needs::default() },
             Command::Hold { .. }
             | Command::Release { .. }
             | Command::Merge { .. }
@@ -167,7 +172,7 @@ impl WalletMachine {
         Ok(self.room(budgets).map_or(free, |room| room.min(free)))
     }
 
-    fn held(&self) -> Result<MicroUsd, MachineError> {
+    pub(super) fn held(&self) -> Result<MicroUsd, MachineError> {
         plus(self.holds.leases_total(), self.holds.calls_total())
     }
 
@@ -229,7 +234,7 @@ impl WalletMachine {
                 self.holds.budgets.end(&ids, draft)?;
                 Ok(Reply::Acknowledged)
             }
-            Command::Audit => Ok(Reply::Audit(self.sums.audit(&facts.totals, self.held()?)?)),
+            Command::Audit => self.audit(&facts.totals, draft),
             Command::AckRecords { ids } => {
                 check_batch(ids.len())?;
                 for id in BTreeSet::from_iter(ids) {

@@ -68,7 +68,7 @@ impl<M: Machine + Debug + PartialEq, S: Store> Bench<M, S> {
 
     /// Obeys a command; what is stored must then be all that the machine knows.
     pub fn ask(&mut self, command: CommandOf<M>, now_ms: i64) -> ReplyOf<M> {
-        let facts = self.store.read(&M::needs(&command)).unwrap();
+        let facts = self.store.read(&self.machine.needs(&command)).unwrap();
         let outcome = self.machine.apply(command, facts, now_ms).unwrap();
         self.store.commit(&outcome.writes, now_ms).unwrap();
         self.assert_durable();
