@@ -16,7 +16,7 @@
 //! | [`mail`] | sends mail, or shows it in the sandbox |
 //! | [`observe`] | what is kept of calls and changes: filing, audit, events, retention |
 //! | [`store`] | SQL, one `queries!` list per table family |
-//! | [`jobs`] | queue consumers |
+//! | [`jobs`] | what nobody's request asks for: the queue, the hour, the night |
 //! | [`ports`] | what all of them need from outside, as traits |
 //!
 //! Rules without I/O live in `domain/`, the Durable Objects in `durable_objects/`.

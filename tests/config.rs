@@ -61,6 +61,19 @@ fn the_entry_exports_every_object_class() {
 }
 
 #[test]
+fn an_object_has_an_alarm_where_its_machine_asks_for_one() {
+    let objects = concat!(env!("CARGO_MANIFEST_DIR"), "/durable_objects/src");
+    let mut with_alarm = 0;
+    for directory in std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().path()) {
+        let read = |file: &str| std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+        let asks = read("state.rs").contains("fn next_alarm_ms");
+        assert_eq!(read("object.rs").contains("#[durable_object(alarm)]"), asks, "{}", directory.display());
+        with_alarm += usize::from(asks);
+    }
+    assert_eq!(with_alarm, 6);
+}
+
+#[test]
 fn the_object_classes_are_linked_in() {
     let lib = include_str!("../src/lib.rs");
     assert!(lib.contains("use durable_objects as _;"), "without it the classes are silently absent");

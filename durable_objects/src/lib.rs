@@ -10,7 +10,7 @@
 //!                                                  └────▶ store       SQLite, or maps in memory
 //! ```
 //!
-//! A new object: its three files, a line in [`local`], and its class in `wrangler.toml`.
+//! A new object: its three files, a line in [`local`], and its class in `wrangler.toml` and `src/platform/shim.js`.
 
 #[cfg(target_arch = "wasm32")]
 mod connection;

@@ -21,6 +21,9 @@ use crate::machine::Machine;
 use crate::protocol::{Protocol, QUEUE_BINDING};
 use crate::sql::SqlStore;
 
+/// How soon an alarm that failed comes again, in milliseconds.
+const ALARM_RETRY_MS: i64 = 60_000;
+
 /// The whole of a Durable Object but its class name.
 pub struct Shell<M> {
     core: Rc<Core<M>>,
@@ -82,11 +85,15 @@ impl<M: Machine + 'static> Shell<M> {
         Response::from_body(ResponseBody::Body(reply))
     }
 
-    /// Does what is due. An error has the platform try again.
+    /// Does what is due. What fails is tried again by another alarm: the platform repeats one that fails only six times,
+    /// within minutes, and then forgets it.
     pub async fn alarm(&self) -> Result<Response> {
         self.core.knows_alarm.set(true);
         self.core.armed_at_ms.set(None);
-        self.core.alarm().await?;
+        if let Err(error) = self.core.alarm().await {
+            console_error!("{}: an alarm failed and comes again: {error}", <M::Protocol as Protocol>::BINDING);
+            self.core.set_alarm(now_ms() + ALARM_RETRY_MS).await?;
+        }
         Response::empty()
     }
 }
@@ -145,12 +152,16 @@ impl<M: Machine + 'static> Core<M> {
             return Ok(());
         };
         if self.armed_at_ms.get().is_none_or(|armed_at_ms| at_ms < armed_at_ms) {
-            self.armed_at_ms.set(Some(at_ms));
-            let delay_ms = at_ms.saturating_sub(now_ms()).max(0);
-            let set = self.state.storage().set_alarm(ScheduledTime::from(delay_ms)).await;
-            return set.inspect_err(|_| self.armed_at_ms.set(None));
+            return self.set_alarm(at_ms).await;
         }
         Ok(())
+    }
+
+    async fn set_alarm(&self, at_ms: i64) -> Result<()> {
+        self.armed_at_ms.set(Some(at_ms));
+        let delay_ms = at_ms.saturating_sub(now_ms()).max(0);
+        let set = self.state.storage().set_alarm(ScheduledTime::from(delay_ms)).await;
+        set.inspect_err(|_| self.armed_at_ms.set(None))
     }
 
     /// Performs jobs, and those that come of them. What fails stays in the outbox.

@@ -6,7 +6,7 @@ use super::state::RateLimiterMachine;
 use crate::shell::Shell;
 
 /// The rate limits of one key or address.
-#[durable_object(fetch)]
+#[durable_object(alarm)]
 pub struct RateLimiter {
     shell: Shell<RateLimiterMachine>,
 }
@@ -18,5 +18,9 @@ impl DurableObject for RateLimiter {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         self.shell.fetch(request).await
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.shell.alarm().await
     }
 }

@@ -6,7 +6,7 @@ use super::state::VectorIndexMachine;
 use crate::shell::Shell;
 
 /// Vectors of one owner.
-#[durable_object(fetch)]
+#[durable_object(alarm)]
 pub struct VectorIndex {
     shell: Shell<VectorIndexMachine>,
 }
@@ -18,5 +18,9 @@ impl DurableObject for VectorIndex {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         self.shell.fetch(request).await
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.shell.alarm().await
     }
 }
