@@ -18,7 +18,7 @@ import { wrangler } from "./lib/wrangler.mjs";
 const DATABASE = "guildhall";
 const CACHE = "guildhall-cache";
 const QUEUES = ["guildhall-usage", "guildhall-usage-dead"];
-const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY"];
+const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "METRICS_TOKEN", "SEAL_KEY"];
 const CONFIG = "wrangler.live.toml";
 
 await main(async () => {
@@ -42,10 +42,14 @@ async function deploy() {
   for (const queue of QUEUES) await step(`queue ${queue}`, () => ensureQueue(queue));
   const secrets = await missingSecrets();
   await step("applying the migrations", () => ask("d1", "migrations", "apply", "DB", "--remote", "--config", CONFIG));
-  const { output } = await step("deploying", () => deployWith(secrets));
-  process.stdout.write(`${output}\n`);
-  const lines = Object.entries(secrets).map(([name, value]) => `  ${name}  ${value}\n`);
-  if (lines.length > 0) process.stdout.write(`\nNew secrets. Keep them: they are shown this once.\n${lines.join("")}`);
+  try {
+    const { output } = await step("deploying", () => deployWith(secrets));
+    process.stdout.write(`${output}\n`);
+  } finally {
+    // A deploy that fails may have put them up before it did, and the next one would find them there.
+    const lines = Object.entries(secrets).map(([name, value]) => `  ${name}  ${value}\n`);
+    if (lines.length > 0) process.stdout.write(`\nNew secrets. Keep them: they are shown this once.\n${lines.join("")}`);
+  }
 }
 
 async function checkLogin() {

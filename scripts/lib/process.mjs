@@ -1,6 +1,6 @@
 // Child processes. Each runs in a process group of its own, and the whole group ends with us: grandchildren too.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { constants } from "node:os";
 
@@ -122,6 +122,7 @@ export function membersOf(group, text) {
 /** A process's command line, empty when it cannot be read. */
 export function commandOf(pid) {
   try {
+    if (!existsSync("/proc/self/stat")) return execFileSync("ps", ["-o", "command=", "-p", String(pid)], { encoding: "utf8" });
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
   } catch {
     return "";

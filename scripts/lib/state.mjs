@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, w
 import { join, relative } from "node:path";
 
 import { ROOT } from "./paths.mjs";
-import { atEnd, commandOf, endGroup, isAlive } from "./process.mjs";
+import { atEnd, commandOf, endGroup, isAlive, membersOf } from "./process.mjs";
 import { Failure, say } from "./progress.mjs";
 
 /** Marks a directory as ours; only such a one is ever emptied. */
@@ -80,7 +80,9 @@ export class State {
       const use = `process ${pid} ${url ? `serves ${url}` : "is about to serve"} from it`;
       throw new Failure(`${this.label} is in use: ${use}. Stop it, or give another --state and --port.`);
     }
-    if (group && isAlive(-group)) {
+    // A number may be another's by now, after a restart of the machine.
+    const isOurs = () => [group, ...membersOf(group, "")].some((pid) => /wrangler|workerd/.test(commandOf(pid)));
+    if (group && isAlive(-group) && isOurs()) {
       say("• ending what an earlier start has left running …");
       await endGroup(group);
     }
