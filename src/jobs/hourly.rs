@@ -20,12 +20,13 @@ pub async fn run_hourly(app: &Rc<App>, ports: &Rc<Ports>) {
             ports.background.log(&format!("{job}: {error}"));
         }
     };
-    note("retention", prune_all(ports).await);
+    // One event may ask the outside and the database only so often: money comes first.
     note("payments", reconcile(&Desk::new(app, ports)).await);
     note("withdrawals", finish_withdrawals(app, ports).await);
     note("merged accounts", drain_due(ports).await);
     note("closed accounts", forfeit_closed(ports).await);
     note("abandoned workflows", end_abandoned_workflows(ports).await);
+    note("retention", prune_all(ports).await);
     // The longest comes last.
     note("checks of endpoints", recheck_all(app, ports).await);
 }

@@ -1,15 +1,18 @@
 //! The money of closed accounts.
 
-use durable_objects::wallet::protocol::{Balance, Command, RefusalCode, Reply, Wallet, name};
+use durable_objects::wallet::protocol::{Balance, Command, JournalLine, RefusalCode, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 
 use crate::ports::{PortError, Ports, ask};
 use crate::store::identity::claims::note_late_money;
 use crate::store::identity::erasure::{list_unforfeited, note_forfeited};
 use crate::store::ops::audit::insert_audit;
+use crate::store::sql::Statement;
 
 /// Closed accounts of one run.
 const ACCOUNTS_MAX: i64 = 100;
+/// Newest entries of a closed wallet among which its forfeits are looked for.
+const FORFEITS_MAX: u32 = 20;
 
 /// Takes what is left in a closed account's wallet out of it, as soon as nothing holds it any more; tells whether that is
 /// done. The calls that ran when the account was closed are charged first.
@@ -22,13 +25,8 @@ pub async fn forfeit(ports: &Ports, account_id: &str) -> Result<bool, PortError>
         return Ok(false);
     }
     let now_ms = ports.clock.now_ms();
-    let mut writes = vec![note_forfeited(account_id, now_ms).statement];
     if left.balance > MicroUsd::ZERO {
         let (id, reason) = (format!("forfeit_{now_ms}"), "forfeited when the account was closed".to_owned());
-        let detail = format!("{} USD", left.balance.to_usd_string());
-        writes.push(
-            insert_audit(now_ms, "account.forfeit", account_id, &detail, &format!("{account_id}:{id}")).statement,
-        );
         let debit = Command::Debit { id, amount: left.balance, reason };
         match ask::<Wallet>(&*ports.objects, &name(account_id), &debit).await? {
             Reply::Moved { .. } => {}
@@ -37,6 +35,8 @@ pub async fn forfeit(ports: &Ports, account_id: &str) -> Result<bool, PortError>
             other => return Err(PortError(format!("forfeit: {other:?}"))),
         }
     }
+    let mut writes = audits_of(ports, account_id).await?;
+    writes.push(note_forfeited(account_id, now_ms).statement);
     ports.db.run(writes).await?;
     // Whoever brings money later says so after it is there; what came before this was noted is found here.
     let is_done = read_balance(ports, account_id).await?.balance == MicroUsd::ZERO;
@@ -44,6 +44,21 @@ pub async fn forfeit(ports: &Ports, account_id: &str) -> Result<bool, PortError>
         note_late_money(account_id, now_ms).run(&*ports.db).await?;
     }
     Ok(is_done)
+}
+
+/// What the audit says of the wallet's forfeits, the ones of runs that died before they said it included. It says it once.
+async fn audits_of(ports: &Ports, account_id: &str) -> Result<Vec<Statement>, PortError> {
+    let recent = Command::Recent { limit: FORFEITS_MAX };
+    let Reply::Recent { entries, .. } = ask::<Wallet>(&*ports.objects, &name(account_id), &recent).await? else {
+        return Err(PortError(format!("forfeits of {account_id}: no entries")));
+    };
+    let forfeits = entries.iter().filter_map(|entry| Some((entry, entry.id.strip_prefix("debit:")?)));
+    let forfeits = forfeits.filter(|(_, id)| id.starts_with("forfeit_"));
+    let audit = |(entry, id): (&JournalLine, &str)| {
+        let (detail, request_id) = (format!("{} USD", entry.amount.to_usd_string()), format!("{account_id}:{id}"));
+        insert_audit(entry.at_ms, "account.forfeit", account_id, &detail, &request_id).statement
+    };
+    Ok(forfeits.map(audit).collect())
 }
 
 async fn read_balance(ports: &Ports, account_id: &str) -> Result<Balance, PortError> {

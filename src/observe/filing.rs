@@ -31,6 +31,7 @@ const OWNERS_MAX: usize = 32;
 const ATTEMPTS_MAX: u32 = 4;
 
 /// Files records, then tells the wallets, which send again what they are not told of.
+/// One that cannot be read stays where it is.
 ///
 /// # Errors
 /// When the database or a wallet fails; filing again is harmless.
@@ -42,8 +43,15 @@ pub async fn file_records(ports: &Ports, records: Vec<QueuedRecord>) -> Result<(
             file_rows(ports, std::mem::take(&mut rows)).await?;
             bytes = 0;
         }
+        match read_rows(&queued) {
+            Ok(read) => rows.extend(read),
+            // Its wallet keeps it, and sends it again: a later release may read it. The others are filed.
+            Err(error) => {
+                ports.background.log(&format!("a record of {} is not filed: {error}", queued.wallet));
+                continue;
+            }
+        }
         bytes += queued.record.len();
-        rows.extend(read_rows(&queued)?);
         acknowledged.entry(queued.wallet).or_default().push(queued.id);
     }
     file_rows(ports, rows).await?;

@@ -86,6 +86,24 @@ fn an_open_withdrawal_comes_to_its_end_first() {
 }
 
 #[test]
+fn a_forfeit_is_audited_though_the_database_failed_then() {
+    for passing in 0..12 {
+        run(async |app| {
+            let person = app.sign_in("ada@example.com").await;
+            app.credit_account(&person.account_id, "3").await;
+            app.faults.fail_db_after(passing, Fault::Before);
+            let body = json!({ "confirm": person.account_id, "forfeit_balance": true });
+            delete(&app, &person.token, &body).await;
+            app.faults.clear();
+            delete(&app, &person.token, &body).await;
+            run_scheduled(&app.isolate(), &app.ports(), HOURLY).await;
+            assert_eq!(audited(&app, "account.forfeit"), 1, "{passing}");
+            assert_eq!(app.audit(&wallet(&person)).balance.0, 0, "{passing}");
+        });
+    }
+}
+
+#[test]
 fn what_comes_back_later_is_forfeited_as_the_rest() {
     run_with(WITH_STRIPE, async |app| {
         let person = app.sign_in("ada@example.com").await;

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{ids, page};
 use crate::support::{HELLO_MICROS, join_all, run};
 
@@ -106,6 +108,21 @@ fn what_is_delivered_twice_counts_once() {
         assert_eq!((books.calls, books.charged), (1, HELLO_MICROS));
         assert_eq!(app.database.number("SELECT requests FROM usage_totals"), 1);
         assert_eq!(page(&app, &key, "").await["total_calls"], 1);
+    });
+}
+
+#[test]
+fn a_record_that_cannot_be_read_keeps_no_other_back() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let strange = json!([{ "wallet": key.account_id, "id": "strange", "record": "[{}]" }]).to_string();
+        let messages = [vec![strange], app.objects.drain_queue()].concat();
+        guildhall::jobs::usage::file_usage(&app.ports(), &messages).await.unwrap();
+        let books = app.assert_books_balance(&key);
+        assert_eq!((books.calls, books.charged), (1, HELLO_MICROS));
+        assert!(app.log.borrow().iter().any(|line| line.contains("is not filed")));
     });
 }
 
