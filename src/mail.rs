@@ -82,7 +82,8 @@ async fn post_mail(cx: &Cx, api: &MailApi, mail: &Mail) -> Result<(), ApiError> 
         body: Some(serde_json::to_vec(&posted).map_err(ApiError::internal)?),
         read: ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES },
         first_byte_ms: ANSWER_MS,
-        is_raced: false,
+        may_be_given_up: false,
+        outlives_client: false,
     };
     let refused = |cause: String| {
         let error = ApiError::new(Kind::Unavailable, "The mail could not be sent; try again in a moment");

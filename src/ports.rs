@@ -145,8 +145,10 @@ pub struct Outbound {
     pub read: ReadMode,
     /// Longest wait for the head and, when streaming, for the first chunk.
     pub first_byte_ms: u32,
-    /// Whether others are asked the same: then it is aborted, too, when its future is dropped.
-    pub is_raced: bool,
+    /// Whether it is aborted, too, when it comes too late or its future is dropped.
+    pub may_be_given_up: bool,
+    /// Whether it goes on when our client leaves.
+    pub outlives_client: bool,
 }
 
 /// How an answer's body is wanted.

@@ -26,7 +26,7 @@ pub fn claim_url(origin: &str, token: &str) -> String {
 #[must_use]
 pub fn open_claim_url(app: &App, key: &KeyCaller, origin: &str) -> Option<String> {
     let hash = key.claim_hash.as_deref()?;
-    if !key.may_manage() || key.is_spending_limited() || key.workspace_id.is_some() {
+    if !key.may_manage() || key.is_partial() {
         return None;
     }
     let token = claim_token(app, &key.account_id);

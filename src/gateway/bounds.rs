@@ -30,19 +30,28 @@ impl Bounds<'_> {
     /// What to reserve: the dearest of the routes that may be tried, within the client's limit.
     #[must_use]
     pub fn need(&self, offers: &[Rc<Offer>]) -> Need {
-        let request = self.request;
         let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
         for offer in offers {
-            let output = offer.bound_output(request.max_output_tokens().unwrap_or(1)).saturating_mul(request.n());
-            let least = TokenUsage { input: request.input_tokens_lower(), output, ..TokenUsage::default() };
             need.most = need.most.max(self.most(offer));
-            need.least = need.least.max(offer.cost(Quantity::Tokens(least)));
+            need.least = need.least.max(self.least(offer));
         }
         if let Some(max_cost) = self.max_cost {
             need.most = need.most.min(max_cost);
             need.least = need.least.min(max_cost);
         }
         need
+    }
+
+    /// The least with which the call is worth making at a model: what is asked for, if the input is shorter than estimated;
+    /// but the whole input, as estimated, and a beginning of the answer.
+    fn least(&self, offer: &Offer) -> MicroUsd {
+        let request = self.request;
+        let cost = |input: u64, output: u64| {
+            let output = offer.bound_output(output).saturating_mul(request.n());
+            offer.cost(Quantity::Tokens(TokenUsage { input, output, ..TokenUsage::default() }))
+        };
+        let asked = request.max_output_tokens().unwrap_or(1);
+        cost(request.input_tokens_lower(), asked).max(cost(request.input_tokens_estimate(), 1))
     }
 
     /// The most that the call can cost at a model.

@@ -131,7 +131,10 @@ pub fn choose(
     request: &ChatRequest<'_>,
     policy: &Policy<'_>,
 ) -> Result<Choice, ApiError> {
-    let input = policy.input_tokens.unwrap_or_else(|| request.input_tokens_estimate());
+    let estimate = request.input_tokens_estimate();
+    // A client's own count chooses; what its budget is held against is counted here, at least.
+    let least = if policy.limits.max_cost.is_some() { estimate } else { 0 };
+    let input = policy.input_tokens.map_or(estimate, |told| told.max(least));
     let output = request.max_output_tokens().unwrap_or(EXPECTED_OUTPUT_TOKENS);
     let output = if policy.is_default_budget { output.min(EXPECTED_OUTPUT_TOKENS) } else { output };
     let expected = TokenUsage { input, output, ..TokenUsage::default() };

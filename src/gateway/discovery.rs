@@ -99,7 +99,16 @@ fn ask_for_models(app: &App, upstream: &Upstream<'_>) -> Result<Outbound, ApiErr
     let mut headers = vec![("accept", "application/json".to_owned())];
     headers.extend(endpoint.headers);
     let read = ReadMode::Whole { max_bytes: LIST_MAX_BYTES };
-    Ok(Outbound { method: "GET", url, headers, body: None, read, first_byte_ms: WAIT_MS, is_raced: false })
+    Ok(Outbound {
+        method: "GET",
+        url,
+        headers,
+        body: None,
+        read,
+        first_byte_ms: WAIT_MS,
+        may_be_given_up: false,
+        outlives_client: false,
+    })
 }
 
 /// `{"data": […]}` as OpenAI, Anthropic and most others have it, or the bare list.

@@ -14,6 +14,7 @@ use super::provider::ProviderKind;
 use super::settlement::RunningCall;
 use super::table::{Offer, Provider};
 use crate::app::Cx;
+use crate::config::Config;
 use crate::http::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
 
@@ -114,7 +115,8 @@ pub async fn attempt(cx: &Cx, deadline_ms: Option<i64>, offer: &Rc<Offer>, wire:
             let kept = cx.clone();
             let tick = Rc::new(move || kept.keep_up());
             let left_ms = deadline_ms.map(|due_ms| due_ms - started_ms);
-            let outbound = Outbound { is_raced, ..outbound(cx, provider, wire, left_ms) };
+            let mut outbound = outbound(cx, provider, wire, left_ms);
+            outbound.may_be_given_up |= is_raced;
             // An address that a caller gave is looked at each time: what is allowed may have changed since.
             match provider.own.as_ref().map(|_| check_url(&outbound.url, cx.app.config.outbound)) {
                 Some(Err(refusal)) => return Attempt::Failed(Failure::new(format!("the address {refusal}"))),
@@ -142,11 +144,26 @@ fn outbound(cx: &Cx, provider: &Provider, wire: Wire, left_ms: Option<i64>) -> O
     let (read, first_byte_ms) = if wire.stream {
         (ReadMode::Stream { max_bytes: ANSWER_MAX_BYTES, stall_ms: config.stall_ms }, config.first_byte_ms)
     } else {
-        let wait_ms = config.first_byte_ms.saturating_mul(WHOLE_ANSWER_FACTOR);
-        (ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES }, wait_ms)
+        (ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES }, whole_answer_ms(config))
     };
     let first_byte_ms = first_byte_ms.min(patience_ms(left_ms));
-    Outbound { method: "POST", url, headers, body: Some(wire.body), read, first_byte_ms, is_raced: false }
+    Outbound {
+        method: "POST",
+        url,
+        headers,
+        body: Some(wire.body),
+        read,
+        first_byte_ms,
+        may_be_given_up: left_ms.is_some(),
+        // Whoever sends the request again gets the answer.
+        outlives_client: cx.idempotency_key.is_some() && !wire.stream,
+    }
+}
+
+/// How long an answer may take that comes at once, from its first byte to its last.
+#[must_use]
+pub const fn whole_answer_ms(config: &Config) -> u32 {
+    config.first_byte_ms.saturating_mul(WHOLE_ANSWER_FACTOR)
 }
 
 /// How long a client may be kept waiting who has `left_ms` left, if any limit.

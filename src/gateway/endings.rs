@@ -24,8 +24,10 @@ pub fn reject(call: RunningCall, error: ApiError) -> ApiError {
 /// was asked.
 pub fn leave(call: RunningCall, offer: &Offer, done: Option<Used>) -> ApiError {
     note_nothing(&call.cx, &offer.provider);
+    let error = ApiError::client_gone();
+    let error = if done.is_some() { error.paid() } else { error };
     call.settle(Outcome::ClientGone, 499, done.unwrap_or(Used::Nothing));
-    ApiError::client_gone()
+    error
 }
 
 /// What went wrong on the way.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::dispatch::{Failure, patience_ms};
+use super::dispatch::{Failure, patience_ms, whole_answer_ms};
 use super::settlement::RunningCall;
 use super::tap::ChatTap;
 use crate::http::output::Body;
@@ -78,8 +78,15 @@ async fn read_more(call: &RunningCall, rest: &mut StreamSource) -> Result<Option
             (None, StreamEnd::ClientGone) => Err(FetchError::ClientGone { was_asked: true }),
         },
         StreamSource::Handle(handle) => {
-            let wait_ms = patience_ms(call.deadline_ms.map(|due_ms| due_ms - cx.ports.clock.now_ms()));
-            let wait_ms = wait_ms.min(cx.app.config.stall_ms);
+            let now_ms = cx.ports.clock.now_ms();
+            // Comments may come for ever: an answer begins within the time that a whole one may take.
+            let started_ms = call.tried.last().map_or(now_ms, |tried| tried.started_ms);
+            let due_ms = started_ms + i64::from(whole_answer_ms(&cx.app.config));
+            let due_ms = call.deadline_ms.map_or(due_ms, |deadline_ms| deadline_ms.min(due_ms));
+            if now_ms >= due_ms {
+                return Err(Undelivered::Failed(Failure::new("no answer began in time")));
+            }
+            let wait_ms = patience_ms(Some(due_ms - now_ms)).min(cx.app.config.stall_ms);
             cx.ports.fetch.read_more(&**handle, wait_ms, Rc::new(move || kept.keep_up())).await
         }
     };

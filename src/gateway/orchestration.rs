@@ -28,6 +28,7 @@ pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
     let (mut run, mut step) = Orchestration::begin(plan, &voters, now_ms(cx));
     // Why the last calls failed, as it would be told of each alone.
     let mut refusals = Vec::new();
+    let mut is_paid = false;
     let mut chronicle = Chronicle::new("plan", &cx.request_id, "OrchestrationWorkflow", cx.started_ms);
     // Ends: the machine has no more than two phases a round.
     loop {
@@ -36,12 +37,16 @@ pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
             Step::Ask(asks) => {
                 cx.keep_up();
                 let results = join_all(asks.iter().map(|ask| call(cx, ask, &run.plan().request))).await;
+                is_paid |= results.iter().any(Result::is_ok);
                 refusals = results.iter().filter_map(|result| result.as_ref().err().cloned()).collect();
                 let results = results.into_iter().map(|result| result.map_err(|error| to_failure(&error)));
                 run.answer(results.collect(), now_ms(cx))
             }
             Step::Done(outcome) => return Ok(outcome),
-            Step::Failed(failure) => return Err(to_error(failure, refusals)),
+            Step::Failed(failure) => {
+                let error = to_error(failure, refusals);
+                return Err(if is_paid { error.paid() } else { error });
+            }
         };
     }
 }

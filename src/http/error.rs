@@ -103,6 +103,8 @@ pub struct Failure {
     pub standing: Option<Standing>,
     /// For the log only.
     pub cause: Option<String>,
+    /// Whether it was charged for all the same: a repetition under the same `Idempotency-Key` must not be charged again.
+    pub is_paid: bool,
 }
 
 impl ApiError {
@@ -118,6 +120,7 @@ impl ApiError {
             headers: Vec::new(),
             standing: None,
             cause: None,
+            is_paid: false,
         }))
     }
 
@@ -135,7 +138,14 @@ impl ApiError {
         Self::new(Kind::NotFound, format!("{what} not found"))
     }
 
-    /// For the log: whoever asked is gone.
+    /// Says that it was charged for.
+    #[must_use]
+    pub fn paid(mut self) -> Self {
+        self.0.is_paid = true;
+        self
+    }
+
+    /// Whoever asked is gone, and sees it only by asking again under the same `Idempotency-Key`.
     #[must_use]
     pub fn client_gone() -> Self {
         Self::new(Kind::UpstreamFailed, "The client left")

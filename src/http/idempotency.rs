@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that is sent again gets the first one's answer, and nothing runs or costs twice.
 //!
 //! The truth is one `Idempotency` object per caller and key. An answer is kept when the request had an effect: every
-//! answer but a 402, a 429 and a 5xx. A stream is kept as it went out, and replayed whole. Bodies are kept sealed: some of
+//! answer but a 402, a 429 and a 5xx for which nothing was charged. A call goes on when its client leaves, so that there is one. A stream is kept as it went out, and replayed whole. Bodies are kept sealed: some of
 //! them hold a key that stands nowhere else in clear.
 
 use std::cell::Cell;
@@ -24,6 +24,7 @@ use super::request::{Request, WholeBody};
 use super::route::Route;
 use crate::app::Cx;
 use crate::auth::Caller;
+use crate::auth::scope::Scopes;
 use crate::ports::{Flow, Pending, PortError, Ports, StreamEnd, StreamTap, ask};
 
 /// How long a duplicate waits for the first request's answer.
@@ -60,7 +61,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Re
     let answer = route.run(cx, request).await;
     let output = match answer {
         Ok(output) => output,
-        Err(error) if may_run_again(error.kind.status()) => {
+        Err(error) if may_run_again(&error) => {
             guard.close(Command::Abandon { token }).await;
             return Err(error);
         }
@@ -74,8 +75,9 @@ pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Re
     Ok(keep(guard, token, output).await)
 }
 
-const fn may_run_again(status: u16) -> bool {
-    status == 429 || status == 402 || status >= 500
+fn may_run_again(error: &ApiError) -> bool {
+    let status = error.kind.status();
+    !error.is_paid && (status == 429 || status == 402 || status >= 500)
 }
 
 async fn keep(guard: Guard, token: String, output: Output) -> Output {
@@ -125,6 +127,10 @@ const REPLAYED_HEADERS: [&str; 11] = [
 
 fn caller_name(cx: &Cx) -> String {
     match &cx.caller {
+        // What a handler would not give to this key, a replay does not either.
+        Caller::Key(key) if key.is_partial() || key.scopes != Scopes::All => {
+            format!("{}:{}", key.account_id, key.key_id)
+        }
         Caller::Key(key) => key.account_id.clone(),
         // Apart from the account's keys: an answer may hold what only the owner may see.
         Caller::Session(session) => format!("{}:{}", session.person_id, session.account_id),

@@ -40,6 +40,8 @@ pub struct LimitLease {
 }
 
 const LEASE_MS: i64 = 1_000;
+/// Above so many leases, those of which nothing is used are forgotten.
+const LEASES_MAX: usize = 10_000;
 /// A call that has not answered for so long is taken for lost.
 const CALL_LOST_MS: i64 = 5_000;
 const RENEW_MS: u32 = 700;
@@ -66,6 +68,10 @@ pub async fn admit_leased(
         }
         let step = {
             let mut leases = app.meter.limits.borrow_mut();
+            if leases.len() >= LEASES_MAX {
+                // Nobody looks after those of keys that were only refused.
+                leases.retain(|_, lease| !lease.is_idle() || now_ms < lease.refused_until_ms);
+            }
             leases.entry(key_id.to_owned()).or_insert_with(|| LimitLease::new(limits)).step(
                 limits,
                 secret_at_ms,
@@ -262,8 +268,11 @@ async fn renew(app: &App, ports: &Ports, key_id: &str, mut wanted: Lease) -> Res
 
 /// Sees to it that a background task keeps the lease up.
 pub fn keep_up(app: &Rc<App>, ports: &Rc<Ports>, key_id: &str, now_ms: i64) {
-    let mut leases = app.meter.limits.borrow_mut();
-    let Some(shift) = leases.get_mut(key_id).and_then(|lease| lease.care.begin(RENEW_MS, now_ms)) else { return };
+    let shift = {
+        let mut leases = app.meter.limits.borrow_mut();
+        leases.get_mut(key_id).and_then(|lease| lease.care.begin(RENEW_MS, now_ms))
+    };
+    let Some(shift) = shift else { return };
     let task = maintain(Rc::clone(app), Rc::clone(ports), key_id.to_owned(), shift);
     ports.background.spawn(Box::pin(task));
 }

@@ -98,7 +98,12 @@ pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservati
                 }
                 cx.keep_up();
             }
-            Step::Wait | Step::Refuse => return Err(with_purse(app, payer, |purse| refuse(purse, payer, need))),
+            Step::Wait | Step::Refuse => {
+                let refusal = with_purse(app, payer, |purse| refuse(purse, payer, need));
+                // No task looks after what nothing was taken of.
+                forget_empty(app, payer);
+                return Err(refusal);
+            }
         }
     }
 }

@@ -24,9 +24,9 @@ pub struct StreamHandle {
 }
 
 /// A request that races others: it is given up when its future is dropped before it is over.
-struct Raced(u32);
+struct Held(u32);
 
-impl Drop for Raced {
+impl Drop for Held {
     fn drop(&mut self) {
         glue::abandon(self.0);
     }
@@ -44,12 +44,13 @@ impl Fetch for Outside {
                 ReadMode::Stream { max_bytes, stall_ms } => (true, max_bytes, stall_ms),
             };
             let headers = flatten_headers(&request.headers);
-            let mut raced = None;
+            let nobody = JsValue::UNDEFINED;
+            let mut held = None;
             let call = JsCall::begin_ticking(tick, |id| {
-                raced = request.is_raced.then(|| Raced(id));
+                held = request.may_be_given_up.then(|| Held(id));
                 glue::send(
                     id,
-                    &self.signal,
+                    if request.outlives_client { &nobody } else { &self.signal },
                     request.method,
                     &request.url,
                     &headers,
@@ -58,11 +59,11 @@ impl Fetch for Outside {
                     max_bytes,
                     request.first_byte_ms,
                     TICK_MS,
-                    request.is_raced,
+                    request.may_be_given_up,
                 );
             });
             let settled = call.await;
-            drop(raced);
+            drop(held);
             match settled {
                 Ok(answer) => Ok(read_answer(&answer.unchecked_into(), stall_ms)),
                 Err(word) => Err(read_error(&glue::text_of(&word))),

@@ -108,10 +108,10 @@ export function respondWith(body, status, headers) {
 
 // Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null]; throws a word.
 // The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
-// One that races others may be given up (see abandon), and has a controller of its own.
-export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, isRaced) {
-  const giveUp = isRaced ? new AbortController() : null;
-  if (giveUp) raced.set(id, giveUp);
+// One that may be given up (see abandon) has a controller of its own.
+export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, mayBeGivenUp) {
+  const giveUp = mayBeGivenUp ? new AbortController() : null;
+  if (giveUp) held.set(id, giveUp);
   const due = Date.now() + firstByteMs;
   let isOpen = true;
   // A stream takes the timer over (see Pump); one that nobody relays, because its first chunk was a fault, is let go.
@@ -133,7 +133,7 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
   const end = (how, value) => {
     if (!isOpen) return;
     isOpen = false;
-    if (giveUp) raced.delete(id);
+    if (giveUp) held.delete(id);
     if (how === REJECTED || !value[4]) clearInterval(watch.timer);
     resume(id, how, value);
   };
@@ -154,12 +154,12 @@ function lookAtClock(due, tickMs, timeOut) {
 
 const OWN_ERRORS = new Set(["too_large", "not_asked"]);
 
-// The requests that race others, and how each is given up.
-const raced = new Map();
+// The requests that may be given up, and how each is.
+const held = new Map();
 
 // Gives up a request that nobody waits for any more; one that is over stays as it is.
 export function abandon(id) {
-  raced.get(id)?.abort();
+  held.get(id)?.abort();
 }
 
 // What is relayed as it comes, when that is wanted.

@@ -23,7 +23,7 @@ extern "C" {
         max_bytes: u32,
         first_byte_ms: u32,
         tick_ms: u32,
-        is_raced: bool,
+        may_be_given_up: bool,
     );
     pub fn read_more(id: u32, signal: &JsValue, stream: &JsValue, wait_ms: u32);
     pub fn abandon(id: u32);
@@ -71,14 +71,15 @@ pub fn text_of(error: &JsValue) -> String {
     error.as_string().unwrap_or_else(|| format!("{error:?}"))
 }
 
-/// `name\nvalue\n…`; a line end inside a value would split the header and is taken out.
+/// `name\nvalue\n…`; a line end inside a value would split the header, and the runtime throws at others: controls are taken
+/// out.
 pub fn flatten_headers(headers: &[(&'static str, String)]) -> String {
     let mut text = String::with_capacity(headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
     for (name, value) in headers {
         text.push_str(name);
         text.push('\n');
-        if value.contains(['\n', '\r']) {
-            text.extend(value.chars().filter(|c| !matches!(c, '\n' | '\r')));
+        if value.contains(char::is_control) {
+            text.extend(value.chars().filter(|c| !c.is_control()));
         } else {
             text.push_str(value);
         }

@@ -28,7 +28,9 @@ function retire(app, error) {
 }
 
 // Rust code runs in microtasks and callbacks that no caller can catch: what escapes from them arrives here.
-addEventListener("error", (event) => fail(event.error));
+addEventListener("error", (event) => {
+  if (isTrap(event.error)) fail(event.error);
+});
 addEventListener("unhandledrejection", (event) => {
   // Any other rejection is a promise that Rust did not care about.
   if (isTrap(event.reason)) fail(event.reason);

@@ -34,7 +34,8 @@ function countBytes(now, bytes) {
 // A slow client stops the reading of the upstream here.
 const GATHERED_MAX_BYTES = 1 << 20;
 const KEEP_ALIVE_MS = 10000;
-const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n\n");
+// A line alone: a blank one after it is an event without data to clients that have seen an `id:`.
+const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n");
 const COLLECT_BYTES = 8192;
 
 // Buffers that no stream reads into any more; a new one is filled with zeros first.
@@ -174,12 +175,13 @@ class Pump {
   }
 
   tick() {
-    this.tap.tick();
     const now = Date.now();
-    if (this.isReading && now - this.heardAt >= this.stallMs) this.end(STALLED);
-    else if (!this.isReading && this.isWriting && now - this.wroteAt >= this.stallMs) this.end(CLIENT_GONE);
+    if (this.isWriting && now - this.wroteAt >= this.stallMs) this.end(CLIENT_GONE);
+    else if (this.isReading && now - this.heardAt >= this.stallMs) this.end(STALLED);
     // A client that left while nothing is sent is noticed only by a write; nothing can be put into sound.
     else if (this.isEvents && !this.isWriting && now - this.wroteAt >= KEEP_ALIVE_MS) this.write(KEEP_ALIVE);
+    // Last: after a trap it throws.
+    if (!this.isEnded) this.tap.tick();
   }
 
   end(how) {

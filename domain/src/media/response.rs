@@ -170,7 +170,9 @@ pub fn read_video(body: &[u8]) -> Result<UpstreamVideo, InvalidAnswer> {
         state,
         progress: progress.and_then(|percent| u8::try_from(percent.min(100)).ok()),
         seconds,
-        url: wire.url.filter(|url| url.len() <= MAX_TEXT_BYTES && url.starts_with("http")),
+        url: wire
+            .url
+            .filter(|url| url.len() <= MAX_TEXT_BYTES && url.starts_with("http") && !url.contains(char::is_control)),
     })
 }
 

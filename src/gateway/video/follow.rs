@@ -169,7 +169,8 @@ fn outbound(app: &App, provider: &Provider, upstream_id: &str, suffix: &str, rea
         body: None,
         read,
         first_byte_ms: app.config.first_byte_ms,
-        is_raced: false,
+        may_be_given_up: false,
+        outlives_client: false,
     }
 }
 

@@ -187,7 +187,8 @@ impl Stripe {
             body: (!is_read).then(|| form.as_bytes().to_vec()),
             read: ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES },
             first_byte_ms: WAIT_MS,
-            is_raced: false,
+            may_be_given_up: false,
+            outlives_client: false,
         };
         match self.ports.fetch.send(request, Rc::new(|| {})).await {
             Ok(inbound) => match inbound.body {

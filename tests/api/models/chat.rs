@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`: what the client sees of a whole answer.
 
+use durable_objects::wallet::protocol::{Command, Wallet};
 use guildhall::ports::FetchError;
 use guildhall_domain::money::MicroUsd;
 use serde_json::json;
@@ -170,6 +171,23 @@ fn an_empty_wallet_is_told_what_is_missing_and_where_to_pay() {
         app.upstream.then(Reply::chat("hi", 1, 1));
         chat(&app, &poor, HELLO).send().await.expect(200);
         assert_balanced(&app, &poor, least).await;
+    });
+}
+
+/// Images are most of what such a call costs: a cent does not buy them.
+#[test]
+fn little_money_buys_no_more_input_than_it_pays_for() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.ask::<Wallet>(
+            &key.account_id,
+            &Command::Debit { id: "all-but-a-cent".into(), amount: MicroUsd(9_990_000), reason: String::new() },
+        );
+        let image = json!({ "type": "image_url", "image_url": { "url": "https://images.example/a.png" } });
+        let body = json!({ "model": "m1", "messages": [{ "role": "user", "content": vec![image; 50] }] });
+        let refused = chat(&app, &key, &body.to_string()).send().await.expect(402).json();
+        assert_eq!(refused["balance_usd"], 0.01, "{refused}");
+        assert!(app.upstream.bodies().is_empty());
     });
 }
 

@@ -55,6 +55,24 @@ fn a_clients_own_estimate_chooses_and_charges_nothing() {
     });
 }
 
+/// A budget is held against what is sent, not against what its client says of it.
+#[test]
+fn a_clients_own_estimate_buys_no_long_prompt() {
+    run(async |app| {
+        app.add_provider("p1").await;
+        add_model(&app, "m1", "p1", json!({ "input_per_1k": 0.003, "output_per_1k": 0.015 })).await;
+        let key = rich_key(&app, "10").await;
+        app.upstream.always(Reply::chat("a", 150_000, 1));
+        let policy = json!({ "policy": { "max_budget_usd": 0.000_02 } });
+        let mut body = ask(&"word ".repeat(120_000), policy);
+        body["request"]["estimated_input_tokens"] = json!(1);
+        body["request"]["parameters"] = json!({ "max_tokens": 1 });
+        let refused = send(&app, &key, &body).send().await;
+        assert_ne!(refused.status, 200, "{}", refused.text());
+        assert!(app.upstream.bodies().is_empty());
+    });
+}
+
 /// The budget that a client names is a limit; the administrator's default only leaves out what is dear by nature.
 #[test]
 fn a_budget_that_nobody_named_refuses_and_cuts_no_long_answer() {

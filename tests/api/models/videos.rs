@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::kit::{assert_balanced, last_receipt, micros, usage_rows};
 use super::media::{FORM, form, with_sandbox, with_upstream};
-use crate::support::{Key, Reply, TestApp, run};
+use crate::support::{Fault, Key, Reply, TestApp, run};
 
 async fn ask_for(app: &TestApp, key: &Key, body: &Value) -> Value {
     app.post("/v1/videos").bearer(&key.key).json(body).send().await.expect(200).json()
@@ -141,6 +141,17 @@ fn a_job_that_can_not_be_created_gives_its_money_back() {
         let key = with_sandbox(&app).await;
         app.objects.fail_next(Job::BINDING, FaultPoint::BeforePersist);
         app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send().await.expect(500);
+        assert_eq!(available(&app, &key).await, 1_000_000);
+    });
+}
+
+#[test]
+fn a_hold_whose_answer_is_lost_comes_back_at_once() {
+    run(async |app| {
+        let key = with_sandbox(&app).await;
+        app.faults.fail_object("WALLET", Fault::After);
+        let answer = app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send().await;
+        assert!(answer.status >= 500, "{}", answer.text());
         assert_eq!(available(&app, &key).await, 1_000_000);
     });
 }

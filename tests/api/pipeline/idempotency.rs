@@ -4,6 +4,7 @@ mod ends;
 mod waiting;
 
 use durable_objects::idempotency::protocol::Body;
+use guildhall::ports::FetchError;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Call, HELLO, HELLO_MICROS, Key, Reply, TestApp, run};
@@ -189,6 +190,66 @@ fn a_stream_that_its_client_left_is_not_run_again() {
         assert_eq!(app.upstream.sent.borrow().len(), 1, "{} {}", again.status, again.text());
         assert!(!again.text().ends_with("data: [DONE]\n\n"), "it never ended well: {}", again.text());
         assert_eq!(app.balance_micros(&key).await, spent, "and is not paid twice");
+    });
+}
+
+/// The client's own time-out fires, and it asks again: what was paid for is not paid twice.
+#[test]
+fn a_call_that_its_client_left_is_not_charged_again() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.upstream.always(Reply::chat("four", 10, 5));
+        app.upstream.then(Reply::Fails(FetchError::ClientGone { was_asked: true }));
+        let left = keyed(&app, &key, "c1").send().await.expect(502);
+        let spent = app.balance_micros(&key).await;
+        assert!(app.upstream.sent.borrow()[0].outlives_client, "the runtime does not abort it");
+        let again = keyed(&app, &key, "c1").send().await.expect(502);
+        assert_eq!((again.body, app.balance_micros(&key).await), (left.body, spent));
+        // Nobody was asked, nothing was paid: it runs.
+        app.upstream.then(Reply::Fails(FetchError::ClientGone { was_asked: false }));
+        keyed(&app, &key, "c2").send().await.expect(502);
+        keyed(&app, &key, "c2").send().await.expect(200);
+        app.hello(&key).send().await.expect(200);
+        assert!(!app.upstream.sent.borrow().last().unwrap().outlives_client, "nobody could ask for it again");
+    });
+}
+
+#[test]
+fn an_answer_that_was_paid_for_and_does_not_do_is_not_paid_again() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.upstream.always(Reply::chat("no json", 10, 5));
+        let messages = json!([{ "role": "user", "content": "Describe" }]);
+        let body = json!({ "request": { "messages": messages, "output_schema": { "type": "array" } } });
+        for _ in 0..2 {
+            let call = app.post("/v1/chat").bearer(&key.key).json(&body).idempotency_key("d1");
+            call.send().await.expect(502);
+        }
+        assert_eq!(app.upstream.sent.borrow().len(), 1);
+    });
+}
+
+/// What one key of the account was answered, another may not be allowed.
+#[test]
+fn a_key_for_a_part_of_the_account_gets_no_answer_of_another_key() {
+    run(async |app| {
+        let owner = app.provision("0").await;
+        let create =
+            |key: &str, body: &Value| app.post("/v1/keys").bearer(key).idempotency_key("create").json(body).send();
+        let scoped = json!({ "name": "scoped", "scopes": ["manage"] });
+        let limited = json!({ "name": "limited", "credits": 5 });
+        let mut parts = Vec::new();
+        for part in [scoped, limited] {
+            let made = app.post("/v1/keys").bearer(&owner.key).json(&part).send().await.expect(200).json();
+            parts.push(made["key"].as_str().unwrap().to_owned());
+        }
+        let body = json!({ "name": "app" });
+        let first = create(&owner.key, &body).await.expect(200).json();
+        for part in parts {
+            let answer = create(&part, &body).await;
+            assert!(!is_replay(&answer), "{}", answer.text());
+            assert!(!answer.text().contains(first["key"].as_str().unwrap()));
+        }
     });
 }
 
