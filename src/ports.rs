@@ -265,6 +265,8 @@ pub enum StreamEnd {
 pub enum Flow {
     /// More is welcome.
     Continue,
+    /// The answer is whole: end it now as at the upstream's end, which need not be waited for.
+    Done,
     /// The tap has written its last word: close the client's side, abort the upstream's.
     Stop,
 }

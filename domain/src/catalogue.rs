@@ -150,14 +150,15 @@ pub fn is_native_model(name: &str, capability: Capability) -> bool {
     entries().any(|entry| (entry.id == name || entry.id == bare) && entry.can(capability))
 }
 
-/// Whether the model of this name is known, and none of that name reasons.
+/// Whether a model of this name reasons, if one is known.
 #[must_use]
-pub fn never_reasons(name: &str) -> bool {
+pub fn reasons(name: &str) -> Option<bool> {
     let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
     // Asked for each model of a table: only the lines of this name are read.
     let is_named = |line: &&str| line.split_once('\t').is_some_and(|(id, _)| id == name || id == bare);
     let mut named = DATA.lines().filter(is_named).filter_map(|line| read_entry("", line)).peekable();
-    named.peek().is_some() && named.all(|entry| !entry.can(Capability::Reasoning))
+    named.peek()?;
+    Some(named.any(|entry| entry.can(Capability::Reasoning)))
 }
 
 /// The model that a provider of this type calls so, when its tokens are all that a call costs: `None` for models whose
@@ -248,9 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn who_never_reasons_is_known() {
-        assert!(never_reasons("gpt-4o") && never_reasons("openai/gpt-4.1-mini") && never_reasons("gpt-5-chat-latest"));
-        assert!(!never_reasons("gpt-5") && !never_reasons("o3-mini") && !never_reasons("someone/unknown-70b"));
+    fn who_reasons_is_known() {
+        for name in ["gpt-4o", "openai/gpt-4.1-mini", "gpt-5-chat-latest"] {
+            assert_eq!(reasons(name), Some(false), "{name}");
+        }
+        assert_eq!(
+            (reasons("gpt-5"), reasons("o3-mini"), reasons("someone/unknown-70b")),
+            (Some(true), Some(true), None)
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ use url::{Host, Url};
 pub const MAX_URL_BYTES: usize = 2_048;
 
 /// Names that mean this machine or the local network.
-const PRIVATE_SUFFIXES: [&str; 6] = ["local", "internal", "home.arpa", "localdomain", "lan", "intranet"];
+const PRIVATE_SUFFIXES: [&str; 10] =
+    ["local", "internal", "home.arpa", "localdomain", "lan", "intranet", "svc", "corp", "home", "private"];
 
 /// What the deployment allows beyond public addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -37,7 +37,9 @@ export async function main(run) {
   try {
     await run();
   } catch (error) {
-    say(error instanceof Failure ? `\n✗ ${error.message}` : `\n${error?.stack ?? error}`);
+    // What `parseArgs` says of an option that does not exist is all that is to be said.
+    const isClear = error instanceof Failure || error?.code?.startsWith("ERR_PARSE_ARGS");
+    say(isClear ? `\n✗ ${error.message}` : `\n${error?.stack ?? error}`);
     process.exitCode = 1;
   }
 }

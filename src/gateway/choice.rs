@@ -101,8 +101,14 @@ impl Choice {
     /// provider if there is one, so that no provider fails a call alone.
     #[must_use]
     pub fn best_offers(&self) -> Vec<Rc<Offer>> {
-        let (own, mut managed): (Vec<_>, Vec<_>) =
-            self.ranked_offers().map(Rc::clone).partition(|offer| offer.provider.own.is_some());
+        self.best_offers_of(|_| true)
+    }
+
+    /// As [`Self::best_offers`], of those that `may` be tried.
+    #[must_use]
+    pub fn best_offers_of(&self, may: impl Fn(&Offer) -> bool) -> Vec<Rc<Offer>> {
+        let offers = self.ranked_offers().filter(|offer| may(offer)).map(Rc::clone);
+        let (own, mut managed): (Vec<_>, Vec<_>) = offers.partition(|offer| offer.provider.own.is_some());
         let is_elsewhere =
             |offer: &Rc<Offer>| managed.first().is_some_and(|best| !Rc::ptr_eq(&best.provider, &offer.provider));
         let elsewhere = managed.iter().position(is_elsewhere);

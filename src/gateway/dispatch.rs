@@ -12,7 +12,7 @@ use guildhall_domain::sandbox::{self, SandboxBody};
 use super::health::note_begin;
 use super::provider::ProviderKind;
 use super::settlement::RunningCall;
-use super::table::{Offer, Provider};
+use super::table::Offer;
 use crate::app::Cx;
 use crate::config::Config;
 use crate::http::error::{ApiError, Kind};
@@ -115,7 +115,7 @@ pub async fn attempt(cx: &Cx, deadline_ms: Option<i64>, offer: &Rc<Offer>, wire:
             let kept = cx.clone();
             let tick = Rc::new(move || kept.keep_up());
             let left_ms = deadline_ms.map(|due_ms| due_ms - started_ms);
-            let mut outbound = outbound(cx, provider, wire, left_ms);
+            let mut outbound = outbound(cx, offer, wire, left_ms);
             outbound.may_be_given_up |= is_raced;
             // An address that a caller gave is looked at each time: what is allowed may have changed since.
             match provider.own.as_ref().map(|_| check_url(&outbound.url, cx.app.config.outbound)) {
@@ -128,8 +128,8 @@ pub async fn attempt(cx: &Cx, deadline_ms: Option<i64>, offer: &Rc<Offer>, wire:
     judge(offer, result, now_ms, now_ms - started_ms)
 }
 
-fn outbound(cx: &Cx, provider: &Provider, wire: Wire, left_ms: Option<i64>) -> Outbound {
-    let config = &cx.app.config;
+fn outbound(cx: &Cx, offer: &Offer, wire: Wire, left_ms: Option<i64>) -> Outbound {
+    let (config, provider) = (&cx.app.config, &offer.provider);
     let path = if wire.kind == ModelKind::Chat { provider.kind.chat_path() } else { wire.kind.path() };
     let url = provider.endpoint.url(path);
     let mut headers = vec![("content-type", wire.content_type)];
@@ -142,7 +142,9 @@ fn outbound(cx: &Cx, provider: &Provider, wire: Wire, left_ms: Option<i64>) -> O
         }
     }
     let (read, first_byte_ms) = if wire.stream {
-        (ReadMode::Stream { max_bytes: ANSWER_MAX_BYTES, stall_ms: config.stall_ms }, config.first_byte_ms)
+        // A model that reasons may say its first word as late as another its last.
+        let wait_ms = if offer.reasons == Some(true) { whole_answer_ms(config) } else { config.first_byte_ms };
+        (ReadMode::Stream { max_bytes: ANSWER_MAX_BYTES, stall_ms: config.stall_ms }, wait_ms)
     } else {
         (ReadMode::Whole { max_bytes: ANSWER_MAX_BYTES }, whole_answer_ms(config))
     };

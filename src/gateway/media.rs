@@ -50,7 +50,7 @@ pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8])
         }
     };
     let mut offers = choice.best_offers();
-    let reservation = reserve_for(&cx, &mut offers, |offers| need(offers, &request)).await?;
+    let reservation = reserve_for(&cx, &choice, &mut offers, |offers| need(offers, &request)).await?;
     let call = RunningCall::begin(cx, kind, request.model(), &choice, reservation)?;
     let call = RunningCall { keep, ..call };
     let (output, offer) = climb(call, choice.ladder(offers), &request, content_type).await?;

@@ -43,15 +43,6 @@ impl ProviderKind {
             Self::OpenAi | Self::Vllm | Self::Sandbox => "/v1/chat/completions",
         }
     }
-
-    /// The field for a limit of output tokens where the client used none.
-    #[must_use]
-    pub const fn max_output_field(self) -> MaxOutputField {
-        match self {
-            Self::OpenAi => MaxOutputField::MaxCompletionTokens,
-            Self::Vllm | Self::Anthropic | Self::Sandbox => MaxOutputField::MaxTokens,
-        }
-    }
 }
 
 /// Where a provider answers, and what it is shown.
@@ -61,6 +52,8 @@ pub struct Endpoint {
     has_v1: bool,
     /// Headers of every request to it.
     pub headers: Vec<(&'static str, String)>,
+    /// The field for a limit of output tokens where the client used none.
+    pub max_output_field: MaxOutputField,
 }
 
 impl Endpoint {
@@ -79,7 +72,11 @@ impl Endpoint {
                 }
             });
         }
-        Self { base_url: base_url.to_owned(), has_v1: true, headers }
+        // OpenAI's newest models refuse the old field; others that speak its protocol may not know the new one, and what they
+        // do not know limits nothing.
+        let max_output_field =
+            if is_openais(base_url) { MaxOutputField::MaxCompletionTokens } else { MaxOutputField::MaxTokens };
+        Self { base_url: base_url.to_owned(), has_v1: true, headers, max_output_field }
     }
 
     /// The same, with paths that have no `/v1`.
@@ -94,4 +91,10 @@ impl Endpoint {
         let path = if self.has_v1 { path } else { path.strip_prefix("/v1").unwrap_or(path) };
         format!("{}{path}", self.base_url)
     }
+}
+
+/// Whether OpenAI itself answers at an address, or Azure for it.
+fn is_openais(base_url: &str) -> bool {
+    let host = base_url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+    ["openai.com", "azure.com"].iter().any(|domain| host == *domain || host.ends_with(&format!(".{domain}")))
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use guildhall_domain::money::MicroUsd;
 
+use super::choice::Choice;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::auth::Caller;
@@ -19,6 +20,7 @@ use crate::payments::auto_pay;
 /// 402 when the balance does not cover it, and what else [`refuse`] says.
 pub async fn reserve_for(
     cx: &Cx,
+    choice: &Choice,
     offers: &mut Vec<Rc<Offer>>,
     need: impl Fn(&[Rc<Offer>]) -> Need,
 ) -> Result<Reservation, ApiError> {
@@ -34,9 +36,12 @@ pub async fn reserve_for(
         [|offer| offer.price.is_free() || offer.provider.own.is_some(), |offer| offer.price.is_free()];
     for is_cheap in is_cheap {
         let is_short = matches!(reserved, Err(Refusal::Insufficient { .. } | Refusal::Budget { .. }));
-        let left = offers.iter().filter(|offer| is_cheap(offer)).count();
-        if is_short && left > 0 && left < offers.len() {
-            offers.retain(|offer| is_cheap(offer));
+        if !is_short || offers.iter().all(|offer| is_cheap(offer)) {
+            continue;
+        }
+        let cheap = choice.best_offers_of(is_cheap);
+        if !cheap.is_empty() {
+            *offers = cheap;
             reserved = reserve(cx, payer, need(offers)).await;
         }
     }

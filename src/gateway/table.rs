@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use guildhall_domain::catalogue::{entries, never_reasons};
+use guildhall_domain::catalogue::{entries, reasons};
 use guildhall_domain::chat::quirks::Quirks;
 use guildhall_domain::chat::tool_names::ToolNames;
 use guildhall_domain::ids::{ModelId, ProviderId};
@@ -97,8 +97,8 @@ pub struct Offer {
     pub natives: Vec<(KeyProvider, &'static str)>,
     /// What is peculiar to its way of talking; most have nothing of this.
     pub quirks: Option<Rc<Quirks>>,
-    /// Whether it is known not to reason.
-    pub never_reasons: bool,
+    /// Whether it reasons, if that is known.
+    pub reasons: Option<bool>,
 }
 
 impl Offer {
@@ -350,7 +350,7 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>, vendors: &[(KeyProvider, &'st
         },
         kind: row.kind,
         quirks: read_quirks(&row)?,
-        never_reasons: never_reasons(&row.upstream_model),
+        reasons: reasons(&row.upstream_model),
         natives: find_natives(&row.upstream_model, vendors),
         priced_as: None,
         unit_price,

@@ -112,7 +112,7 @@ impl StreamTap for ChatTap {
             return Flow::Stop;
         }
         self.settle_if_done();
-        Flow::Continue
+        if self.rewriter.saw_done() { Flow::Done } else { Flow::Continue }
     }
 
     fn tick(&mut self) {

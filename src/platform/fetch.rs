@@ -89,12 +89,15 @@ impl Fetch for Outside {
     }
 }
 
+/// The media type of events.
+const EVENTS: &str = "text/event-stream";
+
 fn read_answer(answer: &Array, stall_ms: u32) -> Inbound {
     let text = |at| answer.get(at).as_string().unwrap_or_default();
     let bytes = answer.get(3).unchecked_into::<Uint8Array>().to_vec();
     let stream = answer.get(4);
     let content_type = text(1);
-    let is_stream = content_type.starts_with("text/event-stream");
+    let is_stream = content_type.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an HTTP status")]
     let status = answer.get(0).as_f64().unwrap_or_default() as u16;
     let body = if !stream.is_null() {

@@ -163,7 +163,8 @@ export function abandon(id) {
 }
 
 // What is relayed as it comes, when that is wanted.
-const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/octet-stream)/;
+const EVENTS = /^text\/event-stream/i;
+const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/octet-stream)/i;
 
 async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
   if (signal?.aborted) throw "not_asked";
@@ -176,7 +177,7 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes, wa
   const reader = (watch.reader = response.body.getReader());
   const { done, value } = await reader.read();
   return [response.status, type, retryAfter, done ? NOTHING : value,
-    done ? null : { body: response.body, reader, watch, isEvents: type.startsWith("text/event-stream") }];
+    done ? null : { body: response.body, reader, watch, isEvents: EVENTS.test(type) }];
 }
 
 // Reads on in a stream that nobody relays yet; gives null at its end.

@@ -55,8 +55,10 @@ fn write_live(mut stream: Box<dyn LiveStream>, context: &JsValue, status: u16, h
 
 fn drain(tap: &mut dyn StreamTap, chunks: impl IntoIterator<Item = Vec<u8>>, end: StreamEnd, out: &mut Vec<u8>) {
     for chunk in chunks {
-        if tap.push(&chunk, out) == Flow::Stop {
-            return;
+        match tap.push(&chunk, out) {
+            Flow::Continue => {}
+            Flow::Done => return tap.end(StreamEnd::Eof, out),
+            Flow::Stop => return,
         }
     }
     tap.end(end, out);
@@ -68,15 +70,20 @@ pub struct Tap(Box<dyn StreamTap>);
 
 #[wasm_bindgen]
 impl Tap {
-    /// Takes a chunk, and has `pump` write what goes to the client; gives whether the last words are said.
-    pub fn push(&mut self, chunk: &[u8], pump: &glue::Pump) -> bool {
+    /// Takes a chunk, and has `pump` write what goes to the client; gives 1 when the answer is whole, 2 when the last words
+    /// are said, else 0.
+    pub fn push(&mut self, chunk: &[u8], pump: &glue::Pump) -> u8 {
         begin_turn();
         let mut out = Vec::new();
         let flow = self.0.push(chunk, &mut out);
         if !out.is_empty() {
             pump.write(&out);
         }
-        flow == Flow::Stop
+        match flow {
+            Flow::Continue => 0,
+            Flow::Done => 1,
+            Flow::Stop => 2,
+        }
     }
 
     /// Keeps up what the stream holds.

@@ -10,8 +10,11 @@ export function relay(context, signal, status, headers, first, stream, tap, stal
   return respondWith(readable, status, headers);
 }
 
-// How a stream ended; the numbers of `StreamEnd` in response.rs.
-const EOF = 0, BROKEN = 1, STALLED = 2, CLIENT_GONE = 3, STOPPED = 4;
+// How a stream ended; the numbers of `StreamEnd` in response.rs, and two of our own: the tap has said the last words; the answer
+// is whole before the upstream has closed its stream.
+const EOF = 0, BROKEN = 1, STALLED = 2, CLIENT_GONE = 3, STOPPED = 4, DONE = 5;
+// What the tap's `push` says.
+const IS_DONE = 1, IS_STOPPED = 2;
 
 // A write costs twice a read, and workerd hands over one frame per read even when twenty have arrived. So a frame that
 // comes after a moment of quiet goes out at once, and those that come within one are written together (FramePump). The
@@ -134,7 +137,7 @@ class Pump {
     this.onGone = () => this.end(CLIENT_GONE);
     this.onRead = (answer) => this.heard(answer);
     // The client's signal was handed to the fetch: when the client leaves, the read breaks.
-    this.onBroken = () => this.end(signal?.aborted ? CLIENT_GONE : BROKEN);
+    this.onBroken = () => (this.isEnded ? this.rested() : this.end(signal?.aborted ? CLIENT_GONE : BROKEN));
     this.onWritten = () => {
       this.writes--;
       if (!this.isEnded && !this.isWriting) this.written();
@@ -158,7 +161,7 @@ class Pump {
 
   heard({ done, value }) {
     this.isReading = false;
-    if (this.isEnded) return;
+    if (this.isEnded) return done ? this.rested() : this.rest();
     if (!done) {
       this.heardAt = Date.now();
       countBytes(this.heardAt, value.byteLength);
@@ -174,7 +177,17 @@ class Pump {
     this.writer.write(bytes).then(this.onWritten, this.onGone);
   }
 
+  push(chunk) {
+    const flow = this.tap.push(chunk, this);
+    if (flow === IS_DONE) this.end(DONE);
+    else if (flow === IS_STOPPED) this.end(STOPPED);
+  }
+
   tick() {
+    if (this.isEnded) {
+      cancelReader(this.source);
+      return this.rested();
+    }
     const now = Date.now();
     if (this.isWriting && now - this.wroteAt >= this.stallMs) this.end(CLIENT_GONE);
     else if (this.isReading && now - this.heardAt >= this.stallMs) this.end(STALLED);
@@ -189,16 +202,31 @@ class Pump {
     if (how === BROKEN || how === STALLED) this.flush();
     if (this.isEnded) return;
     this.isEnded = true;
-    clearInterval(this.watch.timer);
     clearTimeout(this.timer);
-    if (how !== EOF) cancelReader(this.source);
-    if (how !== STOPPED) this.tap.end(how, this);
+    if (how !== STOPPED) this.tap.end(how === DONE ? EOF : how, this);
     this.tap.free();
+    if (how === DONE) {
+      this.closed = this.writer.close();
+      return this.rest();
+    }
+    clearInterval(this.watch.timer);
+    if (how !== EOF) cancelReader(this.source);
     if (how === CLIENT_GONE) {
       this.writer.abort().catch(() => {});
       return this.resolve();
     }
     this.writer.close().then(this.resolve, this.resolve);
+  }
+
+  // The client has its answer. The upstream's end is waited for until the next tick: read to its end, its connection serves
+  // again.
+  rest() {
+    if (!this.isReading) this.read();
+  }
+
+  rested() {
+    clearInterval(this.watch.timer);
+    this.closed?.then(this.resolve, this.resolve);
   }
 }
 
@@ -240,7 +268,7 @@ class FramePump extends Pump {
     const chunk = this.gathered.length === 1 ? this.gathered[0] : join(this.gathered, this.gatheredBytes);
     this.gathered = [];
     this.gatheredBytes = 0;
-    if (this.tap.push(chunk, this)) this.end(STOPPED);
+    this.push(chunk);
   }
 }
 
@@ -255,6 +283,7 @@ class BatchPump extends Pump {
 
   // All has come: what is collected need not wait.
   hurry() {
+    if (this.isEnded) return this.rested();
     if (!this.timer) return;
     clearTimeout(this.timer);
     this.onTimer();
@@ -274,14 +303,24 @@ class BatchPump extends Pump {
   }
 
   take(batch) {
-    if (this.tap.push(batch, this)) this.end(STOPPED);
+    this.push(batch);
+    if (this.isEnded) return;
     // What is written waits on; what came to nothing for the client is not written.
-    else if (!this.isWriting || this.source.isRead) this.wait();
+    if (!this.isWriting || this.source.isRead) this.wait();
   }
 
   // A keep-alive is written while a read waits.
   written() {
     if (!this.isReading && !this.timer) this.wait();
+  }
+
+  rest() {
+    if (this.source.isOver) this.rested();
+  }
+
+  rested() {
+    this.source.release();
+    super.rested();
   }
 
   // Nothing is gathered here: what is collected has not been read.

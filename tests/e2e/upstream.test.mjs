@@ -48,6 +48,22 @@ const own = {
     await reply.event("[DONE]");
     await reply.end();
   },
+  /** Says its last word, and keeps the stream open until the connection closes. */
+  async lingering(reply, request) {
+    await reply.stream({ "content-type": "TEXT/EVENT-STREAM;charset=UTF-8" });
+    for (const event of eventsOf(request)) await reply.event(event);
+    request.sentAt = performance.now();
+    await new Promise((resolve) => reply.socket.once("close", resolve));
+    request.closedAfterMs = performance.now() - request.sentAt;
+  },
+  /** Comments for ever: no answer begins. */
+  async murmuring(reply) {
+    await reply.stream();
+    for (;;) {
+      await reply.piece(": processing\n\n");
+      await sleep(500);
+    }
+  },
   /** Chunks of 16 KB for ever, as fast as they are taken. */
   async torrent(reply, request) {
     await reply.stream();
@@ -180,6 +196,25 @@ describe("what comes down", () => {
     assert.deepEqual(events.slice(0, -1), eventsOf({ json: {} }).slice(0, -1).map((event) => ({ ...event, model: id })));
     const { outcome, input_tokens, output_tokens } = await receiptOf(answer);
     assert.deepEqual([outcome, input_tokens, output_tokens], ["completed", USAGE.prompt_tokens, USAGE.completion_tokens]);
+  });
+
+  test("a stream ends with its [DONE], whenever its upstream closes", async () => {
+    const { id, requests } = await offer("lingering");
+    const answer = await chat(id, { stream: true });
+    const tookMs = performance.now() - requests()[0].sentAt;
+    assert.equal(eventsIn(answer.text).at(-1), "[DONE]");
+    assert.ok(tookMs < 2_000, `after ${tookMs} ms`);
+    assert.equal((await receiptOf(answer)).outcome, "completed");
+    await until("the upstream's connection closes", () => requests()[0].closedAfterMs);
+  });
+
+  test("comments are no answer: when none begins in time, the provider has failed", async () => {
+    const { id } = await offer("murmuring");
+    const startedAt = performance.now();
+    const answer = await chat(id, { stream: true });
+    const tookMs = performance.now() - startedAt;
+    assert.equal(answer.status, 502, answer.text);
+    assert.ok(tookMs > 7_000 && tookMs < 12_000, `eight first bytes, and ${tookMs} ms`);
   });
 
   test("an answer in drops, byte by byte, is the same answer", async () => {

@@ -184,8 +184,13 @@ fn read_stream(
             tap.end(StreamEnd::ClientGone, &mut Vec::new());
             return out;
         }
-        if tap.push(&chunk, &mut out) == Flow::Stop {
-            return out;
+        match tap.push(&chunk, &mut out) {
+            Flow::Continue => {}
+            Flow::Done => {
+                tap.end(StreamEnd::Eof, &mut out);
+                return out;
+            }
+            Flow::Stop => return out,
         }
     }
     tap.end(end, &mut out);

@@ -33,7 +33,7 @@ routes! {
 /// Which usage.
 #[derive(Deserialize, JsonSchema)]
 pub struct UsageQuery {
-    /// Rows at most: 1 to 1,000, 100 when left out.
+    /// Rows at most: 1 to 1,000, 100 when left out. Rows of the page's last millisecond come together, be they more.
     limit: Option<u32>,
     /// Only rows before this time (RFC 3339).
     before: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use guildhall_domain::catalogue::{Capability, CatalogueEntry, entries, find_price, never_reasons};
+use guildhall_domain::catalogue::{Capability, CatalogueEntry, entries, find_price, reasons};
 use guildhall_domain::ids::ModelId;
 use guildhall_domain::media::ModelKind;
 use guildhall_domain::own::KeyProvider;
@@ -236,6 +236,6 @@ fn to_offer(
         natives: Vec::new(),
         // What the same model needs elsewhere says nothing of this upstream.
         quirks: None,
-        never_reasons: never_reasons(upstream_model),
+        reasons: reasons(upstream_model),
     }))
 }

@@ -174,6 +174,25 @@ fn an_empty_wallet_is_told_what_is_missing_and_where_to_pay() {
     });
 }
 
+/// However many paid models rank before it.
+#[test]
+fn without_money_a_free_model_is_found() {
+    run(async |app| {
+        app.add_provider("p1").await;
+        for number in 0..5 {
+            add_model(&app, &format!("paid-{number}"), "p1", json!({ "weight": 8 })).await;
+        }
+        add_model(&app, "gift", "p1", json!({ "weight": 1, "free": true, "input_per_1k": 0, "output_per_1k": 0 }))
+            .await;
+        let key = app.provision("0").await;
+        app.upstream.always(Reply::chat("Hi!", 1, 1));
+        for model in ["auto", "fast"] {
+            chat(&app, &key, &hello(model)).send().await.expect(200);
+        }
+        assert!(app.upstream.bodies().iter().all(|body| body["model"] == "gift"));
+    });
+}
+
 /// Images are most of what such a call costs: a cent does not buy them.
 #[test]
 fn little_money_buys_no_more_input_than_it_pays_for() {

@@ -164,10 +164,18 @@ fn a_stream_always_asks_the_upstream_for_usage() {
 
 /// What the upstream is asked for when the account has one cent and the model costs $10 and $30 a million.
 fn forward_on_a_cent(kind: &str, request: &str) -> String {
+    forward_on_a_cent_to(kind, "https://p1.example", request)
+}
+
+fn forward_on_a_cent_to(kind: &str, base_url: &str, request: &str) -> String {
     let sent = RefCell::default();
     run(async |app| {
         app.add_provider("p1").await;
-        app.admin("PATCH", "/admin/v1/providers/p1").json(&json!({ "type": kind })).send().await.expect(200);
+        app.admin("PATCH", "/admin/v1/providers/p1")
+            .json(&json!({ "type": kind, "base_url": base_url }))
+            .send()
+            .await
+            .expect(200);
         app.add_model("m1", "p1", 5).await;
         let key = app.provision("0.01").await;
         app.upstream.always(Reply::chat("hi", 1, 1));
@@ -184,7 +192,9 @@ fn output_is_limited_only_when_the_balance_binds_and_in_the_providers_own_field(
     let estimate = i64::try_from(bare.len()).unwrap() / 4;
     let tokens = (10_000 - estimate * 10) / 30;
     let with = |field: &str| bare.replacen('{', &format!("{{\"{field}\":{tokens},"), 1);
-    assert_eq!(forward_on_a_cent("openai", bare), with("max_completion_tokens"));
+    // What only speaks OpenAI's protocol may not know OpenAI's newest field.
+    assert_eq!(forward_on_a_cent("openai", bare), with("max_tokens"));
+    assert_eq!(forward_on_a_cent_to("openai", "https://api.openai.com", bare), with("max_completion_tokens"));
     assert_eq!(forward_on_a_cent("vllm", bare), with("max_tokens"));
     // A null is as good as nothing: it is overwritten, and no second field of its name appears.
     let null = bare.replacen('{', r#"{"max_tokens":null,"#, 1);

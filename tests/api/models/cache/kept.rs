@@ -69,7 +69,7 @@ fn an_answer_that_our_own_limit_cut_is_not_kept() {
         let mut open = question("a");
         open.as_object_mut().unwrap().remove("max_tokens");
         assert!(!hits(&app, ask(&app, &key, &open)).await);
-        assert!(app.upstream.bodies()[0]["max_completion_tokens"].as_u64().unwrap() < 1_000);
+        assert!(app.upstream.bodies()[0]["max_tokens"].as_u64().unwrap() < 1_000);
         assert_eq!(app.cache.len(), 0);
     });
 }
