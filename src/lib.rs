@@ -17,6 +17,7 @@
 //! | [`observe`] | what is kept of calls and changes: filing, audit, events, retention |
 //! | [`store`] | SQL, one `queries!` list per table family |
 //! | [`jobs`] | what nobody's request asks for: the queue, the hour, the night |
+//! | [`error`] | what can go wrong, for all of them; `http` says it in each API's words |
 //! | [`ports`] | what all of them need from outside, as traits |
 //!
 //! Rules without I/O live in `domain/`, the Durable Objects in `durable_objects/`.
@@ -26,6 +27,7 @@ pub mod app;
 pub mod auth;
 pub mod bindings;
 pub mod config;
+pub mod error;
 pub mod gateway;
 pub mod http;
 pub mod jobs;

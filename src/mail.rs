@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::config::{Config, MailApi, Mode};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::{Outbound, ReadMode};
 use crate::store::ops::outbox::{insert_mail, trim_outbox};
 

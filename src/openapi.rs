@@ -7,7 +7,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{ContentType, Form, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson, UserAgent};
 use crate::http::output::{Created, NoStore, Output, RawReply, Reply};
 use crate::http::route::{Access, Method, Route};

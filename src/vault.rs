@@ -11,7 +11,7 @@ use guildhall_domain::secret::{SecretText, Seed};
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::{PortError, Ports, ask};
 
 /// What an isolate knows of the vault.

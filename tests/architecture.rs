@@ -47,7 +47,12 @@ const WALLS: &[(&str, &[&str], &str)] = &[
         &["crate::api", "crate::gateway", "crate::jobs", "crate::platform"],
         "payments know who pays, not for what",
     ),
-    ("src/meter", &["crate::api", "crate::gateway", "crate::platform"], "the meter knows no model"),
+    ("src/meter", &["crate::api", "crate::http", "crate::gateway", "crate::platform"], "the meter knows no model"),
+    (
+        "src/auth",
+        &["crate::api", "crate::gateway", "crate::jobs", "crate::platform", "crate::payments"],
+        "auth knows who, not what for",
+    ),
     (
         "src/api",
         &["crate::platform", "crate::http::serve", "crate::http::table"],

@@ -9,7 +9,7 @@ use guildhall_domain::credential::{KEY_RANDOM_BYTES, issue_token};
 
 use super::admin_token::read_token;
 use crate::app::App;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::request::Request;
 use crate::meter::address::check_address;
 use crate::ports::{PortError, Ports};

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::meter::money::{flush, notice_credit};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::identity::claims::{

@@ -18,7 +18,7 @@ use guildhall_domain::cache::CacheSettings;
 use guildhall_domain::credential::{self, KeyPrefix};
 
 use crate::app::App;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::meter::address::check_address;
 use crate::meter::limit::Limits;
 use crate::meter::payer::{BudgetOf, Payer};

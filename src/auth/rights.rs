@@ -6,7 +6,7 @@ use guildhall_domain::credential::KeyPrefix;
 
 use super::scope::Scopes;
 use super::{Caller, KeyCaller, Sight};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 
 /// What the caller may give.
 pub struct Rights {

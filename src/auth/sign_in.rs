@@ -7,7 +7,7 @@ use guildhall_domain::ids::{OwnAccountId, PersonId, SessionId};
 
 use super::claim::{Claim, ClaimOutcome, ClaimStatus, attach_claim, find_claim};
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::html::escape;
 use crate::mail::{Mail, check_mail, send_mail};
 use crate::meter::address::count_for_address;

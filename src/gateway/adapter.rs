@@ -19,7 +19,7 @@ use super::dispatch::Wire;
 use super::provider::ProviderKind;
 use super::settlement::RunningCall;
 use super::table::Offer;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 
 /// A chat in a provider's words.
 ///

@@ -11,7 +11,7 @@ use super::adapter::write_chat;
 use super::dispatch::Wire;
 use super::ladder::{OUTPUT_LEAST_TOKENS, Step};
 use super::table::Offer;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::meter::money::Need;
 
 /// What a call may cost.

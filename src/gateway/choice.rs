@@ -16,7 +16,7 @@ use super::ladder::{ATTEMPTS_MAX, Ladder, Lead, OWN_ATTEMPTS_MAX};
 use super::own::{OwnAsk, OwnTable};
 use super::table::{Offer, Snapshot};
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::observe::counters::{PROVIDER_SKIPS, count, escape};
 
 /// Output tokens that the routing reckons with when the client does not say.

@@ -23,7 +23,7 @@ use super::reserving::reserve_for;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::read_snapshot;
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::output::Output;
 use crate::ports::InboundBody;
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::provider::{Endpoint, ProviderKind};
 use crate::app::{App, Cx};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, Ports, ReadMode};
 use crate::store::models::providers::ProviderRow;
 

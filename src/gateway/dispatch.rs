@@ -15,7 +15,7 @@ use super::settlement::RunningCall;
 use super::table::Offer;
 use crate::app::Cx;
 use crate::config::Config;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
 
 /// Longest whole answer, in bytes.

@@ -9,7 +9,7 @@ use super::health::{is_routable, note_failure, note_nothing};
 use super::ladder::Ladder;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::Offer;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 
 /// What a client is told when no upstream gave an answer.
 pub const ALL_FAILED: &str = "The model's provider failed; try again later";

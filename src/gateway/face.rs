@@ -7,7 +7,7 @@ use guildhall_domain::ids::ResponseId;
 use guildhall_domain::responses::{ChatToResponsesStream, Echo, to_response};
 
 use super::relay::{Rewrite, rewrite_relay};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::output::{Body, Output};
 
 /// What is told when a whole answer has no such form.

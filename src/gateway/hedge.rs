@@ -12,7 +12,7 @@ use super::health::note_nothing;
 use super::ladder::{Ladder, Lead, Step};
 use super::settlement::RunningCall;
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::ports::Pending;
 
 /// The attempts of a call that run at one time: one, unless the deployment hedges.

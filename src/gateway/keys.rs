@@ -10,7 +10,7 @@ use guildhall_domain::seal;
 use guildhall_domain::secret::SecretText;
 
 use crate::app::App;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::Ports;
 use crate::store::models::providers::ProviderRow;
 use crate::vault::{ask_vault, name_provider_key};

@@ -18,7 +18,7 @@ use super::reserving::reserve_for;
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::{Offer, read_snapshot};
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::output::{Body, Output};
 use crate::meter::money::Need;
 use crate::ports::{Flow, InboundBody, StreamEnd, StreamTap};

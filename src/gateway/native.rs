@@ -9,7 +9,7 @@ use super::completion::{Answer, complete_chat};
 use super::endings::ALL_FAILED;
 use super::table::{Snapshot, read_snapshot};
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::output::Output;
 
 /// What a client is told when there is no model at all.

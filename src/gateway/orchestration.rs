@@ -15,7 +15,7 @@ use super::choice::{Naming, choose};
 use super::native::{Wanted, complete_natively, to_policy};
 use super::table::read_snapshot;
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::output::Body;
 use crate::observe::history::Chronicle;
 

@@ -9,7 +9,7 @@ use super::table::Offer;
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::auth::claim_link::open_claim_url;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::meter::money::{Need, Refusal, Reservation, reserve};
 use crate::payments::auto_pay;
 
@@ -76,7 +76,7 @@ pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
                 _ => error,
             }
         }
-        Refusal::Budget { of, budget, spent } => ApiError::budget_exceeded(of, budget, spent),
+        Refusal::Budget { of, budget, spent } => of.exceeded(budget, spent),
         Refusal::ClientGone => ApiError::client_gone(),
         Refusal::Failed(cause) => {
             ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)

@@ -17,7 +17,7 @@ use super::receipt::{CacheReceipt, OwnShare, Receipt, ReceiptPrice, write_receip
 use super::table::Offer;
 use crate::app::Cx;
 use crate::auth::Caller;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::meter::money::Reservation;
 use crate::payments::auto_pay;
 use crate::store::money::usage::{AttemptRecord, Source, UsageRow};

@@ -4,9 +4,9 @@ use guildhall_domain::anthropic::error_type;
 use guildhall_domain::credential::{KeyPrefix, SESSION_PREFIX};
 use serde_json::{Map, Value, json};
 
-use super::error::{ApiError, Kind};
 use super::output::Output;
 use super::route::Access;
+use crate::error::{ApiError, Kind};
 
 /// In whose words a route's errors are said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,8 +218,8 @@ mod tests {
 
     use super::*;
     use crate::auth::scope::Scope;
+    use crate::error::Standing;
     use crate::http::output::Body;
-    use crate::meter::limit::Standing;
     use crate::meter::payer::BudgetOf;
 
     fn say(dialect: Dialect, access: Access, error: &ApiError) -> (u16, Value) {
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_is_its_own_error_in_every_dialect() {
-        let error = ApiError::budget_exceeded(BudgetOf::Key, MicroUsd(5_000_000), MicroUsd(4_999_999));
+        let error = BudgetOf::Key.exceeded(MicroUsd(5_000_000), MicroUsd(4_999_999));
         let text = "The monthly budget of $5 does not cover this request; $4.999999 is spent";
         let numbers = [("budget_usd", json!(5.0)), ("spent_usd", json!(4.999_999))];
         for (dialect, mut expected) in [
@@ -281,7 +281,7 @@ mod tests {
             (BudgetOf::Workspace, 429, "SPENDING_LIMIT_EXCEEDED", "monthly budget exceeded"),
             (BudgetOf::Account, 429, "SPENDING_LIMIT_EXCEEDED", "monthly budget exceeded"),
         ] {
-            let error = ApiError::budget_exceeded(of, MicroUsd(5_000_000), MicroUsd(4_999_999));
+            let error = of.exceeded(MicroUsd(5_000_000), MicroUsd(4_999_999));
             assert!(error.headers.iter().all(|(name, _)| *name != "retry-after"), "{of:?}");
             let (said, body) = say(Dialect::ToolRouter, Access::Owner, &error);
             assert_eq!((said, &body["error"]["code"]), (status, &json!(code)), "{of:?}");

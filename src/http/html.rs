@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::error::{ApiError, Kind};
 use super::output::Output;
+use crate::error::{ApiError, Kind};
 
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";

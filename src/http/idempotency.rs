@@ -17,7 +17,6 @@ use guildhall_domain::secret::Seed;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::error::{ApiError, Kind};
 use super::input::read_body;
 use super::output::{Body, Output};
 use super::request::{Request, WholeBody};
@@ -25,6 +24,7 @@ use super::route::Route;
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::auth::scope::Scopes;
+use crate::error::{ApiError, Kind};
 use crate::ports::{Flow, Pending, PortError, Ports, StreamEnd, StreamTap, ask};
 
 /// How long a duplicate waits for the first request's answer.

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::error::{ApiError, Kind};
 use super::request::{BodyError, Request};
+use crate::error::{ApiError, Kind};
 
 /// What can be read from a request.
 pub trait FromRequest: Sized {

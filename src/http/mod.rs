@@ -1,7 +1,6 @@
 //! HTTP: routes as data, inputs, outputs, error dialects, and the pipeline that reads as the security policy.
 
 pub mod dialect;
-pub mod error;
 pub mod html;
 pub mod idempotency;
 pub mod input;

@@ -1,13 +1,13 @@
 //! A route as data, and the `routes!` list.
 
 use super::dialect::Dialect;
-use super::error::ApiError;
 use super::input::FromRequest;
 use super::output::{IntoOutput, Output};
 use super::request::Request;
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::auth::scope::Scope;
+use crate::error::ApiError;
 use crate::observe::audit::Trail;
 use crate::ports::Pending;
 

@@ -7,7 +7,6 @@ use guildhall_domain::cache::CacheControl;
 use percent_encoding::percent_decode_str;
 
 use super::dialect::Dialect;
-use super::error::{ApiError, Kind};
 use super::idempotency;
 use super::output::{Body, Output};
 use super::request::Request;
@@ -17,8 +16,9 @@ use crate::app::{App, Cx};
 use crate::auth::admin_session::check_session;
 use crate::auth::scope::Scope;
 use crate::auth::{Caller, KeyCaller, resolve_caller, session_required};
+use crate::error::{ApiError, Kind, Standing};
 use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
-use crate::meter::limit::{Admission, Limits, Standing, admit_key};
+use crate::meter::limit::{Admission, Limits, admit_key};
 use crate::observe::counters::{ADMIN_RATE_LIMITED, RATE_LIMITED, count};
 use crate::ports::Ports;
 

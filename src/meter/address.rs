@@ -5,9 +5,9 @@ use std::net::Ipv6Addr;
 
 use durable_objects::rate_limiter::protocol::{Command, Lease, RateLimiter, Reply, name_of_address};
 
-use super::limit::{ObjectLimits, Standing, limiter_failed, refused, seconds_until, standing_of};
+use super::limit::{ObjectLimits, limiter_failed, refused, seconds_until, standing_of};
 use crate::app::App;
-use crate::http::error::ApiError;
+use crate::error::{ApiError, Standing};
 use crate::ports::{Ports, ask};
 
 /// A fixed window of this isolate.

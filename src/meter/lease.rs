@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use durable_objects::rate_limiter::protocol::{Lease, Leased};
 
-use super::limit::{Limits, Standing, limiter_failed, refused, revoked, seconds_until, send};
+use super::limit::{Limits, limiter_failed, refused, revoked, seconds_until, send};
 use super::shift::{Care, Shift};
 use crate::app::App;
-use crate::http::error::ApiError;
+use crate::error::{ApiError, Standing};
 use crate::ports::{PortError, Ports};
 
 /// This isolate's lease of one key's limits.

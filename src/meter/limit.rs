@@ -8,7 +8,7 @@ use durable_objects::rate_limiter::protocol::{Command, Lease, Leased, RateLimite
 
 use super::lease::{admit_leased, keep_up};
 use crate::app::App;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind, Standing};
 use crate::ports::{PortError, Ports, ask};
 
 /// How much a key may do.
@@ -56,17 +56,6 @@ impl From<Limits> for ObjectLimits {
         let Limits { per_minute, per_hour, concurrent, per_second } = limits;
         Self { per_minute, per_hour, concurrent, per_second }
     }
-}
-
-/// What the response headers say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Requests allowed in the window.
-    pub limit: u32,
-    /// Requests left in it.
-    pub remaining: u32,
-    /// Seconds until it resets.
-    pub reset_s: i64,
 }
 
 /// A request's place in the limits. Dropping it gives the place back.

@@ -6,7 +6,6 @@
 
 pub mod address;
 pub mod batch;
-pub mod forfeit;
 pub mod lease;
 pub mod limit;
 pub mod money;

@@ -4,6 +4,8 @@ use durable_objects::wallet::protocol::{BudgetLine, Count};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::time::month_of;
 
+use crate::error::{ApiError, Kind};
+
 /// Whose spending is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetOf {
@@ -15,6 +17,25 @@ pub enum BudgetOf {
     Workspace,
     /// The whole account's, in a month.
     Account,
+}
+
+impl BudgetOf {
+    /// The limit is reached. Trying again helps only in another month, or with more credits, and clients are told so.
+    #[must_use]
+    pub fn exceeded(self, budget: MicroUsd, spent: MicroUsd) -> ApiError {
+        let (what, kind) = match self {
+            Self::Key => ("The monthly budget", Kind::BudgetExceeded),
+            Self::Workspace => ("The workspace's monthly budget", Kind::BudgetExceeded),
+            Self::Account => ("The account's monthly spending limit", Kind::BudgetExceeded),
+            Self::KeyCredits => ("The key's credit", Kind::InsufficientFunds),
+        };
+        let (budget_text, spent_text) = (budget.to_usd_string(), spent.to_usd_string());
+        let text = format!("{what} of ${budget_text} does not cover this request; ${spent_text} is spent");
+        ApiError::new(kind, text)
+            .with("budget_usd", budget.to_usd())
+            .with("spent_usd", spent.to_usd())
+            .header("x-should-retry", "false".to_owned())
+    }
 }
 
 /// What is counted together, whether or not anything limits it.

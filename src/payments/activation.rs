@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Desk, auto_pay::auto_pay_of};
 use crate::app::Cx;
 use crate::auth::issue::{IssuedKey, NewKey, issue_key};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::meter::money::flush;
 use crate::ports::ask;
 use crate::store::money::billing::{BillingRow, claim_first_key, count_first_keys, count_tokaroo_keys, find_billing};

@@ -15,7 +15,7 @@ use guildhall_domain::money::MicroUsd;
 use super::charge::{Begun, Wanted, begin, look_up, make, take_over};
 use super::{Desk, read_billing};
 use crate::app::App;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::meter::money::{flush, known_balance};
 use crate::meter::payer::Payer;
 use crate::ports::{Ports, ask};

@@ -4,7 +4,7 @@ use durable_objects::wallet::protocol::{Command, RefusalCode, Reply, Wallet, nam
 use guildhall_domain::money::MicroUsd;
 
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::meter::money::notice_credit;
 use crate::ports::ask;
 

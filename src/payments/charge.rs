@@ -13,7 +13,7 @@ use guildhall_domain::time::month_of;
 use super::settle::settle;
 use super::stripe::{NewCharge, StripeError, explain_decline};
 use super::{Desk, read_billing};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::store::money::billing::{count_decline, rest_auto_pay};
 use crate::store::money::payments::{
     PaymentRow, find_in_flight, find_payment, insert_payment, lease_payment, mark_paid, mark_unpaid,

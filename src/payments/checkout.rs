@@ -8,7 +8,7 @@ use guildhall_domain::time::month_of;
 use super::pages::make_room;
 use super::stripe::{NewCheckout, StripeError};
 use super::{Desk, ensure_customer, renew_customer};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::money::payments::{insert_payment, note_session};
 
 /// A payment to ask for.

@@ -10,7 +10,7 @@ use super::Desk;
 use super::charge::note_decline;
 use super::settle::settle;
 use super::stripe::{StripeError, explain_decline};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::money::billing::{forget_card_everywhere, refresh_card};
 use crate::store::money::payments::{
     PaymentRow, find_payment_by_id, find_payment_by_intent, find_payment_by_session, insert_event, mark_paid,

@@ -9,6 +9,7 @@
 //! | `stripe/` | the client of Stripe's API, and the sandbox's own Stripe |
 //! | `checkout.rs` | opens pages where customers pay or save a card |
 //! | `by_hand.rs` | money that is put in by hand |
+//! | `forfeit.rs` | what is left when an account is closed |
 //! | `pages.rs` | pages that wait for their customers |
 //! | `charge.rs` | charges a saved card, one charge at a time |
 //! | `auto_pay.rs` | does so when money runs out |
@@ -25,6 +26,7 @@ pub mod by_hand;
 pub mod charge;
 pub mod checkout;
 pub mod events;
+pub mod forfeit;
 pub mod pages;
 pub mod reconcile;
 pub mod sandbox;
@@ -41,7 +43,7 @@ use guildhall_domain::money::MicroUsd;
 
 use crate::app::{App, Cx};
 use crate::config::Mode;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::ports::{Db, PortError, Ports};
 use crate::store::money::billing::{
     BillingRow, find_billing, forget_card, note_customer, open_billing, replace_customer, save_card,

@@ -4,7 +4,7 @@ use super::Desk;
 use super::events::note_checkout;
 use super::settle::settle;
 use super::stripe::StripeError;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::money::payments::{PaymentRow, list_old_pages, mark_unpaid};
 
 /// Pages of one account that wait at once: the oldest gives way to the next.

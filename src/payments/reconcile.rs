@@ -7,7 +7,7 @@ use super::charge::{look_up, take_over};
 use super::events::apply;
 use super::pages::ask_after;
 use super::settle::settle;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::ports::PortError;
 use crate::store::money::payments::{
     PaymentRow, Reading, find_reading, list_known_events, list_open, list_pages, note_look, prune_events, put_reading,

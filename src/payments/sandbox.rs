@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::stripe::local::{keep, load};
 use super::{Desk, events};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::money::billing::{find_billing, forget_card};
 use crate::store::money::payments::{PaymentRow, list_payments};
 

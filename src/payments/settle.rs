@@ -7,7 +7,7 @@ use durable_objects::wallet::protocol::{Command, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 
 use super::{Desk, facts_of, keep_card};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::meter::money::notice_credit;
 use crate::ports::ask;
 use crate::store::identity::claims::note_late_money;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::{Json, Path};
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -14,7 +14,7 @@ use super::key_fields::{KeyFields, KeyPatch};
 use crate::app::Cx;
 use crate::auth::issue::{IssuedKey, NewKey, issue_key};
 use crate::auth::keys::{change_key, close_gate, revoke_key, rotate_key as rotate_secret};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::page::PageQuery;

@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::auth::claim::{Claim, ClaimOutcome, attach_claim, require_claim};
 use crate::auth::sign_in::{LINK_LIVES_S, describe, mail_link, read_email};
 use crate::config::Mode;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::html::{escape, page, refuse};
 use crate::http::input::{Form, Json, Query};
 use crate::http::output::{Output, Reply};

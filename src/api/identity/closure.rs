@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
 use crate::auth::keys::close_gate;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;
-use crate::meter::forfeit::forfeit;
 use crate::meter::money::flush;
+use crate::payments::forfeit::forfeit;
 use crate::payments::{Desk, remove_card};
 use crate::ports::ask;
 use crate::routes;

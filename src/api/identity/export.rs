@@ -2,7 +2,7 @@
 
 use crate::app::Cx;
 use crate::auth::Caller;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::output::{Body, Output};
 use crate::http::route::Access;
 use crate::meter::money::flush;

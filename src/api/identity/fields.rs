@@ -4,7 +4,7 @@ use durable_objects::wallet::protocol::AMOUNT_MAX;
 use guildhall_domain::money::MicroUsd;
 use serde_json::{Map, Value};
 
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 
 /// What an amount of money must be.
 pub const NON_NEGATIVE: &str = "must be a non-negative number";

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::fields::{NON_NEGATIVE as DIGITS, read_name, read_usd};
 use crate::auth::scope::Scope;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::identity::keys::update_key;
 use crate::store::statement::{Changed, Query};
 

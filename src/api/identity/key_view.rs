@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::fields::show_metadata;
 use crate::app::Cx;
 use crate::auth::scope::Scopes;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::meter::money::read_spent;
 use crate::meter::payer::Tally;
 use crate::store::identity::keys::KeyRecord;

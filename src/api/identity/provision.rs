@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::app::Cx;
 use crate::auth::claim_link::{claim_token, claim_url};
 use crate::auth::issue::{NewKey, issue_key};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::address::count_for_address;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
 use crate::auth::sign_in::SESSIONS_MAX;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{Json, Path};
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::Cx;
 use crate::auth::claim::{ClaimOutcome, require_claim};
 use crate::auth::sign_in::{LINK_LIVES_S, PendingLink, SignedIn, describe, find_link, mail_link, read_email, use_link};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::html::{escape, page, refuse};
 use crate::http::input::{Form, Json, Query, UserAgent};
 use crate::http::output::{NoStore, Output, Reply};

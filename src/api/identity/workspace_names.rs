@@ -4,7 +4,7 @@ use guildhall_domain::ids::WorkspaceId;
 use guildhall_domain::workspace::{WORKSPACE_ID_MAX_CHARS, is_workspace_id, workspace_id_of};
 
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::store::identity::workspaces::{count_workspaces, ensure_workspace, find_workspace_called};
 use crate::store::sql::Statement;
 

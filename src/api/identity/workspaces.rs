@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::fields::{read_metadata, read_name, read_usd, show_metadata};
 use super::workspace_names::{begin_workspace, workspace_not_found};
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::page::PageQuery;

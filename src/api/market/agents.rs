@@ -14,7 +14,7 @@ use crate::app::Cx;
 use crate::auth::Caller;
 use crate::auth::claim::{attach_claim, require_claim};
 use crate::auth::issue::{NewKey, issue_key};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::{Json, Path};
 use crate::http::output::{Created, Reply};
 use crate::http::route::Access;

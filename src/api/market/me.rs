@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::profile::{PublicAgent, require_agent, said, services_of, write_tags};
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;

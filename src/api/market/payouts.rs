@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::profile::{require_agent, said};
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -13,7 +13,7 @@ use super::profile::require_agent;
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::config::Mode;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;

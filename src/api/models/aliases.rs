@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::providers::Done;
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::{Json, Path};
 use crate::http::output::Reply;
 use crate::http::route::Access;

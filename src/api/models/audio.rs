@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::ApiError;
 use crate::gateway::media::run_media;
-use crate::http::error::ApiError;
 use crate::http::input::{ContentType, RawForm, RawJson, too_large};
 use crate::http::output::Output;
 use crate::http::route::Access;

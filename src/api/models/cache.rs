@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
+use crate::error::ApiError;
 use crate::gateway::cache::index_of;
-use crate::http::error::ApiError;
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{IfNoneMatch, Query};
 use crate::http::output::{Output, RawReply};
 use crate::http::route::Access;

@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::ApiError;
 use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
 use crate::gateway::face::tell_model;
-use crate::http::error::ApiError;
 use crate::http::input::RawJson;
 use crate::http::output::Output;
 use crate::http::route::Access;

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
+use crate::error::{ApiError, Kind};
 use crate::gateway::discovery::list_provider_models;
 use crate::gateway::keys::find_provider_key;
-use crate::http::error::{ApiError, Kind};
 use crate::http::input::Path;
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::ApiError;
 use crate::gateway::face::tell_model;
 use crate::gateway::media::run_media;
-use crate::http::error::ApiError;
 use crate::http::input::RawJson;
 use crate::http::output::Output;
 use crate::http::route::Access;

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::page::PageQuery;
 use crate::app::Cx;
+use crate::error::ApiError;
 use crate::gateway::provider::ProviderKind;
 use crate::gateway::table::{Offer, Provider, read_snapshot};
-use crate::http::error::ApiError;
 use crate::http::input::Query;
 use crate::http::output::Reply;
 use crate::http::route::Access;

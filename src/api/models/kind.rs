@@ -4,7 +4,7 @@ use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::Rate;
 use serde_json::Number;
 
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::models::models::ModelRow;
 
 /// The highest unit price: what it is in pico-dollars, JSON numbers still hold exactly.

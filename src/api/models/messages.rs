@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::ApiError;
 use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
 use crate::gateway::face::as_message;
-use crate::http::error::ApiError;
 use crate::http::input::RawJson;
 use crate::http::output::{Output, Reply};
 use crate::http::route::Access;

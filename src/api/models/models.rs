@@ -16,7 +16,7 @@ use super::page::{Page, PageQuery};
 use super::price::{AskedPrice, is_mode, new_model, set_price};
 use super::providers::Done;
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::{Json, Path, Query, read_nullable};
 use crate::http::output::Reply;
 use crate::http::route::Access;

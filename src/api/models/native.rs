@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::{ApiError, Kind};
 use crate::gateway::choice::Naming;
 use crate::gateway::completion::Answer;
 use crate::gateway::face::tell_model;
 use crate::gateway::native::{Wanted, complete_natively, resolve_hint, to_output};
 use crate::gateway::table::read_snapshot;
 use crate::gateway::think::strip_think;
-use crate::http::error::{ApiError, Kind};
 use crate::http::input::RawJson;
 use crate::http::output::{Body, Output};
 use crate::http::route::Access;

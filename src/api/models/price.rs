@@ -5,7 +5,7 @@ use guildhall_domain::media::ModelKind;
 use guildhall_domain::money::Rate;
 use serde_json::Number;
 
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::models::models::ModelRow;
 
 /// `pricing_source` of a price that an administrator has given.

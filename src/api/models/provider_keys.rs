@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
+use crate::error::{ApiError, Kind};
 use crate::gateway::own::secret::{check_secret, seal_secret};
 use crate::gateway::own::{KEYS_MAX, forget_own, require_workspace};
-use crate::http::error::{ApiError, Kind};
 use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::{ApiError, Kind};
 use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
 use crate::gateway::face::{ResponsePlan, stream_response, to_whole_response};
-use crate::http::error::{ApiError, Kind};
 use crate::http::input::{Path, Query, RawJson};
 use crate::http::output::{Body, Output};
 use crate::http::route::Access;

@@ -13,12 +13,12 @@ use serde_json::Number;
 
 use super::providers::Done;
 use crate::app::Cx;
+use crate::error::ApiError;
 use crate::gateway::affinity::Warm;
 use crate::gateway::choice::{EXPECTED_OUTPUT_TOKENS, decide_for};
 use crate::gateway::ladder::{Lead, name_reason};
 use crate::gateway::native::resolve_hint;
 use crate::gateway::table::{Offer, Snapshot, read_snapshot};
-use crate::http::error::ApiError;
 use crate::http::input::Json;
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::ApiError;
 use crate::gateway::video::{Content, Video, create_video as make_video, find_video, load_content};
-use crate::http::error::ApiError;
 use crate::http::input::{ContentType, Path, RawJson};
 use crate::http::output::{Body, Output, Reply};
 use crate::http::route::Access;

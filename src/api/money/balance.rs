@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::auth::scope::Scope;
+use crate::error::ApiError;
 use crate::http::dialect::Dialect;
-use crate::http::error::ApiError;
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::meter::money::flush;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::Query;
 use crate::http::output::Output;
 use crate::http::route::Access;

@@ -9,7 +9,7 @@ use super::usage_rows::{Usage, show_rows};
 use super::usage_scope::{DAY_MS, DAYS_MAX, Wanted, read_before, read_filter, read_limit, widest_filter};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{Path, Query};
 use crate::http::output::Reply;
 use crate::http::route::Access;

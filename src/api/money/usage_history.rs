@@ -7,7 +7,7 @@ use super::usage_rows::{Usage, show_rows};
 use super::usage_scope::{Wanted, read_before, read_filter, read_limit};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::Query;
 use crate::http::output::Reply;
 use crate::http::route::Access;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::store::money::reports::{KeyFace, WorkspaceFace, list_key_faces, list_workspace_faces};
 use crate::store::money::usage::{Source, UsageRow};
 use crate::store::statement::run_all;

@@ -7,7 +7,7 @@ use guildhall_domain::time::parse_rfc3339;
 
 use crate::app::Cx;
 use crate::auth::{Caller, Sight};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::observe::usage::UsageFilter;
 use crate::store::money::reports::{list_key_faces, list_workspace_faces};
 use crate::store::statement::run_all;

@@ -11,7 +11,7 @@ use super::usage_rows::{Faces, tier_of};
 use super::usage_scope::{DAY_MS, Wanted, read_days, read_filter};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::Query;
 use crate::http::output::Reply;
 use crate::http::route::Access;

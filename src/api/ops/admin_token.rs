@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Cx;
 use crate::auth::admin_token::put_token;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::Json;
 use crate::http::output::NoStore;
 use crate::http::route::Access;

@@ -1,7 +1,7 @@
 //! The front door: an index and the documents.
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::Output;
 use crate::http::request::Request;

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use durable_objects::events::protocol::{ADMINS, Command, Events, Reply};
 
 use crate::app::Cx;
+use crate::error::ApiError;
 use crate::gateway::table::read_snapshot;
-use crate::http::error::ApiError;
 use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::{Body, Output};
 use crate::http::request::Request;

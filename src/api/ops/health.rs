@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
+use crate::error::ApiError;
 use crate::gateway::table::read_snapshot;
-use crate::http::error::ApiError;
 use crate::http::output::Output;
 use crate::http::route::Access;
 use crate::routes;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::routes;

@@ -9,9 +9,9 @@ use guildhall_domain::money::MicroUsd;
 use guildhall_domain::routing::Health;
 
 use crate::app::{App, Cx};
+use crate::error::{ApiError, Kind};
 use crate::gateway::report::{ProviderReport, read_provider_health};
 use crate::gateway::table::read_snapshot;
-use crate::http::error::{ApiError, Kind};
 use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::Output;
 use crate::http::request::Request;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::config::Mode;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::html::{escape, page};
 use crate::http::output::{NoStore, Output};
 use crate::http::route::Access;

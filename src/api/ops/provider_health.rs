@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
+use crate::error::ApiError;
 use crate::gateway::report::{ProviderReport, read_provider_health};
-use crate::http::error::ApiError;
 use crate::http::output::Reply;
 use crate::http::route::Access;
 use crate::observe::filing::file_pending;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::app::Cx;
 use crate::auth::admin_session::{cookie_of, end_session, open_session};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{FromHead, FromRequest};
 use crate::http::output::Output;
 use crate::http::request::Request;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read_body;
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::RawJson;
 use crate::http::output;
 use crate::http::route::Access;

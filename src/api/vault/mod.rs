@@ -5,7 +5,7 @@ pub mod secrets;
 
 use serde::de::DeserializeOwned;
 
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{RawJson, read_json};
 
 /// Reads a body. What is wrong with it is not said: it may hold a secret.

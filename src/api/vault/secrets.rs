@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read_body;
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{Path, RawJson};
 use crate::http::output;
 use crate::http::route::Access;

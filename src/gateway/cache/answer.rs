@@ -7,9 +7,9 @@ use guildhall_domain::media::read_answer;
 use guildhall_domain::money::MicroUsd;
 
 use super::Found;
+use crate::error::ApiError;
 use crate::gateway::completion::EVENT_STREAM;
 use crate::gateway::settlement::RunningCall;
-use crate::http::error::ApiError;
 use crate::http::output::{Body, Output};
 
 /// Answers a chat; under a new id, whole or as a stream, as the client wants it.

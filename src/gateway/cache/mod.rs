@@ -18,7 +18,7 @@ use super::choice::{Choice, Naming, Policy};
 use super::reserving::reserve_nothing;
 use super::settlement::RunningCall;
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 
 pub use answer::{answer_chat, answer_media};
 pub use keep::{Keep, KeptStream, Worth};

@@ -9,9 +9,9 @@ use guildhall_domain::secret::SecretText;
 use super::secret::open_secret;
 use super::{MODELS_KEPT, OwnModel, OwnTable};
 use crate::app::{App, Cx};
+use crate::error::Kind;
 use crate::gateway::discovery::{Upstream, list_upstream_models};
 use crate::gateway::provider::ProviderKind;
-use crate::http::error::Kind;
 use crate::ports::{PortError, Ports};
 use crate::store::models::local_endpoints::{
     LocalEndpointRow, claim_check, find_local_endpoint, list_unchecked, note_reachable, note_unreachable,

@@ -23,7 +23,7 @@ use super::provider::{Endpoint, ProviderKind};
 use super::table::Provider;
 use crate::app::{App, Cx};
 use crate::auth::Caller;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::{PortError, Ports};
 use crate::store::identity::workspaces::{WorkspaceRow, find_workspace};
 use crate::store::models::local_endpoints::{LocalEndpointRow, list_local_endpoints};

@@ -9,7 +9,7 @@ use guildhall_domain::secret::{SecretText, Seed};
 use zeroize::Zeroizing;
 
 use crate::app::{App, Cx};
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 
 /// Longest secret, in bytes.
 pub const SECRET_MAX_BYTES: usize = 4_096;

@@ -11,10 +11,10 @@ use guildhall_domain::sandbox::media::{FAILING_PROMPT, FILMING_MS, film};
 use super::money::{Film, Place, Spec, complete};
 use super::{JOB_KIND, Video, tell, to_video};
 use crate::app::{App, Cx};
+use crate::error::{ApiError, Kind};
 use crate::gateway::own::find_upstream;
 use crate::gateway::provider::ProviderKind;
 use crate::gateway::table::{Provider, read_snapshot};
-use crate::http::error::{ApiError, Kind};
 use crate::ports::{Inbound, InboundBody, Outbound, PortError, Ports, ReadMode, ask};
 
 /// A client that polls makes the upstream be asked no more often, in milliseconds.

@@ -23,7 +23,7 @@ use super::reserving::reserve_nothing;
 use super::settlement::RunningCall;
 use super::table::Offer;
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::{Inbound, InboundBody, PortError, Ports, ask};
 use money::{Film, Place, Spec, charge, hold, release, write_spec};
 

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::DEADLINE_MS;
 use crate::app::Cx;
+use crate::error::ApiError;
 use crate::gateway::choice::Choice;
 use crate::gateway::own::name_origin;
 use crate::gateway::receipt::{OwnShare, Receipt, ReceiptPrice, ReceiptRates, write_receipt};
 use crate::gateway::reserving::refuse;
 use crate::gateway::settlement::Outcome;
 use crate::gateway::table::Offer;
-use crate::http::error::ApiError;
 use crate::meter::money::Refusal;
 use crate::payments::auto_pay::{Need, reload};
 use crate::ports::ask;

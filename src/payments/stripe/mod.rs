@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::app::{App, Cx};
 use crate::config::{Mode, StripeSettings};
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::ports::{FetchError, InboundBody, Outbound, PortError, Ports, ReadMode};
 
 pub use calls::{NewCharge, NewCheckout};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use crate::app::Cx;
-use crate::http::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind};
 use crate::http::input::Json;
 use crate::http::output::NoStore;
 use crate::http::route::Access;

@@ -10,8 +10,8 @@ use serde_json::Number;
 
 use crate::app::Cx;
 use crate::auth::Caller;
+use crate::error::ApiError;
 use crate::http::dialect::Dialect;
-use crate::http::error::ApiError;
 use crate::http::input::Json;
 use crate::http::output::{NoStore, Reply};
 use crate::http::route::Access;

@@ -1,7 +1,7 @@
 //! The page that a "payment required" answer points at.
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::output::Output;
 use crate::http::route::Access;
 use crate::payments::activation::TERMS_VERSION;

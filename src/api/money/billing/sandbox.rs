@@ -6,7 +6,7 @@ use guildhall_domain::billing::sandbox::TestCard;
 use guildhall_domain::money::MicroUsd;
 
 use crate::app::Cx;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 use crate::http::input::{Path, Raw};
 use crate::http::output::Output;
 use crate::http::route::Access;

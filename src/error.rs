@@ -1,16 +1,12 @@
-//! What can go wrong, once; `dialect.rs` says it in each API's words.
+//! What can go wrong, once, for every room; `http/dialect.rs` says it in each API's words.
 
 use std::ops::{Deref, DerefMut};
 
 use guildhall_domain::agent::profile::InvalidField;
 use guildhall_domain::anthropic::TranslateError;
 use guildhall_domain::chat::request::InvalidRequest;
-use guildhall_domain::money::MicroUsd;
 use guildhall_domain::native::ParseError;
 use serde_json::Value;
-
-use crate::meter::limit::Standing;
-use crate::meter::payer::BudgetOf;
 
 /// The kinds of failure that a client can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +74,17 @@ impl Kind {
             Self::Internal => 500,
         }
     }
+}
+
+/// A caller's place in a limit, as the headers say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Requests allowed in the window.
+    pub limit: u32,
+    /// Requests left in it.
+    pub remaining: u32,
+    /// Seconds until it resets.
+    pub reset_s: i64,
 }
 
 /// A failure on its way to a client. Boxed: it is rare, and every `Result` on the way would carry its size.
@@ -149,24 +156,6 @@ impl ApiError {
     #[must_use]
     pub fn client_gone() -> Self {
         Self::new(Kind::UpstreamFailed, "The client left")
-    }
-
-    /// A spending limit is reached. Trying again helps only in another month, or with more credits, and clients are told
-    /// so.
-    #[must_use]
-    pub fn budget_exceeded(of: BudgetOf, budget: MicroUsd, spent: MicroUsd) -> Self {
-        let (what, kind) = match of {
-            BudgetOf::Key => ("The monthly budget", Kind::BudgetExceeded),
-            BudgetOf::Workspace => ("The workspace's monthly budget", Kind::BudgetExceeded),
-            BudgetOf::Account => ("The account's monthly spending limit", Kind::BudgetExceeded),
-            BudgetOf::KeyCredits => ("The key's credit", Kind::InsufficientFunds),
-        };
-        let (budget_text, spent_text) = (budget.to_usd_string(), spent.to_usd_string());
-        let text = format!("{what} of ${budget_text} does not cover this request; ${spent_text} is spent");
-        Self::new(kind, text)
-            .with("budget_usd", budget.to_usd())
-            .with("spent_usd", spent.to_usd())
-            .header("x-should-retry", "false".to_owned())
     }
 
     /// Gives it a code of its own in `ToolRouter`'s dialect.
