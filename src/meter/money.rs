@@ -205,7 +205,8 @@ async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>, shift: Shift) {
         {
             ports.background.log(&format!("wallet lease: {error}"));
         }
-        match forget_empty(app, payer) {
+        forget_empty(app, payer);
+        match begin_rest(app, payer) {
             None => return,
             Some(true) => return rest(app, ports, payer).await,
             Some(false) => {}
@@ -222,14 +223,18 @@ fn look_after(app: &App, payer: &Rc<Payer>, shift: Shift, now_ms: i64) -> Option
     is_on.then(|| purse.is_calling(now_ms))
 }
 
-/// Forgets a lease of which nothing is left; of one that is left, whether it is at rest.
-fn forget_empty(app: &App, payer: &Rc<Payer>) -> Option<bool> {
+/// Forgets a lease of which nothing is left.
+fn forget_empty(app: &App, payer: &Rc<Payer>) {
+    let mut purses = app.meter.purses.borrow_mut();
+    if purses.get(payer.purse()).is_some_and(|slot| slot.purse.is_idle() && slot.purse.is_empty()) {
+        purses.remove(payer.purse());
+    }
+}
+
+/// Whether a lease is at rest; `None` when there is none any more.
+fn begin_rest(app: &App, payer: &Rc<Payer>) -> Option<bool> {
     let mut purses = app.meter.purses.borrow_mut();
     let purse = &mut purses.get_mut(payer.purse())?.purse;
-    if purse.is_idle() && purse.is_empty() {
-        purses.remove(payer.purse());
-        return None;
-    }
     let is_at_rest = purse.is_at_rest();
     if is_at_rest {
         // The next call has it looked after again.

@@ -178,7 +178,13 @@ class Pump {
   }
 
   push(chunk) {
-    const flow = this.tap.push(chunk, this);
+    let flow;
+    try {
+      flow = this.tap.push(chunk, this);
+    } catch (trap) {
+      this.drop();
+      throw trap;
+    }
     if (flow === IS_DONE) this.end(DONE);
     else if (flow === IS_STOPPED) this.end(STOPPED);
   }
@@ -193,7 +199,6 @@ class Pump {
     else if (this.isReading && now - this.heardAt >= this.stallMs) this.end(STALLED);
     // A client that left while nothing is sent is noticed only by a write; nothing can be put into sound.
     else if (this.isEvents && !this.isWriting && now - this.wroteAt >= KEEP_ALIVE_MS) this.write(KEEP_ALIVE);
-    // Last: after a trap it throws.
     if (!this.isEnded) this.tap.tick();
   }
 
@@ -216,6 +221,16 @@ class Pump {
       return this.resolve();
     }
     this.writer.close().then(this.resolve, this.resolve);
+  }
+
+  // After a trap nothing can be said any more.
+  drop() {
+    this.isEnded = true;
+    clearInterval(this.watch.timer);
+    clearTimeout(this.timer);
+    cancelReader(this.source);
+    this.writer.abort().catch(() => {});
+    this.resolve();
   }
 
   // The client has its answer. The upstream's end is waited for until the next tick: read to its end, its connection serves
