@@ -37,8 +37,7 @@ function countBytes(now, bytes) {
 // A slow client stops the reading of the upstream here.
 const GATHERED_MAX_BYTES = 1 << 20;
 const KEEP_ALIVE_MS = 10000;
-// A line alone: a blank one after it is an event without data to clients that have seen an `id:`.
-const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n");
+const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n\n");
 const COLLECT_BYTES = 8192;
 
 // Buffers that no stream reads into any more; a new one is filled with zeros first.

@@ -176,7 +176,7 @@ fn every_way_of_writing_events_is_understood() {
                 format!(
                     ": keep-alive\n\nevent: message\nid: 7\nretry: 5\ndata: {data}\n\ndata: {usage}\n\ndata: [DONE]\n\n"
                 ),
-                format!(": keep-alive\n\nevent: message\nid: 7\nretry: 5\ndata: {told}\n\ndata: [DONE]\n\n"),
+                format!(": keep-alive\n\nevent: message\nretry: 5\ndata: {told}\n\ndata: [DONE]\n\n"),
             ),
             (
                 format!(

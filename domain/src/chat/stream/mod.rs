@@ -267,6 +267,11 @@ impl State {
 
     /// Takes a comment, or a line that means nothing without data.
     fn take_field(&mut self, line: &[u8], end: &[u8], out: &mut Vec<u8>) -> Result<bool, StreamFault> {
+        // Nobody can go on in such a stream, and once OpenAI's own client has seen an id, it takes the blank line after a
+        // comment for an event without data, and fails.
+        if line == b"id" || line.starts_with(b"id:") {
+            return Ok(false);
+        }
         let is_comment = line.starts_with(b":");
         if line.strip_prefix(b"event:").is_some_and(|name| name.trim_ascii() == b"error") {
             self.is_error = true;

@@ -135,9 +135,13 @@ fn line_ends_of_all_kinds_are_kept() {
 }
 
 #[test]
-fn other_lines_pass_as_they_are() {
-    let input = ": comment\nevent: ping\nid: 7\nretry: 10\ndata: plain\ndata\ndata:\n\n\n: comment\n\n";
+fn other_lines_pass_as_they_are_but_ids() {
+    let input = ": comment\nevent: ping\nretry: 10\ndata: plain\ndata\ndata:\n\n\n: comment\n\n";
     assert_eq!(run(input, true).out, input);
+    for id in ["id: 7\n", "id:\n", "id\n"] {
+        let with_id = input.replace("event:", &format!("{id}event:")).replace("data\n", &format!("data\n{id}"));
+        assert_eq!(run(&with_id, true).out, input);
+    }
 }
 
 #[test]
@@ -255,9 +259,9 @@ fn run_cut(input: &str, hide_usage: bool) -> String {
 
 #[test]
 fn an_event_whose_data_is_hidden_vanishes_as_a_whole() {
-    let named = |event: &str| format!("event: message\nid: 7\n{event}");
+    let named = |event: &str| format!("event: message\nretry: 7\n{event}");
     let hello = chunk(r#"{"content":"a"}"#);
-    let late = USAGE.replace("\n\n", "\nevent: message\nid: 8\n\n");
+    let late = USAGE.replace("\n\n", "\nevent: message\nretry: 8\n\n");
     for end in ["\n", "\r\n", "\r"] {
         for hidden in [named(USAGE), late.clone(), USAGE.into(), named("\n"), named("data:\n\n"), "data\n\n".into()] {
             let around = [named(&hello), named("data: [DONE]\n\n")];
@@ -323,7 +327,7 @@ fn an_object_in_several_lines_of_data_is_one_event() {
     };
     let hello = chunk(r#"{"content":"a, \"b"}"#);
     for end in ["\n", "\r\n", "\r"] {
-        let input = format!("id: 1\n{}{}data: [DONE]\n\n", lines(&hello), lines(USAGE)).replace('\n', end);
+        let input = format!("retry: 1\n{}{}data: [DONE]\n\n", lines(&hello), lines(USAGE)).replace('\n', end);
         for hide_usage in [true, false] {
             let out = run_cut(&input, hide_usage).replace(end, "\n");
             let objects: Vec<serde_json::Value> = out
@@ -337,7 +341,7 @@ fn an_object_in_several_lines_of_data_is_one_event() {
             };
             let expected = if hide_usage { vec![told(&hello)] } else { vec![told(&hello), told(USAGE)] };
             assert_eq!(objects, expected, "{out}");
-            assert!(out.starts_with("id: 1\ndata: {") && out.ends_with("}\n\ndata: [DONE]\n\n"), "{out}");
+            assert!(out.starts_with("retry: 1\ndata: {") && out.ends_with("}\n\ndata: [DONE]\n\n"), "{out}");
         }
     }
     assert_eq!(
