@@ -58,6 +58,23 @@ fn what_an_audit_found_right_is_not_read_again_and_counts() {
 }
 
 #[test]
+fn what_is_kept_of_an_audit_keeps_its_format() {
+    let mut wallet = open();
+    charge(&mut wallet, "many", 1_000);
+    audit(&mut wallet);
+    let rows = wallet.store.load().unwrap();
+    let kept = rows.iter().find(|row| row.key == "x:audited").map(|row| row.value.as_str());
+    let of = |debit: &str, credit: &str, entries: i64, amount: i64, last: i64| {
+        format!(
+            r#"{{"debit":"{debit}","credit":"{credit}","entries":{entries},"amount_usd_micros":{amount},"last_seq":{last}}}"#
+        )
+    };
+    let (charges, deposit) =
+        (of("balance", "revenue", 1_000, 1_000, 1_001), of("external", "balance", 1, 1_000_000, 1));
+    assert_eq!(kept, Some(format!(r#"{{"totals":[{charges},{deposit}]}}"#).as_str()));
+}
+
+#[test]
 fn a_journal_that_does_not_add_up_is_read_again_each_time() {
     let mut wallet = open();
     charge(&mut wallet, "many", 1_100);
