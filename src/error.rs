@@ -145,10 +145,10 @@ impl ApiError {
         Self::new(Kind::NotFound, format!("{what} not found"))
     }
 
-    /// Says that it was charged for.
+    /// Says whether it was charged for.
     #[must_use]
-    pub fn paid(mut self) -> Self {
-        self.0.is_paid = true;
+    pub fn paid(mut self, is_paid: bool) -> Self {
+        self.0.is_paid |= is_paid;
         self
     }
 

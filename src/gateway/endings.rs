@@ -24,8 +24,7 @@ pub fn reject(call: RunningCall, error: ApiError) -> ApiError {
 /// was asked.
 pub fn leave(call: RunningCall, offer: &Offer, done: Option<Used>) -> ApiError {
     note_nothing(&call.cx, &offer.provider);
-    let error = ApiError::client_gone();
-    let error = if done.is_some() { error.paid() } else { error };
+    let error = ApiError::client_gone().paid(done.is_some());
     call.settle(Outcome::ClientGone, 499, done.unwrap_or(Used::Nothing));
     error
 }

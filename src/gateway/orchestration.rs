@@ -43,10 +43,7 @@ pub async fn carry_out(cx: &Cx, plan: Plan) -> Result<Outcome, ApiError> {
                 run.answer(results.collect(), now_ms(cx))
             }
             Step::Done(outcome) => return Ok(outcome),
-            Step::Failed(failure) => {
-                let error = to_error(failure, refusals);
-                return Err(if is_paid { error.paid() } else { error });
-            }
+            Step::Failed(failure) => return Err(to_error(failure, refusals).paid(is_paid)),
         };
     }
 }

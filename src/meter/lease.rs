@@ -68,7 +68,7 @@ pub async fn admit_leased(
         }
         let step = {
             let mut leases = app.meter.limits.borrow_mut();
-            if leases.len() >= LEASES_MAX {
+            if leases.len() >= LEASES_MAX && !leases.contains_key(key_id) {
                 // Nobody looks after those of keys that were only refused.
                 leases.retain(|_, lease| !lease.is_idle() || now_ms < lease.refused_until_ms);
             }

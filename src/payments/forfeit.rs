@@ -52,13 +52,12 @@ async fn audits_of(ports: &Ports, account_id: &str) -> Result<Vec<Statement>, Po
     let Reply::Recent { entries, .. } = ask::<Wallet>(&*ports.objects, &name(account_id), &recent).await? else {
         return Err(PortError(format!("forfeits of {account_id}: no entries")));
     };
-    let forfeits = entries.iter().filter_map(|entry| Some((entry, entry.id.strip_prefix("debit:")?)));
-    let forfeits = forfeits.filter(|(_, id)| id.starts_with("forfeit_"));
-    let audit = |(entry, id): (&JournalLine, &str)| {
+    let audit = |entry: &JournalLine| {
+        let id = entry.id.strip_prefix("debit:").filter(|id| id.starts_with("forfeit_"))?;
         let (detail, request_id) = (format!("{} USD", entry.amount.to_usd_string()), format!("{account_id}:{id}"));
-        insert_audit(entry.at_ms, "account.forfeit", account_id, &detail, &request_id).statement
+        Some(insert_audit(entry.at_ms, "account.forfeit", account_id, &detail, &request_id).statement)
     };
-    Ok(forfeits.map(audit).collect())
+    Ok(entries.iter().filter_map(audit).collect())
 }
 
 async fn read_balance(ports: &Ports, account_id: &str) -> Result<Balance, PortError> {

@@ -117,7 +117,8 @@ fn wrap(chat: &NativeChat, answer: Answer) -> Result<Output, ApiError> {
     let Answer { output, negotiated_model, alias_from, reason, cost } = answer;
     let output = match output.body {
         Body::Whole(body) => {
-            let shaped = chat.shape(body).map_err(|fault| ApiError::new(Kind::UpstreamFailed, fault.message).paid())?;
+            let shaped =
+                chat.shape(body).map_err(|fault| ApiError::new(Kind::UpstreamFailed, fault.message).paid(true))?;
             to_output(&negotiated_model, cost, &reason, &shaped)
         }
         body if chat.output_format.strip_think => Output { body: strip_think(body), ..output },

@@ -85,15 +85,10 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
         offers.retain(|offer| offer.provider.own.is_some());
         let is_short = matches!(error.kind, Kind::InsufficientFunds | Kind::BudgetExceeded);
         if !is_short || offers.is_empty() {
-            // The wallet may have held it all the same.
-            release(&cx, &id).await;
             return Err(error);
         }
         dearest = cost_of(&offers);
-        if let Err(error) = hold(&cx, &id, dearest).await {
-            release(&cx, &id).await;
-            return Err(error);
-        }
+        hold(&cx, &id, dearest).await?;
     }
     let spec = write_spec(&cx, task, &choice, request.model(), dearest)?;
     let created = create_job(&cx, &id, &spec).await;

@@ -117,7 +117,12 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
     let budgets = key.payer.lines(cx.started_ms);
     let command = wallet::Command::Hold { id: id.to_owned(), amount, expires_at_ms, budgets };
     for tries in 0.. {
-        match ask_wallet(cx, &account, &command).await? {
+        let answer = ask_wallet(cx, &account, &command).await;
+        if answer.is_err() {
+            // The wallet may have held it all the same.
+            release(cx, id).await;
+        }
+        match answer? {
             wallet::Reply::Held { .. } => return Ok(()),
             wallet::Reply::Refused { code: RefusalCode::Insufficient, .. } => {}
             wallet::Reply::Refused { code: RefusalCode::BudgetExceeded, budget: Some(left), .. } => {
