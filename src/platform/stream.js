@@ -308,7 +308,7 @@ class BatchPump extends Pump {
       this.source.release();
       return this.heard({ done: true });
     }
-    if (this.source.isOver) this.read();
+    if (this.source.isOver || this.source.unreadBytes >= BUFFER_BYTES) this.read();
     else this.timer = setTimeout(this.onTimer, isFlooded(this.heardAt) ? BATCH_MS : GATHER_MS);
   }
 

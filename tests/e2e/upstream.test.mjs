@@ -335,7 +335,8 @@ async function assertMidway(behaviour, code, rule) {
   assert.ok(charged_usd > 0, "what was delivered is paid");
   assert.equal(requests().length, 1, "nothing is tried again once a byte has gone out");
   if (behaviour === "longLine") {
-    assert.ok(requests()[0].poured < 30e6, `read ${requests()[0].poured} bytes of a line that is too long`);
+    // Sixteen megabytes and more of it lie in sockets and in Miniflare's own Worker before the upstream.
+    assert.ok(requests()[0].poured < 60e6, `read ${requests()[0].poured} bytes of a line that is too long`);
   }
 }
 

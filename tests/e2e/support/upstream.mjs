@@ -143,7 +143,7 @@ class Reply {
   /** Raw bytes. */
   async raw(bytes) {
     if (this.socket.destroyed) throw new Error("the connection is closed");
-    if (!this.socket.write(bytes)) await Promise.race([once(this.socket, "drain"), once(this.socket, "close")]);
+    await new Promise((resolve) => this.socket.write(bytes, resolve));
   }
 
   /** A whole answer. */
