@@ -58,6 +58,8 @@ pub const STRIPE_SECRET_KEY: &str = "STRIPE_SECRET_KEY";
 pub const STRIPE_WEBHOOK_SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
 /// Variable: for how many days money that was paid by card cannot be withdrawn.
 pub const WITHDRAWAL_HOLD_DAYS: &str = "WITHDRAWAL_HOLD_DAYS";
+/// Variable: how many calls' usage rows and receipts are kept.
+pub const CALLS_KEPT: &str = "CALLS_KEPT";
 /// Variable: where Stripe's API is.
 pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
 
@@ -88,4 +90,5 @@ pub const SETTINGS: &[&str] = &[
     STRIPE_WEBHOOK_SECRETS,
     STRIPE_API_URL,
     WITHDRAWAL_HOLD_DAYS,
+    CALLS_KEPT,
 ];

@@ -32,6 +32,7 @@ const SCANS: &[(&str, &str)] = &[
     ("rollups::add_key_sums", "walks the batch it is given (json_each)"),
     ("workflows::list_workflows", "pages the table in the order of its index"),
     ("usage::insert_usage", "walks the batch it is given (json_each)"),
+    ("usage::add_days", "walks the sums it is given (json_each)"),
     ("usage::list_filed", "walks the batch it is given (json_each)"),
     ("reports::list_key_faces", "walks the list it is given (json_each)"),
     ("reports::list_workspace_faces", "walks the list it is given (json_each)"),
@@ -68,7 +69,9 @@ fn no_query_scans_a_table() {
             .map(Result::unwrap)
             .collect();
         for step in plan {
-            let is_scan = step.starts_with("SCAN") && step != "SCAN CONSTANT ROW";
+            // What a subquery gives is walked; how it finds that is a step of its own.
+            let is_table = !["SCAN CONSTANT ROW", "SCAN (subquery"].iter().any(|text| step.starts_with(text));
+            let is_scan = step.starts_with("SCAN") && is_table;
             assert!(!is_scan, "{}: {step}", query.name);
         }
     }
@@ -82,7 +85,8 @@ fn every_query_keeps_to_its_tenant() {
             Reach::Tenant(column) if query.sql.starts_with("INSERT") => {
                 let first = query.sql.split('(').nth(1).unwrap().trim_start();
                 assert!(first.starts_with(column), "{}: the tenant comes first", query.name);
-                assert!(query.sql.contains("VALUES (?1"), "{}: the tenant is ?1", query.name);
+                let is_bound = ["VALUES (?1", "SELECT ?1,"].iter().any(|text| query.sql.contains(text));
+                assert!(is_bound, "{}: the tenant is ?1", query.name);
             }
             Reach::Tenant(column) => {
                 let bound = query.sql.contains(&format!("{column} = ?1"));

@@ -26,7 +26,7 @@ pub async fn run_hourly(app: &Rc<App>, ports: &Rc<Ports>) {
     note("merged accounts", drain_due(ports).await);
     note("closed accounts", forfeit_closed(ports).await);
     note("abandoned workflows", end_abandoned_workflows(ports).await);
-    note("retention", prune_all(ports).await);
+    note("retention", prune_all(ports, app.config.calls_kept).await);
     // The longest comes last.
     note("checks of endpoints", recheck_all(app, ports).await);
 }

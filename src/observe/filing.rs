@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::app::App;
 use crate::meter::money::flush;
 use crate::observe::events::{Event, PUBLISH_MAX, publish};
-use crate::observe::sums::{Asking, Served, Try, sum_arms, sum_calls, sum_providers};
+use crate::observe::sums::{Asking, Served, Try, sum_arms, sum_calls, sum_days, sum_providers};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::money::record::UsageColumns;
-use crate::store::money::usage::{UsageRow, insert_usage, list_filed, write_off};
+use crate::store::money::usage::{UsageRow, add_days, insert_usage, list_filed, write_off};
 use crate::store::ops::logs::{KeyName, list_key_names};
 use crate::store::ops::rewards::{add_arms, add_provider_attempts, insert_rewards};
 use crate::store::ops::rollups::{add_call_sums, add_key_sums};
@@ -131,6 +131,7 @@ async fn write_rows(ports: &Ports, rows: &[UsageRow]) -> Result<Vec<KeyName>, Po
     let mut statements = vec![
         list_key_names(&to_json(&keys)?).statement,
         insert_usage(&to_json(&columns)?).statement,
+        add_days(&to_json(&sum_days(rows))?).statement,
         add_call_sums(&to_json(&sum_calls(rows, Served::of))?).statement,
         add_key_sums(&to_json(&sum_calls(rows, Asking::of))?).statement,
     ];

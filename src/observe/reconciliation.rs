@@ -11,9 +11,9 @@ use super::events::{Event, publish};
 use super::filing::file_records;
 use crate::ports::{PortError, Ports, ask};
 use crate::store::money::reconciliations::{
-    ActiveAccount, RunRow, advance_run, begin_run, find_last_run, insert_difference, list_active_accounts, sum_charged,
+    RunRow, advance_run, begin_run, find_last_run, insert_difference, list_active_accounts, sum_charged,
 };
-use crate::store::statement::{Changed, FromRows as _, run_all};
+use crate::store::statement::{Changed, FromRows as _};
 
 /// Accounts of one transaction.
 const PAGE: i64 = 25;
@@ -24,10 +24,6 @@ const LOOKS: u32 = 3;
 const LOOK_PAUSE_MS: u32 = 100;
 /// Pages of records that are filed before an account is compared.
 const FILINGS_MAX: u32 = 10;
-/// So much of an account's usage is summed by one statement, in milliseconds.
-const SPAN_MS: i64 = 30 * 86_400_000;
-/// Spans of one account; the last one has no end.
-const SPANS_MAX: i64 = 600;
 /// A night's comparison begins when the last one began before so many milliseconds.
 const NIGHT_MS: i64 = 12 * 3_600_000;
 
@@ -83,7 +79,7 @@ async fn compare_page(ports: &Ports, run: &RunRow) -> Result<i64, PortError> {
     let accounts = list_active_accounts(&run.cursor, PAGE).run(&*ports.db).await?;
     let mut findings = Vec::new();
     for account in &accounts {
-        findings.push(compare(ports, account).await);
+        findings.push(compare(ports, &account.id).await);
     }
     let now_ms = ports.clock.now_ms();
     let count = |fits: fn(&Finding) -> bool| findings.iter().filter(|f| fits(f)).count().try_into().unwrap_or(i64::MAX);
@@ -113,23 +109,23 @@ fn to_event(finding: &Finding, now_ms: i64) -> Event {
 }
 
 /// Compares one account, several times if need be: a record on its way is no difference.
-async fn compare(ports: &Ports, account: &ActiveAccount) -> Finding {
-    let mut finding = look(ports, account).await;
+async fn compare(ports: &Ports, account_id: &str) -> Finding {
+    let mut finding = look(ports, account_id).await;
     for _ in 1..LOOKS {
         if finding.is_sound && !finding.is_moving {
             break;
         }
         ports.clock.sleep_ms(LOOK_PAUSE_MS).await;
-        finding = look(ports, account).await;
+        finding = look(ports, account_id).await;
     }
     finding
 }
 
-async fn look(ports: &Ports, account: &ActiveAccount) -> Finding {
-    match try_look(ports, account).await {
+async fn look(ports: &Ports, account_id: &str) -> Finding {
+    match try_look(ports, account_id).await {
         Ok(finding) => finding,
         Err(error) => Finding {
-            account_id: account.id.clone(),
+            account_id: account_id.to_owned(),
             ledger: MicroUsd::ZERO,
             usage: MicroUsd::ZERO,
             is_moving: false,
@@ -139,15 +135,16 @@ async fn look(ports: &Ports, account: &ActiveAccount) -> Finding {
     }
 }
 
-async fn try_look(ports: &Ports, account: &ActiveAccount) -> Result<Finding, PortError> {
-    let before = audit(ports, &account.id).await?;
-    file_arrived(ports, &account.id).await?;
-    let usage = sum_usage(ports, account).await?;
+async fn try_look(ports: &Ports, account_id: &str) -> Result<Finding, PortError> {
+    let before = audit(ports, account_id).await?;
+    file_arrived(ports, account_id).await?;
+    let usage =
+        sum_charged(account_id).run(&*ports.db).await?.map_or(MicroUsd::ZERO, |sum| MicroUsd(sum.charged_micros));
     let lowest = charged_of(&before)?;
-    let highest = if usage == lowest { lowest } else { charged_of(&audit(ports, &account.id).await?)? };
+    let highest = if usage == lowest { lowest } else { charged_of(&audit(ports, account_id).await?)? };
     let fault = if before.consistent { String::new() } else { "the journal does not add up".to_owned() };
     Ok(Finding {
-        account_id: account.id.clone(),
+        account_id: account_id.to_owned(),
         ledger: if usage < lowest { lowest } else { highest },
         usage,
         is_moving: lowest != highest,
@@ -188,14 +185,4 @@ pub async fn file_arrived(ports: &Ports, account_id: &str) -> Result<(), PortErr
         }
     }
     Err(PortError("too many records are on their way".into()))
-}
-
-async fn sum_usage(ports: &Ports, account: &ActiveAccount) -> Result<MicroUsd, PortError> {
-    let first_ms = account.first_usage_ms.unwrap_or_else(|| ports.clock.now_ms());
-    let spans = (ports.clock.now_ms().saturating_sub(first_ms) / SPAN_MS + 1).clamp(1, SPANS_MAX);
-    let start_of = |span: i64| if span == 0 { 0 } else { first_ms + span * SPAN_MS };
-    let end_of = |span: i64| if span + 1 == spans { i64::MAX >> 10 } else { start_of(span + 1) };
-    let sums = (0..spans).map(|span| sum_charged(&account.id, start_of(span), end_of(span)));
-    let sums = run_all(&*ports.db, sums.collect::<Vec<_>>()).await?;
-    Ok(MicroUsd(sums.iter().flatten().map(|sum| sum.charged_micros).sum()))
 }

@@ -5,6 +5,7 @@ use crate::store::identity::sessions::prune_sessions as prune_people_sessions;
 use crate::store::identity::sign_ins::prune_sign_ins;
 use crate::store::models::responses::prune_responses;
 use crate::store::money::reconciliations::prune_runs;
+use crate::store::money::usage::prune_usage;
 use crate::store::ops::admin_sessions::prune_sessions;
 use crate::store::ops::audit::prune_audit;
 use crate::store::ops::outbox::prune_outbox;
@@ -52,16 +53,17 @@ pub async fn prune_series(ports: &Ports) -> Result<u64, PortError> {
     Ok(deleted)
 }
 
-/// Deletes everything that is past its time.
+/// Deletes everything that is past its time, and of calls all but the latest `calls_kept`.
 ///
 /// # Errors
 /// As [`prune_series`].
-pub async fn prune_all(ports: &Ports) -> Result<(), PortError> {
-    prune_series(ports).await?;
+pub async fn prune_all(ports: &Ports, calls_kept: u32) -> Result<(), PortError> {
     let (db, now_ms) = (&*ports.db, ports.clock.now_ms());
+    prune(db, || prune_usage(calls_kept.into())).await?;
+    prune_series(ports).await?;
     let before_ms = now_ms - LOG_DAYS * DAY_MS;
     prune(db, || prune_audit(before_ms)).await?;
-    prune(db, || prune_rewards(before_ms)).await?;
+    prune(db, || prune_rewards(before_ms, calls_kept.into())).await?;
     prune(db, || prune_workflows(before_ms)).await?;
     prune(db, || prune_runs(before_ms)).await?;
     prune(db, || prune_responses(now_ms - RESPONSE_DAYS * DAY_MS)).await?;

@@ -100,6 +100,70 @@ pub fn sum_calls<'r, N: Ord>(rows: &'r [UsageRow], names_of: impl Fn(&'r UsageRo
     sums.into_iter().map(|((moment, names), tally)| CallSum { moment, names, tally }).collect()
 }
 
+/// What calls have in common that usage of a day tells together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct OfDay<'r> {
+    account_id: &'r str,
+    day: i64,
+    api_key_id: &'r str,
+    workspace_id: &'r str,
+    request_type: &'r str,
+    mode: &'r str,
+    model: &'r str,
+    source: &'static str,
+}
+
+impl<'r> OfDay<'r> {
+    fn of(row: &'r UsageRow) -> Self {
+        Self {
+            account_id: &row.account_id,
+            day: row.created_at_ms / DAY_MS,
+            api_key_id: &row.api_key_id,
+            workspace_id: &row.workspace_id,
+            request_type: &row.request_type,
+            mode: &row.mode,
+            model: &row.model,
+            source: row.source.name(),
+        }
+    }
+}
+
+/// Usage of a day that is alike.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct DaySum<'r> {
+    #[serde(flatten)]
+    of: OfDay<'r>,
+    #[serde(flatten)]
+    tally: Tally,
+    completed: u64,
+    cost_micros: i64,
+    saved_micros: i64,
+}
+
+impl<'r> DaySum<'r> {
+    fn nothing(of: OfDay<'r>) -> Self {
+        Self { of, tally: Tally::default(), completed: 0, cost_micros: 0, saved_micros: 0 }
+    }
+
+    fn add(&mut self, row: &UsageRow) {
+        self.tally.add(row);
+        self.completed += u64::from(!row.is_error());
+        self.cost_micros = self.cost_micros.saturating_add(row.cost_micros);
+        self.saved_micros = self.saved_micros.saturating_add(row.saved_micros());
+    }
+}
+
+/// Adds up usage by day.
+#[must_use]
+pub fn sum_days(rows: &[UsageRow]) -> Vec<DaySum<'_>> {
+    let mut sums = BTreeMap::new();
+    for row in rows {
+        let of = OfDay::of(row);
+        sums.entry(of).or_insert_with(|| DaySum::nothing(of)).add(row);
+    }
+    sums.into_values().collect()
+}
+
 /// One attempt, with what it was worth.
 #[derive(Debug)]
 pub struct Try<'r> {
@@ -219,6 +283,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::store::money::usage::Source;
 
     fn row(id: &str, ended_ms: i64, latency_ms: i64, outcome: &str, model: &str, key: &str) -> UsageRow {
         let row = json!({
@@ -249,6 +314,28 @@ mod tests {
         let requests = |sum: &Value| (sum["api_key_id"].clone(), sum["at_ms"].clone(), sum["requests"].clone());
         let found: Vec<_> = keys.as_array().unwrap().iter().map(requests).collect();
         assert!(found.contains(&(json!("k1"), json!(10_000), json!(2))), "{keys}");
+    }
+
+    #[test]
+    fn usage_is_added_up_by_day() {
+        let mut rows = [
+            row("1", DAY_MS + 10, 10, "completed", "m", "k1"),
+            row("2", DAY_MS + 9, 10, "completed", "n", "k1"),
+            row("3", DAY_MS + 30, 10, "rejected", "m", "k1"),
+            row("4", DAY_MS + 30, 10, "completed", "m", "k1"),
+            row("5", DAY_MS + 30, 10, "rejected", "m", "k1"),
+        ];
+        for row in &mut rows[3..] {
+            (row.source, row.baseline_micros, row.charged_micros) = (Source::Cache, Some(9), 2);
+        }
+        let of = |day: i64, source: &str, requests: i64, completed: i64, charged: i64, saved: i64| {
+            json!({ "account_id": "a", "day": day, "api_key_id": "k1", "workspace_id": "", "request_type": "chat", "mode": "auto",
+                "model": "asked", "source": source, "requests": requests, "completed": completed, "latency_ms": 10 * requests,
+                "input_tokens": 10 * requests, "output_tokens": 5 * requests, "cost_micros": 7 * requests,
+                "charged_micros": charged, "saved_micros": saved })
+        };
+        let expected = json!([of(0, "managed", 1, 1, 6, 0), of(1, "cache", 2, 1, 4, 7), of(1, "managed", 2, 1, 12, 0)]);
+        assert_eq!(json!(sum_days(&rows)), expected, "the day is that of the beginning, and only answers save");
     }
 
     #[test]

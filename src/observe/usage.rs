@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::meter::money::flush;
 use crate::ports::{PortError, Ports, RowSet, ask};
 use crate::store::money::reports::{
-    Dimension, UsageSum, list_account_usage, list_key_usage, list_workspace_usage, sum_account_usage, sum_key_usage,
+    Dimension, UsageSum, list_account_usage, list_key_usage, list_workspace_usage, sum_usage,
 };
 use crate::store::money::usage::{UsageId, UsageRow, find_usage, find_usage_ids, write_off};
 use crate::store::sql::Statement;
@@ -54,12 +54,9 @@ impl UsageFilter {
     /// Sums since a time.
     #[must_use]
     pub fn sum(&self, since_ms: i64, by: Dimension, then_by: Dimension) -> Query<Vec<UsageSum>> {
-        let (account, by, then_by) = (&self.account_id, by.name(), then_by.name());
         let (request_type, workspace) = (self.request_type.as_deref(), self.workspace_id.as_deref());
-        match &self.api_key_id {
-            Some(key) => sum_key_usage(account, since_ms, by, then_by, request_type, workspace, key),
-            None => sum_account_usage(account, since_ms, by, then_by, request_type, workspace),
-        }
+        let key = self.api_key_id.as_deref();
+        sum_usage(&self.account_id, since_ms, by.name(), then_by.name(), request_type, workspace, key)
     }
 }
 

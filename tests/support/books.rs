@@ -7,6 +7,17 @@ use durable_objects::wallet::protocol::{Audit, Command, Reply, Wallet};
 
 use super::{Key, TestApp};
 
+/// Usage by day as it is kept.
+pub const DAYS: &str =
+    "SELECT account_id, json_array(day, api_key_id, workspace_id, request_type, mode, model, source, requests,
+    completed, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, saved_micros) AS line
+  FROM usage_days ORDER BY account_id, day, api_key_id, workspace_id, request_type, mode, model, source";
+/// The same as the rows of the calls have it.
+pub const DAYS_BY_ROWS: &str = "SELECT account_id, json_array(created_at_ms / 86400000, api_key_id, workspace_id, request_type, mode,
+    model, source, COUNT(*), SUM(outcome = 'completed'), SUM(input_tokens), SUM(output_tokens), SUM(cost_micros), SUM(charged_micros),
+    SUM(latency_ms), SUM(IIF(source = 'cache' AND outcome = 'completed', COALESCE(baseline_micros - charged_micros, 0), 0))) AS line
+  FROM usage GROUP BY account_id, created_at_ms / 86400000, api_key_id, workspace_id, request_type, mode, model, source";
+
 /// One account's books, in micro-dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Books {
@@ -53,6 +64,7 @@ impl TestApp {
         let account = &key.account_id;
         let number =
             |what: &str| self.database.number(&format!("SELECT {what} FROM usage WHERE account_id = '{account}'"));
+        assert_eq!(self.days_of(account, DAYS_BY_ROWS), self.days_of(account, DAYS), "sums of the rows; of the days");
         Books {
             credited: audit.deposited_net.0,
             balance: audit.balance.0,
@@ -61,6 +73,11 @@ impl TestApp {
             calls: number("COUNT(*)"),
             charged: number("COALESCE(SUM(charged_micros), 0)"),
         }
+    }
+
+    /// Usage by day of an account, by one of the queries.
+    pub fn days_of(&self, account_id: &str, sql: &str) -> String {
+        self.database.text(&format!("SELECT json_group_array(line) FROM ({sql}) WHERE account_id = '{account_id}'"))
     }
 
     /// What was put in is what is left and what usage was charged.

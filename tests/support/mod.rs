@@ -23,7 +23,7 @@ use guildhall::store::identity::sign_ins::insert_sign_in;
 use guildhall_domain::credential::issue_token;
 
 pub use agents::Agent;
-pub use books::Books;
+pub use books::{Books, DAYS, DAYS_BY_ROWS};
 pub use chat::{HELLO, HELLO_MICROS};
 pub use client::{Answer, Call};
 pub use database::{Database, migrated_tables, migration_files, open_migrated};

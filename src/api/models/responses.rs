@@ -22,14 +22,16 @@ use crate::http::output::{Body, Output};
 use crate::http::route::Access;
 use crate::routes;
 use crate::store::models::responses::{TurnRow, delete_response, find_response, insert_response, list_turns};
+use crate::store::statement::Changed;
 
 routes! {
     tag "Responses", dialect OpenAi;
     /// Create a response.
     ///
     /// `OpenAI`'s request and answer on any model, streaming and not: items, function and custom tools, reasoning,
-    /// structured output. Kept for 30 days unless `store` is false, so that `previous_response_id` continues it; tools
-    /// that run on `OpenAI`'s servers are refused.
+    /// structured output. Kept for 30 days unless `store` is false, so that `previous_response_id` continues it; what goes
+    /// beyond the account's 256 MiB of kept responses is answered and not kept. Tools that run on `OpenAI`'s servers are
+    /// refused.
     Post "/v1/responses" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_response;
     /// Get a response.
     Get "/v1/responses/{id}" Access::Key(Scope::Chat) => get_response;
@@ -81,6 +83,8 @@ struct ItemQuery {
 
 /// Largest turn that is kept, in bytes: a row of the database holds little more.
 const TURN_MAX_BYTES: usize = 1_500_000;
+/// What an account's kept turns may take together, in bytes: all of them share the database's ten gigabytes.
+const KEPT_MAX_BYTES: i64 = 256 << 20;
 /// Most bytes of turns that one request stands on: an isolate holds them several times over.
 const HISTORY_MAX_BYTES: usize = 16 << 20;
 /// How often, and after how long, a turn is looked for again that is just being written.
@@ -146,7 +150,10 @@ async fn try_keep(cx: &Cx, input: Vec<Box<RawValue>>, response: Vec<u8>) -> Resu
     }
     let previous = turn.previous.as_ref().map(ResponseId::as_str);
     let account = &cx.caller.key()?.account_id;
-    insert_response(account, turn.id.as_str(), previous, cx.started_ms, &text).run(&*cx.ports.db).await?;
+    let kept = insert_response(account, turn.id.as_str(), previous, cx.started_ms, &text, KEPT_MAX_BYTES);
+    if kept.run(&*cx.ports.db).await? == Changed(0) {
+        return Err(ApiError::new(Kind::Conflict, format!("{account} keeps {} MiB already", KEPT_MAX_BYTES >> 20)));
+    }
     Ok(())
 }
 

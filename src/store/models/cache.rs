@@ -42,10 +42,16 @@ queries! {
     /// Has what is cached not be found any more.
     tenant("id") fn raise_cache_generation(id: &str) -> Changed =
         "UPDATE accounts SET cache_generation = cache_generation + 1 WHERE id = ?1";
-    /// Sums an account's chats and embeddings since a time.
+    /// Sums an account's chats and embeddings since a time, as `reports::sum_usage` does.
     tenant("account_id") fn sum_cache(account_id: &str, since_ms: i64) -> Option<CacheSum> =
-        "SELECT COALESCE(SUM(source = 'cache'), 0) AS hits, COALESCE(SUM(source <> 'cache'), 0) AS misses,
-           COALESCE(SUM(CASE WHEN source = 'cache' THEN baseline_micros - charged_micros END), 0) AS saved_micros
-         FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND outcome = 'completed'
-           AND request_type IN ('chat', 'embedding')";
+        "SELECT COALESCE(SUM(CASE source WHEN 'cache' THEN completed END), 0) AS hits,
+           COALESCE(SUM(CASE source WHEN 'cache' THEN 0 ELSE completed END), 0) AS misses,
+           COALESCE(SUM(saved_micros), 0) AS saved_micros
+         FROM (SELECT request_type, source, completed, saved_micros
+           FROM usage_days WHERE account_id = ?1 AND day >= (?2 + 86399999) / 86400000
+           UNION ALL
+           SELECT request_type, source, 1, CASE source WHEN 'cache' THEN baseline_micros - charged_micros END
+           FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND created_at_ms < (?2 + 86399999) / 86400000 * 86400000
+             AND outcome = 'completed')
+         WHERE request_type IN ('chat', 'embedding')";
 }

@@ -13,9 +13,12 @@ pub struct TurnRow {
 }
 
 queries! {
-    /// Keeps an answer.
-    tenant("account_id") fn insert_response(account_id: &str, id: &str, previous_id: Option<&str>, created_at_ms: i64, turn: &str) -> Changed =
-        "INSERT INTO responses (account_id, id, previous_id, created_at_ms, turn) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    /// Keeps an answer, unless the account would then have more than `max_bytes` of them.
+    tenant("account_id") fn insert_response(account_id: &str, id: &str, previous_id: Option<&str>, created_at_ms: i64, turn: &str,
+        max_bytes: i64) -> Changed =
+        "INSERT INTO responses (account_id, id, previous_id, created_at_ms, turn) SELECT ?1, ?2, ?3, ?4, ?5
+         WHERE COALESCE((SELECT bytes FROM response_bytes WHERE account_id = ?1), 0) + length(CAST(?5 AS BLOB)) <= ?6
+         ON CONFLICT DO NOTHING";
     /// Finds an answer.
     tenant("account_id") fn find_response(account_id: &str, id: &str) -> Option<TurnRow> =
         "SELECT turn FROM responses WHERE account_id = ?1 AND id = ?2";

@@ -33,8 +33,6 @@ pub struct RunRow {
 pub struct ActiveAccount {
     /// Its id.
     pub id: String,
-    /// When its first recorded request came in.
-    pub first_usage_ms: Option<i64>,
 }
 
 /// An account whose usage is not what its ledger says.
@@ -85,14 +83,12 @@ queries! {
          WHERE id = ?1 AND cursor = ?2 AND finished_at_ms IS NULL";
     /// Accounts that have ever used anything, in the order of their ids.
     global("the platform compares the books of everybody") fn list_active_accounts(after: &str, limit: i64) -> Vec<ActiveAccount> =
-        "SELECT a.id, (SELECT MIN(created_at_ms) FROM usage u WHERE u.account_id = a.id) AS first_usage_ms FROM accounts a
-         WHERE a.id > ?1 AND (EXISTS (SELECT 1 FROM usage u WHERE u.account_id = a.id)
+        "SELECT a.id FROM accounts a WHERE a.id > ?1 AND (EXISTS (SELECT 1 FROM usage_days u WHERE u.account_id = a.id)
            OR EXISTS (SELECT 1 FROM api_keys k WHERE k.account_id = a.id AND k.last_used_at_ms IS NOT NULL))
          ORDER BY a.id LIMIT ?2";
-    /// What an account was charged for requests of a span of time.
-    tenant("account_id") fn sum_charged(account_id: &str, from_ms: i64, to_ms: i64) -> Vec<Charged> =
-        "SELECT COALESCE(SUM(charged_micros), 0) AS charged_micros FROM usage
-         WHERE account_id = ?1 AND created_at_ms >= ?2 AND created_at_ms < ?3";
+    /// What an account was charged for requests.
+    tenant("account_id") fn sum_charged(account_id: &str) -> Option<Charged> =
+        "SELECT COALESCE(SUM(charged_micros), 0) AS charged_micros FROM usage_days WHERE account_id = ?1";
     /// Notes a difference.
     tenant("account_id") fn insert_difference(account_id: &str, reconciliation_id: i64, ledger_micros: i64, usage_micros: i64, fault: &str,
         found_at_ms: i64) -> Changed =

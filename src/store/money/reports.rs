@@ -147,26 +147,24 @@ queries! {
              AND created_at_ms < (SELECT created_at_ms FROM usage WHERE account_id = ?1 AND workspace_id = ?5 AND workspace_id <> ''
                AND created_at_ms < ?2 AND (?4 IS NULL OR request_type = ?4) ORDER BY created_at_ms DESC LIMIT 1 OFFSET ?3 - 1)), 0)
          ORDER BY created_at_ms DESC, id DESC";
-    /// An account's sums since a time, by two dimensions, of one workspace and one type or all; the dearest 1,000.
-    tenant("account_id") fn sum_account_usage(account_id: &str, since_ms: i64, by: &str, then_by: &str, request_type: Option<&str>,
-        workspace_id: Option<&str>) -> Vec<UsageSum> =
+    /// An account's sums since a time, by two dimensions, of one workspace, type and key or all; the dearest 1,000. Whole days
+    /// are read as such; the beginning of the first one, by its rows.
+    tenant("account_id") fn sum_usage(account_id: &str, since_ms: i64, by: &str, then_by: &str, request_type: Option<&str>,
+        workspace_id: Option<&str>, api_key_id: Option<&str>) -> Vec<UsageSum> =
         "SELECT CASE ?3 WHEN 'api_key' THEN api_key_id WHEN 'workspace' THEN workspace_id WHEN 'request_type' THEN request_type
-             WHEN 'model' THEN model WHEN 'mode' THEN mode WHEN 'day' THEN CAST(created_at_ms / 86400000 AS TEXT) ELSE '' END AS name,
+             WHEN 'model' THEN model WHEN 'mode' THEN mode WHEN 'day' THEN CAST(day AS TEXT) ELSE '' END AS name,
            CASE ?4 WHEN 'request_type' THEN request_type WHEN 'model' THEN model ELSE '' END AS part,
-           COUNT(*) AS requests, SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens, SUM(cost_micros) AS cost_micros,
-           SUM(charged_micros) AS charged_micros, SUM(latency_ms) AS latency_ms
-         FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND (?5 IS NULL OR request_type = ?5)
-           AND (?6 IS NULL OR workspace_id = ?6) GROUP BY 1, 2 ORDER BY SUM(charged_micros) DESC, 1, 2 LIMIT 1000";
-    /// As [`sum_account_usage`], of one key.
-    tenant("account_id") fn sum_key_usage(account_id: &str, since_ms: i64, by: &str, then_by: &str, request_type: Option<&str>,
-        workspace_id: Option<&str>, api_key_id: &str) -> Vec<UsageSum> =
-        "SELECT CASE ?3 WHEN 'api_key' THEN api_key_id WHEN 'workspace' THEN workspace_id WHEN 'request_type' THEN request_type
-             WHEN 'model' THEN model WHEN 'mode' THEN mode WHEN 'day' THEN CAST(created_at_ms / 86400000 AS TEXT) ELSE '' END AS name,
-           CASE ?4 WHEN 'request_type' THEN request_type WHEN 'model' THEN model ELSE '' END AS part,
-           COUNT(*) AS requests, SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens, SUM(cost_micros) AS cost_micros,
-           SUM(charged_micros) AS charged_micros, SUM(latency_ms) AS latency_ms
-         FROM usage WHERE account_id = ?1 AND api_key_id = ?7 AND created_at_ms >= ?2 AND (?5 IS NULL OR request_type = ?5)
-           AND (?6 IS NULL OR workspace_id = ?6) GROUP BY 1, 2 ORDER BY SUM(charged_micros) DESC, 1, 2 LIMIT 1000";
+           SUM(requests) AS requests, SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens,
+           SUM(cost_micros) AS cost_micros, SUM(charged_micros) AS charged_micros, SUM(latency_ms) AS latency_ms
+         FROM (SELECT day, api_key_id, workspace_id, request_type, mode, model, requests, input_tokens, output_tokens, cost_micros,
+             charged_micros, latency_ms
+           FROM usage_days WHERE account_id = ?1 AND day >= (?2 + 86399999) / 86400000
+           UNION ALL
+           SELECT created_at_ms / 86400000, api_key_id, workspace_id, request_type, mode, model, 1, input_tokens, output_tokens,
+             cost_micros, charged_micros, latency_ms
+           FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND created_at_ms < (?2 + 86399999) / 86400000 * 86400000)
+         WHERE (?5 IS NULL OR request_type = ?5) AND (?6 IS NULL OR workspace_id = ?6) AND (?7 IS NULL OR api_key_id = ?7)
+         GROUP BY 1, 2 ORDER BY SUM(charged_micros) DESC, 1, 2 LIMIT 1000";
     /// Which of these keys (a JSON array of ids) are the account's, revoked ones included.
     tenant("account_id") fn list_key_faces(account_id: &str, ids: &str) -> Vec<KeyFace> =
         "SELECT id, name, metadata FROM api_keys WHERE account_id = ?1 AND id IN (SELECT value FROM json_each(?2))";

@@ -132,6 +132,17 @@ impl UsageRow {
     pub fn is_error(&self) -> bool {
         self.outcome != "completed"
     }
+
+    /// What an answer of the cache would have cost, less what it was charged, in micro-dollars; 0 for any other call.
+    #[must_use]
+    pub fn saved_micros(&self) -> i64 {
+        match self.baseline_micros {
+            Some(baseline) if self.source == Source::Cache && !self.is_error() => {
+                baseline.saturating_sub(self.charged_micros)
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// Corrects a batch of records of which the wallet could not take all: the last ones were charged less.
@@ -177,15 +188,33 @@ pub struct UsageTotal {
 }
 
 queries! {
-    /// Stores a batch of records (a JSON array of `UsageColumns`); fails if one of them is there already.
+    /// Stores a batch of records (a JSON array of `UsageColumns`); fails if one of them is there already. Their sums are
+    /// [`add_days`]'.
     global("one batch of the queue holds records of many accounts") fn insert_usage(rows: &str) -> Changed =
         "INSERT INTO usage (id, account_id, api_key_id, created_at_ms, request_type, mode, model, routed_model, routed_provider,
            status, outcome, input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, receipt, alias_from, error_class,
-           workspace_id, source, baseline_micros)
+           workspace_id, source, baseline_micros, is_summed)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
            value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16,
-           value ->> 17, value ->> 18, value ->> 19, value ->> 20, value ->> 21
+           value ->> 17, value ->> 18, value ->> 19, value ->> 20, value ->> 21, 1
          FROM jsonb_each(?1)";
+    /// Adds sums (a JSON array of `observe::sums::DaySum`) to those of their days.
+    global("one batch of the queue holds records of many accounts") fn add_days(sums: &str) -> Changed =
+        "INSERT INTO usage_days (account_id, day, api_key_id, workspace_id, request_type, mode, model, source, requests, completed,
+           input_tokens, output_tokens, cost_micros, charged_micros, latency_ms, saved_micros)
+         SELECT value ->> 'account_id', value ->> 'day', value ->> 'api_key_id', value ->> 'workspace_id', value ->> 'request_type',
+           value ->> 'mode', value ->> 'model', value ->> 'source', value ->> 'requests', value ->> 'completed',
+           value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros', value ->> 'charged_micros',
+           value ->> 'latency_ms', value ->> 'saved_micros'
+         FROM jsonb_each(?1) WHERE true
+         ON CONFLICT (account_id, day, api_key_id, workspace_id, request_type, mode, model, source) DO UPDATE SET
+           requests = requests + excluded.requests, completed = completed + excluded.completed,
+           input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,
+           cost_micros = cost_micros + excluded.cost_micros, charged_micros = charged_micros + excluded.charged_micros,
+           latency_ms = latency_ms + excluded.latency_ms, saved_micros = saved_micros + excluded.saved_micros";
+    /// Deletes the oldest rows but for so many, a part at once. Their days' sums stay.
+    global("retention is the platform's") fn prune_usage(kept: i64) -> Changed =
+        "DELETE FROM usage WHERE rowid <= (SELECT MAX(rowid) FROM usage) - ?1 AND rowid < (SELECT MIN(rowid) FROM usage) + 20000";
     /// Which of these ids (a JSON array) are stored already.
     global("one batch of the queue holds records of many accounts") fn list_filed(ids: &str) -> Vec<UsageId> =
         "SELECT id FROM usage WHERE id IN (SELECT value FROM json_each(?1))";

@@ -23,9 +23,11 @@ const TABLES: &[(&str, &str)] = &[
     ("local_endpoints", "erased"),
     ("payments", "kept: the books"),
     ("provider_keys", "erased"),
+    ("response_bytes", "a number: nothing is left of what it counts"),
     ("responses", "erased"),
     ("sessions", "erased"),
     ("usage", "kept: the books"),
+    ("usage_days", "kept: the books"),
     ("withdrawals", "kept: the books"),
     ("workspaces", "erased"),
 ];

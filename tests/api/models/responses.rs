@@ -88,6 +88,32 @@ fn what_is_not_to_be_kept_is_not() {
 }
 
 #[test]
+fn an_account_keeps_so_much_and_no_more() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let other = app.provision("1").await;
+        app.upstream.always(Reply::chat("Hi!", 1, 1));
+        let hello = json!({ "model": "m1", "input": "Hello" });
+        let path_of = |response: &Value| format!("/v1/responses/{}", response["id"].as_str().unwrap());
+        let first = create(&app, &key, &hello).await.expect(200).json();
+        let bytes = || app.database.number("SELECT SUM(bytes) FROM response_bytes");
+        assert_eq!(bytes(), app.database.number("SELECT SUM(length(CAST(turn AS BLOB))) FROM responses"));
+        // As if there were so many of them that one more just fits.
+        let full = (256 << 20) - bytes();
+        app.database.execute(&format!("UPDATE response_bytes SET bytes = {full}"));
+        let fits = create(&app, &key, &hello).await.expect(200).json();
+        app.get(&path_of(&fits)).bearer(&key.key).send().await.expect(200);
+        let beyond = create(&app, &key, &hello).await.expect(200).json();
+        app.get(&path_of(&beyond)).bearer(&key.key).send().await.expect(404);
+        let others = create(&app, &other, &hello).await.expect(200).json();
+        app.get(&path_of(&others)).bearer(&other.key).send().await.expect(200);
+        app.call("DELETE", &path_of(&first)).bearer(&key.key).send().await.expect(200);
+        let again = create(&app, &key, &hello).await.expect(200).json();
+        app.get(&path_of(&again)).bearer(&key.key).send().await.expect(200);
+    });
+}
+
+#[test]
 fn a_stream_tells_everything_and_its_end_is_kept() {
     run(async |app| {
         let key = app.with_model().await;

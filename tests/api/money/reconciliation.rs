@@ -105,12 +105,10 @@ fn a_difference_is_a_row_an_event_and_a_metric() {
         app.pass_ms(300).await;
         let metrics = app.get("/metrics").send().await.expect(200).text();
         assert!(!metrics.contains("guildhall_reconciliation"), "there was none");
-        // A row that says too little, and a charge that left no row.
-        app.database.execute(&format!(
-            "UPDATE usage SET charged_micros = 200 WHERE id = (SELECT MIN(id) FROM usage WHERE account_id = '{}')",
-            key.account_id
-        ));
-        app.database.execute(&format!("DELETE FROM usage WHERE account_id = '{}'", other.account_id));
+        // Sums that say too little, and a charge that left nothing.
+        let less = format!("UPDATE usage_days SET charged_micros = 450 WHERE account_id = '{}'", key.account_id);
+        app.database.execute(&less);
+        app.database.execute(&format!("DELETE FROM usage_days WHERE account_id = '{}'", other.account_id));
         let answer = compare(&app).await;
         let mut expected = [(&key.account_id, 0.0005, 0.00045), (&other.account_id, 0.00025, 0.0)];
         expected.sort_by_key(|(account, ..)| *account);

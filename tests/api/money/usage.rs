@@ -1,5 +1,6 @@
 //! `/v1/usage` and `/v1/usage/{id}`.
 
+mod days;
 mod delivery;
 mod paging;
 mod receipts;
