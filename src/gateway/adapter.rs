@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use guildhall_domain::anthropic::{
-    MessagesToChatStream, Takes, TranslateError, drop_extensions, shorten_caches, to_chat_completion,
-    to_messages_request,
+    MessagesToChatStream, Takes, TranslateError, drop_extensions, drop_stream_options, shorten_caches,
+    to_chat_completion, to_messages_request,
 };
 use guildhall_domain::chat::choices::Edit as _;
 use guildhall_domain::chat::quirks::{QuirkEdit, QuirkStream};
@@ -48,6 +48,9 @@ pub fn write_chat(
     }
     if !pays_itself && let Cow::Owned(shortened) = shorten_caches(&body)? {
         body = shortened;
+    }
+    if !offer.provider.endpoint.takes_stream_options.get() {
+        body = drop_stream_options(&body)?;
     }
     let body = match kind {
         ProviderKind::Anthropic => to_messages_request(&body, &offer.upstream_model, offer.output_tokens_cap()),

@@ -148,8 +148,14 @@ async fn climb(
             Attempt::Failed(failure) => {
                 failures.note(&mut call, &mut ladder, &offer, &failure);
             }
+            // Nothing is wrong with them. It is asked without them from now on, and what it delivers is estimated.
+            Attempt::OptionsRefused(_) if bounds.request.asks_for_usage_alone() && ladder.repeat(&offer) => {
+                note_nothing(&call.cx, &offer.provider);
+                offer.provider.endpoint.takes_stream_options.set(false);
+            }
             // What an upstream of the caller's own does not take, the platform's may.
-            Attempt::Overflowed(_) | Attempt::Rejected(_) if offer.provider.own.is_some() && ladder.has_more() => {}
+            Attempt::Overflowed(_) | Attempt::Rejected(_) | Attempt::OptionsRefused(_)
+                if offer.provider.own.is_some() && ladder.has_more() => {}
             Attempt::Overflowed(error) => {
                 note_nothing(&call.cx, &offer.provider);
                 let others = choice.ranked_offers().filter(|other| choice.is_open && bounds.is_covered(amount, other));
@@ -159,7 +165,7 @@ async fn climb(
                 }
                 refused.get_or_insert(error);
             }
-            Attempt::Rejected(error) => {
+            Attempt::Rejected(error) | Attempt::OptionsRefused(error) => {
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }

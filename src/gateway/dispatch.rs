@@ -25,6 +25,8 @@ const WHOLE_ANSWER_FACTOR: u32 = 8;
 /// A model's name that is shorter is as likely another word.
 const HIDDEN_LEAST_BYTES: usize = 4;
 
+const STREAM_OPTIONS: &[u8] = b"stream_options";
+
 /// What came of one attempt.
 pub enum Attempt {
     /// The upstream answered with success; whether the answer makes sense is not known yet.
@@ -36,6 +38,8 @@ pub enum Attempt {
     },
     /// The client's request is wrong; no other upstream will take it.
     Rejected(ApiError),
+    /// It does not know `stream_options`.
+    OptionsRefused(ApiError),
     /// The request does not fit the model's context; a larger one may take it.
     Overflowed(ApiError),
     /// Another upstream may do better.
@@ -221,6 +225,9 @@ fn judge(offer: &Offer, result: Result<Inbound, FetchError>, now_ms: i64, latenc
         None => format!("{} {}", inbound.status, text()),
     };
     match class {
+        ErrorClass::ClientError if body.windows(STREAM_OPTIONS.len()).any(|at| at == STREAM_OPTIONS) => {
+            Attempt::OptionsRefused(rejection(inbound.status, body, hidden))
+        }
         ErrorClass::ClientError => Attempt::Rejected(rejection(inbound.status, body, hidden)),
         ErrorClass::ContextOverflow => Attempt::Overflowed(rejection(inbound.status, body, hidden)),
         ErrorClass::RateLimited => {

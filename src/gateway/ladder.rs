@@ -181,6 +181,19 @@ impl Ladder {
         }
     }
 
+    /// Has the same model asked again at once. Says whether it is.
+    pub fn repeat(&mut self, offer: &Rc<Offer>) -> bool {
+        let may_try = self.tries < self.tries_max;
+        let step = || Step {
+            offer: Rc::clone(offer),
+            max_output_tokens: None,
+            pause_ms: 0,
+            reason: "without-stream-options".to_owned(),
+        };
+        self.next = may_try.then(step);
+        may_try
+    }
+
     /// The request did not fit a model's context. Says whether something is left that may take it: the same model with
     /// a smaller cap on the output; the smallest of `others` that is large enough; or one that was not asked yet, whose context
     /// is larger or unknown.

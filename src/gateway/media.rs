@@ -114,8 +114,9 @@ async fn climb(
                 }
             }
             Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &offer, &failure),
-            Attempt::Overflowed(_) | Attempt::Rejected(_) if offer.provider.own.is_some() && ladder.has_more() => {}
-            Attempt::Overflowed(error) | Attempt::Rejected(error) => {
+            Attempt::Overflowed(_) | Attempt::Rejected(_) | Attempt::OptionsRefused(_)
+                if offer.provider.own.is_some() && ladder.has_more() => {}
+            Attempt::Overflowed(error) | Attempt::Rejected(error) | Attempt::OptionsRefused(error) => {
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
@@ -176,7 +177,7 @@ fn deliver_whole(
                 Ok(answer) => answer,
                 Err(error) => return Err(Box::new((call, Failure::new(error)))),
             };
-            let used = used_of(&answer, request);
+            let used = believe(&call, used_of(&answer, request), request);
             (answer.body, used, "application/json".to_owned())
         }
     };
@@ -202,6 +203,29 @@ fn used_of(answer: &MediaAnswer, request: &MediaRequest<'_>) -> Used {
             Used::Counted(Quantity::Steps(answer.items.min(u64::from(task.n)) * each))
         }
         (Task::Speech(_) | Task::Video(_), _, _) => Used::Counted(request.quantity_upper()),
+    }
+}
+
+/// What an upstream counted. An endpoint of the caller's own must count a quarter of what can be measured here.
+fn believe(call: &RunningCall, used: Used, request: &MediaRequest<'_>) -> Used {
+    let Used::Counted(counted) = used else { return used };
+    if !call.judges_itself() {
+        return used;
+    }
+    let measured = match request.task() {
+        Task::Embeddings(_) => Some(request.quantity_estimate()),
+        Task::Transcription(task) => {
+            audio::measure_ms(task.file.bytes).map(|ms| Quantity::Steps(ms.div_ceil(1_000).max(1)))
+        }
+        Task::Images(_) | Task::Speech(_) | Task::Video(_) => None,
+    };
+    match (counted, measured) {
+        (_, None) => used,
+        (Quantity::Tokens(told), Some(Quantity::Tokens(is))) if told.input.saturating_mul(4) >= is.input => {
+            Used::Counted(Quantity::Tokens(TokenUsage { input: told.input, ..TokenUsage::default() }))
+        }
+        (Quantity::Steps(told), Some(Quantity::Steps(is))) if told.saturating_mul(4) >= is => used,
+        (_, Some(measured)) => Used::Measured(measured),
     }
 }
 

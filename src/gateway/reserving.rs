@@ -32,20 +32,37 @@ pub async fn reserve_for(
     {
         reserved = reserve(cx, payer, need(offers)).await;
     }
+    let is_short = |refusal: &Refusal| matches!(refusal, Refusal::Insufficient { .. } | Refusal::Budget { .. });
+    let reserved =
+        or_cheaper(choice, offers, reserved, is_short, async |offers| reserve(cx, payer, need(offers)).await);
+    reserved.await.map_err(|refusal| refuse(cx, refusal))
+}
+
+/// Where money `is_short`, has `reserve` try what the caller has of their own or costs nothing, and then only what costs
+/// nothing; `offers` are those that the money is for.
+///
+/// # Errors
+/// What `reserve` said last.
+pub async fn or_cheaper<R, E>(
+    choice: &Choice,
+    offers: &mut Vec<Rc<Offer>>,
+    mut reserved: Result<R, E>,
+    is_short: impl Fn(&E) -> bool,
+    reserve: impl AsyncFn(&[Rc<Offer>]) -> Result<R, E>,
+) -> Result<R, E> {
     let is_cheap: [fn(&Offer) -> bool; 2] =
         [|offer| offer.price.is_free() || offer.provider.own.is_some(), |offer| offer.price.is_free()];
     for is_cheap in is_cheap {
-        let is_short = matches!(reserved, Err(Refusal::Insufficient { .. } | Refusal::Budget { .. }));
-        if !is_short || offers.iter().all(|offer| is_cheap(offer)) {
+        if !reserved.as_ref().is_err_and(&is_short) || offers.iter().all(|offer| is_cheap(offer)) {
             continue;
         }
         let cheap = choice.best_offers_of(is_cheap);
         if !cheap.is_empty() {
             *offers = cheap;
-            reserved = reserve(cx, payer, need(offers)).await;
+            reserved = reserve(offers).await;
         }
     }
-    reserved.map_err(|refusal| refuse(cx, refusal))
+    reserved
 }
 
 /// A place in the books for a call that costs nothing.

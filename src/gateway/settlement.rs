@@ -206,7 +206,7 @@ impl RunningCall {
     /// the output, and what it has cached is its own affair.
     #[must_use]
     pub fn trust(&self, reported: TokenUsage, output_seen: u64) -> Used {
-        if self.offer().is_none_or(|offer| offer.provider.origin() != Origin::Endpoint) {
+        if !self.judges_itself() {
             return Used::Reported(reported);
         }
         let is_plausible = reported.input.saturating_mul(4) >= self.input_tokens_estimate
@@ -215,6 +215,12 @@ impl RunningCall {
             return Used::Estimated { output: output_seen };
         }
         Used::Reported(TokenUsage { input: reported.input, output: reported.output, ..TokenUsage::default() })
+    }
+
+    /// Whether an endpoint of the caller's own answers.
+    #[must_use]
+    pub fn judges_itself(&self) -> bool {
+        self.offer().is_some_and(|offer| offer.provider.origin() == Origin::Endpoint)
     }
 
     /// The kind of the provider that answers.

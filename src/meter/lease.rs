@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use durable_objects::rate_limiter::protocol::{Lease, Leased};
 
-use super::limit::{Limits, limiter_failed, refused, revoked, seconds_until, send};
+use super::limit::{Limits, crowded, is_crowded, limiter_failed, refused, revoked, seconds_until, send};
 use super::shift::{Care, Shift};
 use crate::app::App;
 use crate::error::{ApiError, Standing};
@@ -30,6 +30,8 @@ pub struct LimitLease {
     expires_at_ms: i64,
     /// Until then the last refusal still stands.
     refused_until_ms: i64,
+    /// Whether it was for want of a place, not of requests.
+    is_crowded: bool,
     revoked: bool,
     calling_since_ms: Option<i64>,
     /// When the lease that it asks for ends.
@@ -39,7 +41,10 @@ pub struct LimitLease {
     care: Care,
 }
 
+/// How long a lease is believed once it is there.
 const LEASE_MS: i64 = 1_000;
+/// So much longer it is asked for: what the answer may take on its way, and the next question.
+const CALL_MAX_MS: i64 = 1_000;
 /// Above so many leases, those of which nothing is used are forgotten.
 const LEASES_MAX: usize = 10_000;
 /// A call that has not answered for so long is taken for lost.
@@ -87,6 +92,7 @@ pub async fn admit_leased(
             Step::Refused(standing, retry_after_ms) => {
                 return Err(refused(standing, Some(retry_after_ms)));
             }
+            Step::Crowded(standing) => return Err(crowded(standing, limits)),
             Step::Call(wanted) => renew(app, ports, key_id, wanted).await.map_err(limiter_failed)?,
             // Another request of this isolate is asking. Its promise cannot be awaited here (the platform ties I/O to
             // the request that began it), so this one looks again on its own timer.
@@ -107,6 +113,7 @@ fn leave_waiting(app: &App, key_id: &str) {
 enum Step {
     Admitted(Standing),
     Refused(Standing, i64),
+    Crowded(Standing),
     Revoked,
     Call(Lease),
     Wait,
@@ -133,6 +140,7 @@ impl LimitLease {
             reset_at_ms: 0,
             expires_at_ms: 0,
             refused_until_ms: 0,
+            is_crowded: false,
             revoked: false,
             calling_since_ms: None,
             asked_until_ms: 0,
@@ -174,7 +182,9 @@ impl LimitLease {
             return Step::Wait;
         }
         if now_ms < self.refused_until_ms && self.limits == limits {
-            return Step::Refused(self.standing(now_ms), self.refused_until_ms - now_ms);
+            let standing = self.standing(now_ms);
+            let wait_ms = self.refused_until_ms - now_ms;
+            return if self.is_crowded { Step::Crowded(standing) } else { Step::Refused(standing, wait_ms) };
         }
         if valid && self.requests_left == 0 {
             // It was to last a second and has not.
@@ -190,7 +200,7 @@ impl LimitLease {
         self.calling_since_ms = Some(now_ms);
         let used = std::mem::take(&mut self.used);
         self.is_place_wanted = queue > 0;
-        self.asked_until_ms = now_ms + LEASE_MS;
+        self.asked_until_ms = now_ms + LEASE_MS + CALL_MAX_MS;
         let is_wanted = queue > 0 || self.pace > 0;
         let spare = if is_wanted { LEAST_WANTED } else { 0 };
         let requests = self.pace.saturating_add(queue).max(spare).min(self.limits.per_minute / 4 + 1);
@@ -205,7 +215,7 @@ impl LimitLease {
             used,
             want_requests: requests,
             want_slots: slots,
-            expires_at_ms: now_ms + LEASE_MS,
+            expires_at_ms: self.asked_until_ms,
             secret_at_ms: self.secret_at_ms,
         }
     }
@@ -233,10 +243,11 @@ impl LimitLease {
         self.remaining = leased.remaining;
         self.reset_at_ms = leased.reset_at_ms;
         self.revoked = leased.revoked;
-        self.expires_at_ms = now_ms + LEASE_MS;
+        self.expires_at_ms = (now_ms + LEASE_MS).min(self.asked_until_ms);
         // A short memory of a refusal spares the object a storm of callers that ignore Retry-After.
         let lacks_requests = want_requests > 0 && leased.requests == 0;
         let lacks_slots = self.is_place_wanted && self.slots_used >= leased.slots;
+        self.is_crowded = is_crowded(leased);
         if lacks_requests {
             self.refused_until_ms = now_ms + leased.retry_after_ms.unwrap_or(LEASE_MS).clamp(1, LEASE_MS);
         } else if lacks_slots {

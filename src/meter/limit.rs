@@ -213,7 +213,11 @@ async fn admit_exact(
         if leased.requests + leased.slots > 0 {
             release_exact(ports, key_id, lease);
         }
-        return Err(refused(standing, leased.retry_after_ms));
+        return Err(if is_crowded(&leased) {
+            crowded(standing, limits)
+        } else {
+            refused(standing, leased.retry_after_ms)
+        });
     }
     let slot = ExactSlot {
         key_id: key_id.to_owned(),
@@ -256,6 +260,24 @@ pub fn refused(standing: Standing, retry_after_ms: Option<i64>) -> ApiError {
         .retry_after_s(u32::try_from(wait_s).unwrap_or(1))
         .with("limit", standing.limit)
         .standing(standing)
+}
+
+/// Whether what was refused lacked a place: no window is exhausted.
+#[must_use]
+pub const fn is_crowded(leased: &Leased) -> bool {
+    leased.remaining > 0
+}
+
+/// 429: all places for requests at one time are taken.
+#[must_use]
+pub fn crowded(standing: Standing, limits: Limits) -> ApiError {
+    ApiError::new(
+        Kind::RateLimited,
+        format!("Too many requests at once ({} at most); try again in 1 s", limits.concurrent),
+    )
+    .retry_after_s(1)
+    .with("limit", limits.concurrent)
+    .standing(standing)
 }
 
 /// 401: the key's object refuses it.

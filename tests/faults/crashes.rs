@@ -112,7 +112,7 @@ fn a_dead_isolates_places_in_the_limit_come_back() {
             app.crash_isolate();
         };
         tokio::join!(join_all((0..50).map(|_| app.hello(&key).send())), crash);
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
         app.upstream.latency_ms.set(0);
         app.hello(&key).send().await.expect(200);
     });

@@ -54,6 +54,18 @@ fn copy_item(item: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateE
     copy_members(item, |key| OF_ITEM.contains(&key), w, |_, value, w| copy_raw(value, w))
 }
 
+/// A request without `stream_options`.
+///
+/// # Errors
+/// [`TranslateError`] when the text is no JSON object.
+pub fn drop_stream_options(chat: &[u8]) -> Result<Vec<u8>, TranslateError> {
+    let mut out = Vec::with_capacity(chat.len());
+    let mut w = Writer::new(&mut out);
+    let is_dropped = |key: &[u8]| key == b"stream_options";
+    copy_members(&read_body(chat, Style::Chat)?, is_dropped, &mut w, |_, value, w| copy_raw(value, w))?;
+    Ok(out)
+}
+
 /// A request whose prompts are cached for five minutes at most: an hour costs more to write than the price lists say.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use super::endings::Failures;
 use super::health::{note_nothing, note_success};
 use super::ladder::{Ladder, Lead};
 use super::media::choose_for_media;
-use super::reserving::reserve_nothing;
+use super::reserving::{or_cheaper, reserve_nothing};
 use super::settlement::RunningCall;
 use super::table::Offer;
 use crate::app::Cx;
@@ -79,17 +79,10 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
         offers.iter().map(|offer| offer.cost(request.quantity_upper())).max().unwrap_or(MicroUsd::ZERO)
     };
     let id = new_id(&cx);
-    let mut dearest = cost_of(&offers);
-    if let Err(error) = hold(&cx, &id, dearest).await {
-        // Where there is not enough money, only what the caller has of their own is left to be tried.
-        offers.retain(|offer| offer.provider.own.is_some());
-        let is_short = matches!(error.kind, Kind::InsufficientFunds | Kind::BudgetExceeded);
-        if !is_short || offers.is_empty() {
-            return Err(error);
-        }
-        dearest = cost_of(&offers);
-        hold(&cx, &id, dearest).await?;
-    }
+    let held = hold(&cx, &id, cost_of(&offers)).await;
+    let is_short = |error: &ApiError| matches!(error.kind, Kind::InsufficientFunds | Kind::BudgetExceeded);
+    or_cheaper(&choice, &mut offers, held, is_short, async |offers| hold(&cx, &id, cost_of(offers)).await).await?;
+    let dearest = cost_of(&offers);
     let spec = write_spec(&cx, task, &choice, request.model(), dearest)?;
     let created = create_job(&cx, &id, &spec).await;
     if let Err(error) = created {
@@ -166,9 +159,9 @@ async fn submit(
             // the client.
             Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &step.offer, &failure),
             // What an upstream of the caller's own does not take, the platform's may.
-            Attempt::Overflowed(_) | Attempt::Rejected(_) if step.offer.provider.own.is_some() && ladder.has_more() => {
-            }
-            Attempt::Overflowed(error) | Attempt::Rejected(error) => {
+            Attempt::Overflowed(_) | Attempt::Rejected(_) | Attempt::OptionsRefused(_)
+                if step.offer.provider.own.is_some() && ladder.has_more() => {}
+            Attempt::Overflowed(error) | Attempt::Rejected(error) | Attempt::OptionsRefused(error) => {
                 note_nothing(cx, &step.offer.provider);
                 return Err(error);
             }

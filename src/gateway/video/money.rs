@@ -93,7 +93,7 @@ impl Place {
         }
     }
 
-    fn origin(&self) -> Origin {
+    pub(super) fn origin(&self) -> Origin {
         self.own.as_ref().map_or(Origin::Platform, |own| own.origin)
     }
 }

@@ -3,7 +3,7 @@
 use guildhall::ports::StreamEnd;
 use serde_json::{Value, json};
 
-use super::kit::{LiveStream, add_model, assert_balanced, chat, hello_stream, last_receipt, micros, usage_rows};
+use super::kit::{LiveStream, add_model, assert_balanced, chat, hello, hello_stream, last_receipt, micros, usage_rows};
 use crate::support::{Key, Reply, TestApp, run};
 
 const WORDS: [&str; 3] = ["Hel", "lo ", "🦀"];
@@ -237,6 +237,45 @@ fn a_stream_without_usage_is_estimated() {
         assert_eq!((&record["outcome"], &record["receipt"]["rule"]), (&json!("completed"), &json!("estimated")));
         let input = i64::try_from(hello_stream("m1").len()).unwrap() / 4;
         assert_eq!(micros(&record["charged_usd"]), input * 10 + 7 * 30);
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn who_knows_no_stream_options_is_asked_without() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let refusal = r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}"#;
+        let refused = || Reply::Whole(422, refusal.to_owned(), "");
+        let words = || Reply::Stream(Reply::chunks(&["hi"], None), StreamEnd::Eof);
+        let asked = |app: &TestApp| {
+            let with_options = |body: &Value| body.get("stream_options").is_some();
+            std::mem::take(&mut *app.upstream.sent.borrow_mut())
+                .iter()
+                .map(|sent| with_options(&serde_json::from_slice(sent.body.as_deref().unwrap()).unwrap()))
+                .collect::<Vec<_>>()
+        };
+        // What a client did wrong itself teaches nothing.
+        let odd = hello_stream("m1").replacen('{', r#"{"stream_options":{"odd":1},"#, 1);
+        let whole = hello("m1").replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
+        for body in [&odd, &whole] {
+            app.upstream.then(refused());
+            chat(&app, &key, body).send().await.expect(422);
+        }
+        assert_eq!(asked(&app), [true, true]);
+        app.upstream.then(refused());
+        app.upstream.then(words());
+        let text = chat(&app, &key, &hello_stream("m1")).send().await.expect(200).text();
+        assert!(text.contains("hi") && text.ends_with("data: [DONE]\n\n"), "{text}");
+        assert_eq!(asked(&app), [true, false]);
+        let record = last_receipt(&app, &key).await;
+        assert_eq!((&record["outcome"], &record["receipt"]["rule"]), (&json!("completed"), &json!("estimated")));
+        assert_eq!(record["receipt"]["attempts"], 2);
+        // From now on at once, and who wants usage is told what is charged.
+        app.upstream.then(words());
+        let text = chat(&app, &key, &with_usage()).send().await.expect(200).text();
+        assert!(text.contains("completion_tokens"), "{text}");
+        assert_eq!(asked(&app), [false]);
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }

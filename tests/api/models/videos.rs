@@ -6,7 +6,7 @@ use durable_objects::protocol::Protocol;
 use guildhall::ports::FetchError;
 use serde_json::{Value, json};
 
-use super::kit::{assert_balanced, last_receipt, micros, usage_rows};
+use super::kit::{add_model, assert_balanced, last_receipt, micros, usage_rows};
 use super::media::{FORM, form, with_sandbox, with_upstream};
 use crate::support::{Fault, Key, Reply, TestApp, run};
 
@@ -132,6 +132,21 @@ fn what_no_upstream_takes_holds_no_money() {
         app.pass_ms(5_000).await;
         assert_eq!(available(&app, &key).await, 1_000_000);
         assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn without_money_a_free_model_films() {
+    run(async |app| {
+        with_upstream(&app).await;
+        let poor = app.provision("0").await;
+        let film = json!({ "kind": "video", "upstream_model": "gratis", "unit_price_usd": 0, "weight": 1, "input_per_1k": 0, "output_per_1k": 0 });
+        app.upstream.always(state("queued", &json!({})));
+        let ask = |key: &Key| app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send();
+        ask(&poor).await.expect(402);
+        add_model(&app, "free-film", "p1", film).await;
+        ask(&poor).await.expect(200);
+        assert!(app.upstream.last_body().contains("gratis"));
     });
 }
 

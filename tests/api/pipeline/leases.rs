@@ -137,26 +137,34 @@ fn as_many_calls_run_at_once_as_allowed_and_no_more() {
 
 #[test]
 fn long_calls_keep_their_places_to_the_end() {
-    run(async |app| {
-        let key = leased_key(&app, 6_000, 64).await;
-        app.upstream.latency_ms.set(100_000);
-        let other = app.new_isolate();
-        let long = join_all((0..64).map(|_| app.hello(&key).send()));
-        let meanwhile = async {
-            for second in [1, 10, 18, 25, 60, 95] {
-                let until_ms = 1_800_000_000_000 + second * 1_000;
-                tokio::time::sleep(Duration::from_millis(u64::try_from(until_ms - app.now_ms()).unwrap_or(0))).await;
-                for isolate in [&app.isolate(), &other] {
-                    let refused = cheap_call(&app, &key, isolate).await;
-                    assert_eq!(refused.status, 429, "64 calls still run after {second} s");
+    // Also where the object is far away: a lease is asked for longer than it is believed.
+    for away_ms in [0, 400] {
+        run(async |app| {
+            let key = leased_key(&app, 6_000, 64).await;
+            app.faults.slow_object("RATE_LIMITER", away_ms);
+            app.upstream.latency_ms.set(100_000);
+            let other = app.new_isolate();
+            let long = join_all((0..64).map(|_| app.hello(&key).send()));
+            let meanwhile = async {
+                for second in [1, 10, 18, 25, 60, 95] {
+                    for part_ms in [200, 500, 800] {
+                        let until_ms = 1_800_000_000_000 + second * 1_000 + part_ms;
+                        let left_ms = u64::try_from(until_ms - app.now_ms()).unwrap_or(0);
+                        tokio::time::sleep(Duration::from_millis(left_ms)).await;
+                        for isolate in [&other, &app.isolate()] {
+                            let refused = cheap_call(&app, &key, isolate).await;
+                            assert_eq!(refused.status, 429, "64 calls still run after {second} s");
+                            assert_eq!(refused.json()["limit"], 64, "which limit it is");
+                        }
+                    }
                 }
-            }
-        };
-        let (answers, ()) = tokio::join!(long, meanwhile);
-        assert_eq!(count(&answers, 200), 64);
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(cheap_call(&app, &key, &other).await.status, 404);
-    });
+            };
+            let (answers, ()) = tokio::join!(long, meanwhile);
+            assert_eq!(count(&answers, 200), 64);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert_eq!(cheap_call(&app, &key, &other).await.status, 404);
+        });
+    }
 }
 
 #[test]

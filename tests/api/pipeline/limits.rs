@@ -147,7 +147,8 @@ fn of_many_calls_at_once_five_run_and_the_rest_is_refused() {
             assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 5);
             for refused in answers.iter().filter(|answer| answer.status != 200) {
                 assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
-                assert_eq!(refused.json()["error"], "Rate limit exceeded");
+                let told = refused.json();
+                assert_eq!((&told["error"], &told["limit"]), (&json!("Rate limit exceeded"), &json!(5)));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert_eq!(app.upstream.sent.borrow().len(), 5 * round, "the places are free again");

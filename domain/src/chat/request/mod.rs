@@ -107,6 +107,8 @@ struct StreamOptions<'a> {
     include_usage: Option<Raw<'a>>,
     /// Whether the value is an object without members.
     is_empty: bool,
+    /// Whether the value has members beside `include_usage`.
+    has_others: bool,
 }
 
 /// One of the two limits on output tokens as the client sent it.
@@ -153,6 +155,12 @@ impl<'a> ChatRequest<'a> {
     #[must_use]
     pub fn include_usage(&self) -> bool {
         self.stream_options.include_usage.and_then(|value| value.to_bool()).unwrap_or(false)
+    }
+
+    /// Whether it is a stream whose `stream_options`, as an upstream gets them, ask for usage and say nothing else.
+    #[must_use]
+    pub const fn asks_for_usage_alone(&self) -> bool {
+        self.is_stream && !self.stream_options.has_others
     }
 
     /// The client's own limit on output tokens per choice; the larger one if it sent both

@@ -151,13 +151,14 @@ fn read_stream_options<'a>(reader: &mut Reader<'a>) -> Result<StreamOptions<'a>,
     }
     // Small: read whole for its place, and once more for its members.
     let value = reader.read_value()?;
-    let mut options = StreamOptions { value: Some(value), include_usage: None, is_empty: true };
+    let mut options = StreamOptions { value: Some(value), is_empty: true, ..StreamOptions::default() };
     let mut members = Reader::new(value.bytes);
     members.enter_object()?;
     while let Some(member) = members.next_member()? {
         options.is_empty = false;
         let raw = members.read_value()?;
         if member.key.as_ref() != b"include_usage" {
+            options.has_others = true;
             continue;
         }
         if options.include_usage.is_some() {

@@ -277,3 +277,18 @@ fn rewrite_escapes_the_model() {
     let rewritten = rewrite(&body, "a\"b\\c", None, MaxOutputField::MaxTokens);
     assert_eq!(parse(&rewritten).unwrap().model(), "a\"b\\c");
 }
+
+#[test]
+fn options_that_only_ask_for_usage_are_known() {
+    for (options, expected) in [
+        (r#""stream":true"#, true),
+        (r#""stream":true,"stream_options":null"#, true),
+        (r#""stream":true,"stream_options":{}"#, true),
+        (r#""stream":true,"stream_options":{"include_usage":false}"#, true),
+        (r#""stream":true,"stream_options":{"include_usage":true,"x":1}"#, false),
+        (r#""stream_options":{"include_usage":true}"#, false),
+    ] {
+        let body = format!(r#"{{"model":"m",{HI},{options}}}"#);
+        assert_eq!(ChatRequest::parse(body.as_bytes()).unwrap().asks_for_usage_alone(), expected, "{body}");
+    }
+}

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{ENDPOINTS, STAND_IN, add_workspace, bring_endpoint, bring_key, own, owner};
-use crate::api::models::kit::{add_model, chat, hello, hello_stream, rich_key};
+use crate::api::models::kit::{add_model, chat, hello, hello_stream, micros, rich_key};
+use crate::api::models::media::{FORM, form};
 use crate::support::{Key, Reply, run, run_with};
 
 #[test]
@@ -195,6 +196,39 @@ fn vectors_come_from_an_endpoint_that_embeds() {
             (&row["billing_mode"], &row["charged_usd"], &row["baseline_usd"]),
             (&json!("local"), &json!(0.00005), &json!(0.001))
         );
+        // It says that a long text was nothing: 2,000 tokens are measured.
+        let body = json!({ "model": "auto", "input": "word".repeat(2_000) });
+        let little = vectors.to_string().replace("100", "1");
+        app.upstream.always_at("home", Reply::Whole(200, little, ""));
+        app.post("/v1/embeddings").bearer(&key.key).json(&body).send().await.expect(200);
+        let row = app.last_usage(&key).await;
+        assert_eq!((&row["charged_usd"], &row["baseline_usd"]), (&json!(0.001), &json!(0.02)));
+    });
+}
+
+/// Silence in the form of WAV: 8,000 samples a second, of a byte each.
+fn twenty_seconds() -> Vec<u8> {
+    let mut file = b"RIFF\x24\x71\x02\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data\x00\x71\x02\x00".to_vec();
+    file.resize(file.len() + 160_000, 0x80);
+    file
+}
+
+#[test]
+fn a_recording_is_as_long_as_it_is() {
+    run(async |app| {
+        let (key, session) = owner(&app).await;
+        let price = json!({ "kind": "transcription", "unit_price_usd": 0.6 });
+        add_model(&app, "ears", "p1", price).await;
+        bring_endpoint(&app, &session, &["whisper-large-v3"], json!({})).await;
+        for (told, seconds) in [(1, 20), (5, 5), (40, 40)] {
+            let text = json!({ "text": "hello", "duration": told }).to_string();
+            app.upstream.always_at("home", Reply::Whole(200, text, ""));
+            let asked =
+                app.post("/v1/audio/transcriptions").bearer(&key.key).bytes(&form(&[], Some(&twenty_seconds())));
+            asked.rare(|head| head.content_type = FORM.into()).send().await.expect(200);
+            let row = app.last_usage(&key).await;
+            assert_eq!(micros(&row["baseline_usd"]), seconds * 10_000, "{told}: {row}");
+        }
     });
 }
 
