@@ -93,13 +93,17 @@ pub(super) fn to_chat_body(
     parameters: &Map<String, Value>,
     is_stream: bool,
 ) -> Vec<u8> {
-    let mut body = parameters.clone();
-    body.insert("model".to_owned(), json!(model));
-    body.insert("messages".to_owned(), json!(messages));
-    if is_stream {
-        body.insert("stream".to_owned(), json!(true));
+    #[derive(Serialize)]
+    struct Body<'b> {
+        #[serde(flatten)]
+        parameters: &'b Map<String, Value>,
+        model: &'b str,
+        messages: &'b [Value],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<bool>,
     }
-    Value::Object(body).to_string().into_bytes()
+    // Values are JSON already: nothing here can fail.
+    serde_json::to_vec(&Body { parameters, model, messages, stream: is_stream.then_some(true) }).unwrap_or_default()
 }
 
 /// The text of a message's content: a string, or the text parts one after the other.

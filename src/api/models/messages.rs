@@ -2,6 +2,7 @@
 
 use guildhall_domain::anthropic::{to_chat_request, to_counted_chat_request};
 use guildhall_domain::chat::request::ChatRequest;
+use guildhall_domain::json::{JsonError, Reader};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -79,21 +80,21 @@ struct MessageRequest {
     stop_sequences: Option<Vec<String>>,
 }
 
-/// The model's name alone: what the answer repeats.
-#[derive(serde::Deserialize)]
-struct Named {
-    #[serde(default)]
-    model: String,
-}
-
 async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Output, ApiError> {
     let chat = to_chat_request(&request.body)?;
-    let Named { model } =
-        serde_json::from_slice(&request.body).map_err(|error| ApiError::invalid("", error.to_string()))?;
     drop(request);
+    let model = read_model(&chat).map_err(ApiError::internal)?;
     let policy = Policy { is_extended: true, ..Policy::default() };
     let answer = complete_chat(cx.clone(), &chat, &policy).await?;
     Ok(as_message(answer.output, &model)?.header("request-id", &*cx.request_id))
+}
+
+/// The model's name, which stands first in what [`to_chat_request`] writes: the answer repeats it.
+fn read_model(chat: &[u8]) -> Result<String, JsonError> {
+    let mut reader = Reader::new(chat);
+    reader.enter_object()?;
+    reader.next_member()?;
+    Ok(reader.read_value()?.to_text().unwrap_or_default().into_owned())
 }
 
 async fn count_message_tokens(_cx: Cx, request: RawJson<CountTokensRequest>) -> Result<Reply<TokenCount>, ApiError> {

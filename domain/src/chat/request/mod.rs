@@ -11,6 +11,7 @@ mod rewrite;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use crate::json::{JsonError, Raw};
 use messages::InputSize;
@@ -87,6 +88,10 @@ pub struct ChatRequest<'a> {
     inside: usize,
     model: Cow<'a, str>,
     model_value: Option<Raw<'a>>,
+    /// Where the list of messages stands in the body.
+    messages: Range<usize>,
+    /// Where the list of tools stands; nowhere when there is none.
+    tools: Range<usize>,
     is_stream: bool,
     stream_options: StreamOptions<'a>,
     max_tokens: TokenLimit<'a>,

@@ -25,6 +25,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         model_value: None,
         is_stream: false,
         stream_options: StreamOptions::default(),
+        messages: 0..0,
+        tools: 0..0,
         max_tokens: TokenLimit::default(),
         max_completion_tokens: TokenLimit::default(),
         choices: 1,
@@ -54,8 +56,16 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
 impl<'a> ChatRequest<'a> {
     fn read_parameter(&mut self, key: &[u8], reader: &mut Reader<'a>) -> Result<(), InvalidRequest> {
         match key {
-            b"messages" => read_messages(reader, &mut self.input)?,
-            b"tools" => read_tools(reader)?,
+            b"messages" => {
+                let start = begin_value(reader)?;
+                read_messages(reader, &mut self.input)?;
+                self.messages = start..reader.position();
+            }
+            b"tools" => {
+                let start = begin_value(reader)?;
+                read_tools(reader)?;
+                self.tools = start..reader.position();
+            }
             b"stream_options" => self.stream_options = read_stream_options(reader)?,
             b"model" => {
                 let value = reader.read_value()?;
@@ -77,6 +87,12 @@ impl<'a> ChatRequest<'a> {
         }
         Ok(())
     }
+}
+
+/// Where the value that comes next begins.
+fn begin_value(reader: &mut Reader<'_>) -> Result<usize, InvalidRequest> {
+    reader.peek()?;
+    Ok(reader.position())
 }
 
 fn read_model(value: Raw<'_>) -> Result<Cow<'_, str>, InvalidRequest> {

@@ -30,40 +30,23 @@ impl ChatRequest<'_> {
         let mut bytes = 0;
         let mut prefixes = Vec::new();
         // Tools stand before the messages in a prompt, wherever they stand in the request.
-        if let Some(mut reader) = self.find_member(b"tools")? {
-            let tools = reader.read_value()?;
-            hasher.write(tools.bytes);
-            bytes += tools.bytes.len();
-        }
-        if let Some(mut reader) = self.find_member(b"messages")? {
-            reader.enter_array()?;
-            while reader.next_item()? {
-                let message = reader.read_value()?;
-                hasher.write(message.bytes);
-                // So that two messages are not one.
-                hasher.write_u8(0xff);
-                bytes += message.bytes.len();
-                if bytes >= PREFIX_LEAST_BYTES {
-                    prefixes.push(hasher.finish());
-                }
+        hasher.write(&self.body[self.tools.clone()]);
+        bytes += self.tools.len();
+        let mut reader = Reader::new(&self.body[self.messages.clone()]);
+        reader.enter_array()?;
+        while reader.next_item()? {
+            let message = reader.read_value()?;
+            hasher.write(message.bytes);
+            // So that two messages are not one.
+            hasher.write_u8(0xff);
+            bytes += message.bytes.len();
+            if bytes >= PREFIX_LEAST_BYTES {
+                prefixes.push(hasher.finish());
             }
         }
         prefixes.reverse();
         prefixes.truncate(PREFIXES_MAX);
         Ok(prefixes)
-    }
-
-    /// A reader in front of a member's value.
-    fn find_member(&self, name: &[u8]) -> Result<Option<Reader<'_>>, JsonError> {
-        let mut reader = Reader::new(self.body);
-        reader.enter_object()?;
-        while let Some(member) = reader.next_member()? {
-            if member.key.as_ref() == name {
-                return Ok(Some(reader));
-            }
-            reader.read_value()?;
-        }
-        Ok(None)
     }
 }
 
