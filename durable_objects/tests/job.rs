@@ -218,6 +218,23 @@ fn a_completed_job_is_paid_and_a_failed_one_is_not() {
 }
 
 #[test]
+fn what_the_wallet_refuses_is_owed_and_asked_for_again() {
+    let objects = funded();
+    let earlier = Capture { id: "job_1".to_owned(), amount: usd(1), record: None, counts: vec![] };
+    let earlier = WalletCommand::Capture { hold_id: "none".to_owned(), capture: earlier, close: true, budgets: vec![] };
+    objects.ask::<Wallet>("alice", &earlier, 0).unwrap();
+    objects.ask::<Job>("job_1", &create(), 0).unwrap();
+    objects.ask::<Job>("job_1", &report("creator", completed()), 1).unwrap();
+    for round in 1..4 {
+        objects.run_due_alarms(round * (RETAIN_MS + 3_600_000));
+    }
+    let (_, done) = view(objects.ask::<Job>("job_1", &get(), 4 * RETAIN_MS).unwrap());
+    let what: Vec<_> = done.events.iter().map(|event| event.what.as_str()).collect();
+    assert_eq!(what.len(), 3, "it is said once: {what:?}");
+    assert!(what[2].contains("another amount"), "{what:?}");
+}
+
+#[test]
 fn the_alarm_calls_for_workers_until_one_comes() {
     let objects = funded();
     objects.ask::<Job>("job_1", &create(), 0).unwrap();

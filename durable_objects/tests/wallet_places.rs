@@ -76,6 +76,10 @@ fn lines_that_have_ended_make_way_after_a_day() {
         assert_placed(&spend(&objects, &credits(number), 0));
     }
     assert_full(&spend(&objects, &credits(10_000), 0));
+    // What was used is charged, with a place for its line or without.
+    let (capture, budgets) = (charge("late", 1), vec![credits(10_000)]);
+    let late = ask(&objects, Command::Capture { hold_id: "lapsed".to_owned(), capture, close: true, budgets }, 0);
+    assert!(matches!(late, Reply::Captured { charged, .. } if charged == usd(1)), "{late:?}");
     (0..3).for_each(|number| end(&objects, &credits(number), 1));
     let (id, budgets) = ("long".to_owned(), vec![credits(2)]);
     ask(&objects, Command::Hold { id, amount: usd(1), expires_at_ms: 2 * DAY_MS, budgets }, 1);

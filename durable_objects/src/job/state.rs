@@ -121,16 +121,23 @@ impl Machine for JobMachine {
     }
 
     fn delivered(&mut self, delivery: &Enlisted, answer: &[u8], now_ms: i64) -> Step<()> {
-        let mut writes = vec![Write::Strike { id: delivery.id.clone() }];
-        if let Some((_, run)) = &mut self.job
-            && delivery.id == OUTCOME_ID
-        {
-            run.is_outcome_due = false;
+        let strike = Write::Strike { id: delivery.id.clone() };
+        let Some((_, run)) = self.job.as_mut().filter(|_| delivery.id == OUTCOME_ID) else {
+            return Ok(Outcome { reply: (), writes: vec![strike] });
+        };
+        if is_refusal(answer) {
+            // It stays in the outbox and is tried again: what was made is owed.
             let answer = String::from_utf8_lossy(answer);
-            run.note(now_ms, if answer.contains("\"refused\"") { &answer } else { "settled" });
-            writes.push(Write::put(RUN_KEY, run)?);
+            let is_news = run.events.last().is_none_or(|last| last.what != cut(&answer));
+            if is_news {
+                run.note(now_ms, &answer);
+            }
+            let writes = if is_news { vec![Write::put(RUN_KEY, run)?] } else { Vec::new() };
+            return Ok(Outcome { reply: (), writes });
         }
-        Ok(Outcome { reply: (), writes })
+        run.is_outcome_due = false;
+        run.note(now_ms, "settled");
+        Ok(Outcome { reply: (), writes: vec![strike, Write::put(RUN_KEY, run)?] })
     }
 
     fn next_alarm_ms(&self) -> Option<i64> {
@@ -387,6 +394,15 @@ impl Run {
         }
         self.events.push(Event { at_ms, what: cut(what) });
     }
+}
+
+/// Whether an object's answer, of whatever protocol, is a refusal.
+fn is_refusal(answer: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Told {
+        reply: String,
+    }
+    serde_json::from_slice::<Told>(answer).is_ok_and(|told| told.reply == "refused")
 }
 
 fn refuse(message: String) -> Reply {

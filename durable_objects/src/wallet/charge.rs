@@ -87,8 +87,13 @@ impl WalletMachine {
         let charge = match charged_before(&capture, facts)? {
             Some(charge) => charge,
             None => {
-                self.holds.budgets.open(&budgets, draft)?;
-                self.charge(key, &budgets, capture, facts, draft)?
+                let lines = match self.holds.budgets.open(&budgets, draft) {
+                    Ok(()) => budgets.as_slice(),
+                    // There is no place to count it; what was used is charged all the same.
+                    Err(Stop::Refused(_)) => &[],
+                    Err(fault) => return Err(fault),
+                };
+                self.charge(key, lines, capture, facts, draft)?
             }
         };
         if close {
