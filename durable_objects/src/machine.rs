@@ -133,6 +133,14 @@ pub enum Write {
     },
     /// Appends to the journal, which refuses an id that it has: the whole transaction fails.
     Append(Entry),
+    /// Puts one entry of the journal in the place of several, at the number of the last of them. Its id may be that of one
+    /// of them. Those of an outcome share no entry.
+    Fold {
+        /// The numbers of the entries that it stands for.
+        seqs: Vec<i64>,
+        /// The entry.
+        into: NumberedEntry,
+    },
     /// Enters an effect into the outbox. It is performed once the transaction is durable, and again by the alarm,
     /// until a [`Write::Strike`] removes it.
     Enlist(Enlisted),
@@ -176,7 +184,7 @@ pub struct Entry {
 /// An entry with the number that the journal gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberedEntry {
-    /// Rising from 1.
+    /// Rising from 1; where entries were folded, numbers are missing.
     pub seq: i64,
     /// The entry.
     pub entry: Entry,
@@ -222,8 +230,8 @@ pub struct Needs {
     pub enlisted: Vec<String>,
     /// A page of the journal.
     pub page: Option<Page>,
-    /// So many of the newest entries of the journal.
-    pub newest_entries: Option<u32>,
+    /// The newest entries of the journal.
+    pub newest_entries: Option<Newest>,
     /// So many of the newest queue items of the outbox.
     pub newest_items: Option<u32>,
     /// The sums of the journal's entries with a greater number.
@@ -245,6 +253,15 @@ impl Needs {
 pub struct Page {
     /// Entries with a greater number.
     pub after: i64,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which of the newest entries to read, newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// Entries with a smaller number; without, all.
+    pub before: Option<i64>,
     /// At most so many.
     pub limit: u32,
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::machine::{Effect, Enlisted, Entry, Facts, Needs, NumberedEntry, Row, Total, Write};
+use crate::machine::{Effect, Enlisted, Entry, Facts, Needs, Newest, NumberedEntry, Page, Row, Total, Write};
 use crate::store::{Attempt, Due, Store, StoreError};
 
 /// The storage of one object, in memory.
@@ -17,9 +17,10 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     rows: BTreeMap<String, String>,
-    journal: Vec<Entry>,
-    /// Where in the journal an id stands.
-    index: BTreeMap<String, usize>,
+    /// By number.
+    journal: BTreeMap<i64, Entry>,
+    /// Which number an id has.
+    index: BTreeMap<String, i64>,
     outbox: BTreeMap<String, Listed>,
     /// Effects ever enlisted.
     listed: u64,
@@ -54,7 +55,19 @@ impl MemoryStore {
     /// All entries of the journal, oldest first.
     #[must_use]
     pub fn journal(&self) -> Vec<Entry> {
-        self.tables.borrow().journal.clone()
+        self.tables.borrow().journal.values().cloned().collect()
+    }
+}
+
+fn numbered((&seq, entry): (&i64, &Entry)) -> NumberedEntry {
+    NumberedEntry { seq, entry: entry.clone() }
+}
+
+/// The numbers of the entries that a write stands for.
+fn folded_by(write: &Write) -> &[i64] {
+    match write {
+        Write::Fold { seqs, .. } => seqs,
+        _ => &[],
     }
 }
 
@@ -63,10 +76,16 @@ impl Tables {
     /// twice, whose order SQLite would not keep.
     fn check(&self, writes: &[Write]) -> Result<(), StoreError> {
         let mut written = BTreeSet::new();
+        let folded: BTreeSet<i64> = writes.iter().flat_map(folded_by).copied().collect();
+        let stands = |seq: &i64| !folded.contains(seq);
         for write in writes {
             let (table, id, is_taken) = match write {
                 Write::Put(Row { key, .. }) | Write::Delete { key } => ("state", key, false),
-                Write::Append(Entry { id, .. }) => ("journal", id, self.index.contains_key(id)),
+                Write::Append(Entry { id, .. }) => ("journal", id, self.index.get(id).is_some_and(stands)),
+                Write::Fold { into: NumberedEntry { seq, entry }, .. } => {
+                    let is_taken = self.journal.contains_key(seq) && stands(seq);
+                    ("journal", &entry.id, is_taken || self.index.get(&entry.id).is_some_and(stands))
+                }
                 Write::Enlist(Enlisted { id, .. }) => ("outbox", id, self.outbox.contains_key(id)),
                 Write::Strike { id } => ("outbox", id, false),
             };
@@ -83,9 +102,10 @@ impl Tables {
             Write::Delete { key } => drop(self.rows.remove(key)),
             Write::Strike { id } => drop(self.outbox.remove(id)),
             Write::Append(entry) => {
-                self.index.insert(entry.id.clone(), self.journal.len());
-                self.journal.push(entry.clone());
+                let newest = self.journal.last_key_value().map_or(0, |(seq, _)| *seq);
+                self.place(newest + 1, entry);
             }
+            Write::Fold { into: NumberedEntry { seq, entry }, .. } => self.place(*seq, entry),
             Write::Enlist(enlisted) => {
                 self.listed += 1;
                 let listed = Listed {
@@ -99,16 +119,23 @@ impl Tables {
         }
     }
 
-    fn page(&self, after: i64, limit: u32) -> Vec<NumberedEntry> {
-        let numbered = (1_i64..).zip(&self.journal).map(|(seq, entry)| NumberedEntry { seq, entry: entry.clone() });
-        numbered.filter(|one| one.seq > after).take(limit as usize).collect()
+    fn place(&mut self, seq: i64, entry: &Entry) {
+        self.index.insert(entry.id.clone(), seq);
+        self.journal.insert(seq, entry.clone());
     }
 
-    fn newest_entries(&self, limit: u32) -> Vec<NumberedEntry> {
-        let numbered = (1_i64..).zip(&self.journal).map(|(seq, entry)| NumberedEntry { seq, entry: entry.clone() });
-        let mut newest: Vec<_> = numbered.skip(self.journal.len().saturating_sub(limit as usize)).collect();
-        newest.reverse();
-        newest
+    fn remove_folded(&mut self, seq: i64) {
+        if let Some(entry) = self.journal.remove(&seq) {
+            self.index.remove(&entry.id);
+        }
+    }
+
+    fn page(&self, Page { after, limit }: Page) -> Vec<NumberedEntry> {
+        self.journal.range(after.saturating_add(1)..).take(limit as usize).map(numbered).collect()
+    }
+
+    fn newest_entries(&self, Newest { before, limit }: Newest) -> Vec<NumberedEntry> {
+        self.journal.range(..before.unwrap_or(i64::MAX)).rev().take(limit as usize).map(numbered).collect()
     }
 
     fn newest_items(&self, limit: u32) -> Vec<String> {
@@ -123,7 +150,7 @@ impl Tables {
 
     fn totals(&self, after: i64) -> Vec<Total> {
         let mut totals: BTreeMap<(&str, &str), Total> = BTreeMap::new();
-        for (seq, entry) in (1_i64..).zip(&self.journal).filter(|(seq, _)| *seq > after) {
+        for (&seq, entry) in self.journal.range(after.saturating_add(1)..) {
             let total = totals.entry((&entry.debit, &entry.credit)).or_insert_with(|| Total {
                 debit: entry.debit.clone(),
                 credit: entry.credit.clone(),
@@ -148,14 +175,14 @@ impl Store for MemoryStore {
     fn read(&self, needs: &Needs) -> Result<Facts, StoreError> {
         let tables = self.tables.borrow();
         let known = |id: &String| {
-            let entry = tables.journal.get(*tables.index.get(id)?)?;
+            let entry = tables.journal.get(tables.index.get(id)?)?;
             Some((id.clone(), entry.clone()))
         };
         Ok(Facts {
             known: needs.ids.iter().filter_map(known).collect(),
             enlisted: needs.enlisted.iter().filter(|id| tables.outbox.contains_key(*id)).cloned().collect(),
-            page: needs.page.map(|page| tables.page(page.after, page.limit)).unwrap_or_default(),
-            newest_entries: needs.newest_entries.map(|limit| tables.newest_entries(limit)).unwrap_or_default(),
+            page: needs.page.map(|page| tables.page(page)).unwrap_or_default(),
+            newest_entries: needs.newest_entries.map(|newest| tables.newest_entries(newest)).unwrap_or_default(),
             newest_items: needs.newest_items.map(|limit| tables.newest_items(limit)).unwrap_or_default(),
             totals: needs.totals_after.map(|after| tables.totals(after)).unwrap_or_default(),
         })
@@ -167,7 +194,10 @@ impl Store for MemoryStore {
         }
         let mut tables = self.tables.borrow_mut();
         tables.check(writes)?;
-        writes.iter().for_each(|write| tables.write(write, now_ms));
+        // As SQLite does it: the numbers of what is appended go on after those of what was folded.
+        let (folds, others): (Vec<_>, Vec<_>) = writes.iter().partition(|write| matches!(write, Write::Fold { .. }));
+        folds.iter().flat_map(|write| folded_by(write)).for_each(|seq| tables.remove_folded(*seq));
+        folds.iter().chain(&others).for_each(|write| tables.write(write, now_ms));
         Ok(())
     }
 

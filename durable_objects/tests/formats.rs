@@ -60,7 +60,8 @@ fn bindings_are_unchanged() {
 }
 
 fn lease() -> wallet::Command {
-    let captures = vec![Capture { id: text("c"), amount: usd(3), record: Some(text("{}")), counts: vec![] }];
+    let captures =
+        vec![Capture { id: text("c"), amount: usd(3), record: Some(text("{}")), counts: vec![], sealed_at_ms: 0 }];
     let (want, least) = (usd(50), usd(5));
     wallet::Command::Lease(Lease { id: text("i"), captures, want, least, expires_at_ms: 2_000, budgets: vec![] })
 }
@@ -78,7 +79,7 @@ fn used_wallet() -> Bench<WalletMachine, MemoryStore> {
     bench.ask(transfer(), 4);
     let (id, from, reason) = (text("t"), text("eve"), text("r"));
     bench.ask(wallet::Command::Receive { id, from, amount: usd(1), reason }, 5);
-    let capture = Capture { id: text("big"), amount: usd(60), record: None, counts: vec![] };
+    let capture = Capture { id: text("big"), amount: usd(60), record: None, counts: vec![], sealed_at_ms: 0 };
     bench.ask(wallet::Command::Capture { hold_id: text("h"), capture, close: true, budgets: vec![] }, 6);
     bench
 }
@@ -199,7 +200,7 @@ fn messages_of_a_wallet_are_unchanged() {
         r#""want":50,"least":5,"expires_at_ms":2000}"#
     );
     assert_format(&lease(), json);
-    assert_format(&Command::Recent { limit: 20 }, r#"{"command":"recent","limit":20}"#);
+    assert_format(&Command::Recent { limit: 20, before: None }, r#"{"command":"recent","limit":20}"#);
     let (balance, available) = (usd(2), usd(1));
     let line = JournalLine {
         seq: 7,
@@ -230,6 +231,47 @@ fn messages_of_a_wallet_are_unchanged() {
     assert_format(&Reply::Refused { code, message, free: Some(usd(1)), budget: None }, json);
 }
 
+#[test]
+fn what_folding_keeps_and_says_is_unchanged() {
+    use wallet::{Command, JournalLine, Note, Reply};
+    let day_ms = wallet::FOLD_AGE_MIN_MS;
+    let charge = |number: i64| {
+        let (id, sealed_at_ms) = (format!("c{number}"), number);
+        Capture { id, amount: usd(2), record: None, counts: vec![], sealed_at_ms }
+    };
+    assert_format(&charge(7), r#"{"id":"c7","amount":2,"record":null,"sealed_at_ms":7}"#);
+    assert_format(&Command::Fold { before_ms: 7 }, r#"{"command":"fold","before_ms":7}"#);
+    assert_format(&Reply::Folded { more: true }, r#"{"reply":"folded","more":true}"#);
+    let json = r#"{"command":"recent","limit":20,"before":7}"#;
+    assert_format(&Command::Recent { limit: 20, before: Some(7) }, json);
+    let mut bench: Bench<WalletMachine, _> = Bench::new("ann", MemoryStore::default());
+    bench.ask(Command::Credit { id: text("d"), amount: usd(1_999), reason: text("r") }, 1);
+    for first in (1..=1_000).step_by(250) {
+        let (id, want, least) = (text("i"), usd(0), usd(0));
+        let captures = (first..first + 250).map(charge).collect();
+        bench.ask(Command::Lease(Lease { id, captures, want, least, expires_at_ms: 2, budgets: vec![] }), 9);
+    }
+    bench.ask(Command::Audit, day_ms);
+    let entry = |bench: &Bench<WalletMachine, MemoryStore>, id: &str| {
+        let needs = Needs { ids: vec![text(id)], ..Needs::default() };
+        let entry = bench.store.read(&needs).unwrap().known.remove(id).unwrap();
+        format!("{} {}>{} {} {}", entry.at_ms, entry.debit, entry.credit, entry.amount_usd_micros, entry.note)
+    };
+    assert_eq!(entry(&bench, "capture:c2"), r#"9 balance>revenue 2 {"hold":"i","sealed_at_ms":2}"#);
+    bench.ask(Command::Fold { before_ms: 999 }, 2 * day_ms);
+    assert_eq!(rows(&bench)[2], pair("x:folded", r#"{"before_ms":999,"through_seq":1002,"has_more":false}"#));
+    assert_eq!(entry(&bench, "captures:c1"), "9 balance>revenue 1998 {}");
+    assert_eq!(entry(&bench, "capture:c1000"), r#"9 balance>revenue 1 {"hold":"i","sealed_at_ms":1000}"#);
+    let note = Note { hold: Some(text("i")), sealed_at_ms: 2, ..Note::default() };
+    let (debit, credit, amount) = (text("balance"), text("revenue"), usd(2));
+    let line = JournalLine { seq: 3, id: text("capture:c2"), at_ms: 9, debit, credit, amount, note };
+    let json = concat!(
+        r#"{"seq":3,"id":"capture:c2","at_ms":9,"debit":"balance","credit":"revenue","amount":2,"#,
+        r#""note":{"hold":"i","sealed_at_ms":2}}"#
+    );
+    assert_format(&line, json);
+}
+
 fn line() -> BudgetLine {
     BudgetLine { id: text("key:k"), period: text("2026-11"), limit: usd(90), since_ms: 7 }
 }
@@ -241,7 +283,7 @@ fn rows_and_messages_of_a_budget_are_unchanged() {
     bench.ask(Command::Credit { id: text("d"), amount: usd(100), reason: text("r") }, 1);
     let hold = Command::Hold { id: text("h"), amount: usd(10), expires_at_ms: 9_000, budgets: vec![line()] };
     bench.ask(hold.clone(), 3);
-    let capture = Capture { id: text("c"), amount: usd(4), record: None, counts: vec![] };
+    let capture = Capture { id: text("c"), amount: usd(4), record: None, counts: vec![], sealed_at_ms: 0 };
     let capture = Command::Capture { hold_id: text("h"), capture, close: false, budgets: vec![] };
     bench.ask(capture.clone(), 3);
     let line_json = r#"{"id":"key:k","period":"2026-11","limit":90,"since_ms":7}"#;
@@ -259,7 +301,7 @@ fn rows_and_messages_of_a_budget_are_unchanged() {
         r#"{"id":"c","amount":4,"record":null,"#,
         r#""counts":[{"id":"account","period":"2026-11","since_ms":0,"amount":3}]}"#
     );
-    assert_format(&Capture { id: text("c"), amount: usd(4), record: None, counts }, json);
+    assert_format(&Capture { id: text("c"), amount: usd(4), record: None, counts, sealed_at_ms: 0 }, json);
     let end = Command::EndBudgets { ids: vec![text("key:k"), text("credits:none")] };
     assert_format(&end, r#"{"command":"end_budgets","ids":["key:k","credits:none"]}"#);
     bench.ask(end, 5);

@@ -102,7 +102,7 @@ fn messages_stay_below_the_bound_of_the_queue() {
     let mut host = host();
     for number in 0..60 {
         let record = Some("x".repeat(RECORD_MAX_BYTES));
-        let capture = Capture { id: number.to_string(), amount: usd(0), record, counts: vec![] };
+        let capture = Capture { id: number.to_string(), amount: usd(0), record, counts: vec![], sealed_at_ms: 0 };
         ask(&mut host, &Command::Capture { hold_id: "h".to_owned(), capture, close: true, budgets: vec![] }).unwrap();
     }
     let jobs = host.alarm(60_000).unwrap().jobs;
@@ -121,7 +121,13 @@ fn messages_stay_below_the_bound_of_the_queue() {
 fn more_effects_than_one_alarm_takes_follow_at_once() {
     let mut host = host();
     for number in 0..150 {
-        let capture = Capture { id: number.to_string(), amount: usd(0), record: Some("{}".to_owned()), counts: vec![] };
+        let capture = Capture {
+            id: number.to_string(),
+            amount: usd(0),
+            record: Some("{}".to_owned()),
+            counts: vec![],
+            sealed_at_ms: 0,
+        };
         ask(&mut host, &Command::Capture { hold_id: "h".to_owned(), capture, close: true, budgets: vec![] }).unwrap();
     }
     assert_eq!(host.alarm(60_000).unwrap().alarm_at_ms, Some(60_000));

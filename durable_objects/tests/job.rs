@@ -34,7 +34,13 @@ fn release() -> Delivery {
 }
 
 fn capture() -> Delivery {
-    let capture = Capture { id: "job_1".to_owned(), amount: usd(30), record: Some("{}".to_owned()), counts: vec![] };
+    let capture = Capture {
+        id: "job_1".to_owned(),
+        amount: usd(30),
+        record: Some("{}".to_owned()),
+        counts: vec![],
+        sealed_at_ms: 0,
+    };
     to_wallet(&WalletCommand::Capture { hold_id: "job_1".to_owned(), capture, close: true, budgets: vec![] })
 }
 
@@ -220,7 +226,7 @@ fn a_completed_job_is_paid_and_a_failed_one_is_not() {
 #[test]
 fn what_the_wallet_refuses_is_owed_and_asked_for_again() {
     let objects = funded();
-    let earlier = Capture { id: "job_1".to_owned(), amount: usd(1), record: None, counts: vec![] };
+    let earlier = Capture { id: "job_1".to_owned(), amount: usd(1), record: None, counts: vec![], sealed_at_ms: 0 };
     let earlier = WalletCommand::Capture { hold_id: "none".to_owned(), capture: earlier, close: true, budgets: vec![] };
     objects.ask::<Wallet>("alice", &earlier, 0).unwrap();
     objects.ask::<Job>("job_1", &create(), 0).unwrap();

@@ -4,23 +4,33 @@
 
 mod support;
 
-use durable_objects::machine::{Effect, Enlisted, Entry, Needs, Page, Row, Write};
+use durable_objects::machine::{Effect, Enlisted, Entry, Needs, Newest, NumberedEntry, Page, Row, Write};
 use durable_objects::memory::MemoryStore;
 use durable_objects::sql::SqlStore;
 use durable_objects::store::{Attempt, Store};
 use proptest::prelude::*;
 use support::SqliteConnection;
 
-fn entry(id: String, amount_usd_micros: i64) -> Write {
+fn plain_entry(id: String, amount_usd_micros: i64) -> Entry {
     let (debit, credit) = if amount_usd_micros % 2 == 0 { ("a", "b") } else { ("b", "c") };
-    Write::Append(Entry {
+    Entry {
         id,
         at_ms: 1_700_000_000_123,
         debit: debit.to_owned(),
         credit: credit.to_owned(),
         amount_usd_micros,
         note: r#"{"reason":"\"quoted\" ü"}"#.to_owned(),
-    })
+    }
+}
+
+fn entry(id: String, amount_usd_micros: i64) -> Write {
+    Write::Append(plain_entry(id, amount_usd_micros))
+}
+
+/// One entry in the place of others, at the number of the last.
+fn fold(seqs: &[i64], id: &str, amount: i64) -> Write {
+    let seq = seqs.iter().copied().max().unwrap_or(1);
+    Write::Fold { seqs: seqs.to_vec(), into: NumberedEntry { seq, entry: plain_entry(id.to_owned(), amount) } }
 }
 
 fn enlist(id: String, to: Option<String>, retry_after_ms: i64) -> Write {
@@ -40,6 +50,8 @@ fn any_write() -> impl Strategy<Value = Write> {
         ("[a-z]", 0..9_000_000_000_000_000_i64).prop_map(|(id, amount)| entry(id, amount)),
         (id, proptest::option::of("[xy]"), 0..5_000_i64).prop_map(|(id, to, delay)| enlist(id, to, delay)),
         id.prop_map(|id| Write::Strike { id }),
+        (prop::collection::vec(1..9_i64, 1..5), "[a-z]", 0..9_000_000_000_000_000_i64)
+            .prop_map(|(seqs, id, amount)| fold(&seqs, &id, amount)),
     ]
 }
 
@@ -50,6 +62,7 @@ fn without_repeats(mut writes: Vec<Write>) -> Vec<Write> {
         seen.insert(match write {
             Write::Put(Row { key, .. }) | Write::Delete { key } => ("row", key.clone()),
             Write::Append(entry) => ("entry", entry.id.clone()),
+            Write::Fold { .. } => ("fold", String::new()),
             Write::Enlist(Enlisted { id, .. }) | Write::Strike { id } => ("effect", id.clone()),
         })
     });
@@ -61,7 +74,7 @@ fn everything(after: i64) -> Needs {
         ids: ('a'..='z').map(String::from).collect(),
         enlisted: ('a'..='f').map(String::from).collect(),
         page: Some(Page { after: 2, limit: 5 }),
-        newest_entries: Some(3),
+        newest_entries: Some(Newest { before: (after > 0).then_some(after), limit: 3 }),
         newest_items: Some(3),
         totals_after: Some(after),
     }
@@ -73,7 +86,7 @@ fn assert_alike(sql: &impl Store, memory: &impl Store, now_ms: i64) {
         rows
     };
     assert_eq!(sql.load().map(sorted), memory.load().map(sorted));
-    for after in [0, 3] {
+    for after in [0, 3, 6] {
         assert_eq!(sql.read(&everything(after)), memory.read(&everything(after)));
     }
     assert_eq!(sql.due(now_ms, 3), memory.due(now_ms, 3));
@@ -147,4 +160,34 @@ fn an_object_without_a_ledger_has_one_table() {
     sql.load().unwrap();
     sql.commit(&[Write::Put(Row { key: "row".to_owned(), value: "1".to_owned() })], 0).unwrap();
     assert_eq!(sql.load().unwrap().len(), 1);
+}
+
+#[test]
+fn one_entry_takes_the_place_of_several_in_both_stores() {
+    let (sql, memory) = (SqlStore::new(SqliteConnection::open(), true), MemoryStore::default());
+    let stores: [&dyn Store; 2] = [&sql, &memory];
+    for store in stores {
+        let five: Vec<Write> = (1..=5).map(|number| entry(number.to_string(), number)).collect();
+        store.commit(&five, 0).unwrap();
+        store.commit(&[fold(&[1, 3], "sum", 4), fold(&[2, 5], "other", 7)], 0).unwrap();
+        // It takes in more, under its own id; what is appended with it comes after all that there was.
+        store.commit(&[entry("new".to_owned(), 6), fold(&[3, 4], "sum", 8)], 0).unwrap();
+        let error = store.commit(&[fold(&[4], "other", 8)], 0).unwrap_err();
+        assert!(error.0.contains("UNIQUE constraint failed: journal.id"), "{error}");
+        store
+            .commit(
+                &[Write::Fold { seqs: vec![4], into: NumberedEntry { seq: 5, entry: plain_entry("x".into(), 1) } }],
+                0,
+            )
+            .unwrap_err();
+        let page = Some(Page { after: 0, limit: 10 });
+        let newest_entries = Some(Newest { before: Some(6), limit: 1 });
+        let ids = ["1", "sum"].map(String::from).to_vec();
+        let facts = store.read(&Needs { ids, page, newest_entries, ..Needs::default() }).unwrap();
+        let told = |one: &NumberedEntry| (one.seq, one.entry.id.clone(), one.entry.amount_usd_micros);
+        let left: Vec<_> = facts.page.iter().map(told).collect();
+        assert_eq!(left, [(4, "sum".into(), 8), (5, "other".into(), 7), (6, "new".into(), 6)]);
+        assert_eq!(facts.known.keys().collect::<Vec<_>>(), ["sum"]);
+        assert_eq!(facts.newest_entries.iter().map(told).collect::<Vec<_>>(), [(5, "other".into(), 7)]);
+    }
 }

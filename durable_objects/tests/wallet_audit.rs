@@ -23,8 +23,13 @@ fn open() -> Wallet {
 fn charge(wallet: &mut Wallet, name: &str, count: usize) {
     let charges: Vec<usize> = (0..count).collect();
     for part in charges.chunks(200) {
-        let capture =
-            |n: &usize| Capture { id: format!("{name}-{n}"), amount: usd(1), record: None, counts: Vec::new() };
+        let capture = |n: &usize| Capture {
+            id: format!("{name}-{n}"),
+            amount: usd(1),
+            record: None,
+            counts: Vec::new(),
+            sealed_at_ms: 0,
+        };
         let captures = part.iter().map(capture).collect();
         let (id, want, least) = ("lease".to_owned(), usd(0), usd(0));
         wallet.ask(Command::Lease(Lease { id, captures, want, least, expires_at_ms: 9, budgets: Vec::new() }), 0);

@@ -29,7 +29,7 @@ fn open(balance: i64) -> Owner {
 }
 
 fn charge(id: &str, amount: i64) -> Capture {
-    Capture { id: id.to_owned(), amount: usd(amount), record: None, counts: vec![] }
+    Capture { id: id.to_owned(), amount: usd(amount), record: None, counts: vec![], sealed_at_ms: 0 }
 }
 
 fn hold(id: &str, amount: i64, budgets: &[BudgetLine]) -> Command {

@@ -29,7 +29,7 @@ fn withdraw(id: &str, amount: i64) -> Command {
 }
 
 fn spend(id: &str, amount: i64) -> Command {
-    let capture = Capture { id: id.into(), amount: usd(amount), record: None, counts: vec![] };
+    let capture = Capture { id: id.into(), amount: usd(amount), record: None, counts: vec![], sealed_at_ms: 0 };
     Command::Capture { hold_id: "h".into(), capture, close: true, budgets: vec![] }
 }
 

@@ -59,7 +59,7 @@ fn lease(id: &str, captures: Vec<Capture>, want: i64, expires_at_ms: i64) -> Com
 }
 
 fn capture(id: &str, amount: i64, counts: Vec<Count>) -> Capture {
-    Capture { id: id.into(), amount: usd(amount), record: None, counts }
+    Capture { id: id.into(), amount: usd(amount), record: None, counts, sealed_at_ms: 0 }
 }
 
 fn reclaim(id: &str, amount: i64) -> Command {

@@ -12,12 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use durable_objects::local::{FaultPoint, LocalError, LocalObjects};
 use durable_objects::protocol::Protocol;
 use durable_objects::wallet::protocol::{
-    Audit, BATCH_MAX, Capture, Command, Lease, QueuedRecord, RefusalCode, Reply, Wallet,
+    Audit, BATCH_MAX, Capture, Command, FOLD_AGE_MIN_MS, JournalLine, Lease, QueuedRecord, RefusalCode, Reply, Wallet,
 };
 use proptest::prelude::*;
 use support::usd;
 
 const NAMES: [&str; 3] = ["ann", "bob", "eve"];
+/// When the model begins, in milliseconds: a few days after the charges with which each wallet begins.
+const START_MS: i64 = 4 * FOLD_AGE_MIN_MS;
+/// So many of those charges: as many as an audit takes to keep what it has found right.
+const OLD: i64 = 1_000;
 /// Failures in a row that the caller sits out; more cannot be ordered at a time.
 const TRIES: usize = 4;
 
@@ -42,12 +46,20 @@ struct Event {
     action: Action,
 }
 
+/// One of the charges with which each wallet begins, sealed within a day.
+fn old_capture(number: i64) -> Capture {
+    let sealed_at_ms = 1 + number * FOLD_AGE_MIN_MS / OLD;
+    Capture { id: format!("old-{number}"), amount: usd(1), record: None, counts: vec![], sealed_at_ms }
+}
+
 fn any_capture() -> impl Strategy<Value = Capture> {
-    ("[a-z]", 0..40_i64, any::<bool>()).prop_map(|(id, amount, has_record)| {
+    let new = ("[a-z]", 0..40_i64, any::<bool>()).prop_map(|(id, amount, has_record)| {
         // The amount is part of the name: a capture is never repeated with another.
         let record = has_record.then(|| format!(r#"{{"of":"{id}"}}"#));
-        Capture { id: format!("{id}{amount}{has_record}"), amount: usd(amount), record, counts: vec![] }
-    })
+        let (id, sealed_at_ms) = (format!("{id}{amount}{has_record}"), if has_record { 0 } else { START_MS });
+        Capture { id, amount: usd(amount), record, counts: vec![], sealed_at_ms }
+    });
+    prop_oneof![4 => new, 1 => (0..OLD).prop_map(old_capture)]
 }
 
 fn any_lease() -> impl Strategy<Value = Command> {
@@ -58,7 +70,7 @@ fn any_lease() -> impl Strategy<Value = Command> {
             captures,
             want: usd(want),
             least: usd(least.min(want)),
-            expires_at_ms,
+            expires_at_ms: START_MS + expires_at_ms,
             budgets: vec![],
         })
     })
@@ -74,7 +86,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             Command::Debit { id: format!("{id}{amount}"), amount: usd(amount), reason: String::new() }
         }),
         1 => ("[a-z]", amount.clone(), 0..9_000_i64).prop_map(|(id, amount, matures_at_ms)| {
-            Command::Deposit { id: format!("d{id}{amount}"), amount: usd(amount), reason: String::new(), matures_at_ms }
+            Command::Deposit { id: format!("d{id}{amount}"), amount: usd(amount), reason: String::new(), matures_at_ms: START_MS + matures_at_ms }
         }),
         1 => ("[a-z]", amount.clone()).prop_map(|(id, amount)| {
             Command::Withdraw { id: format!("w{id}{amount}"), amount: usd(amount), reason: String::new() }
@@ -86,8 +98,9 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
         6 => any_lease(),
         2 => ("[a-c]", amount.clone(), 0..9_000_i64).prop_map(|(id, amount, expires_at_ms)| {
-            Command::Hold { id, amount: usd(amount), expires_at_ms, budgets: vec![] }
+            Command::Hold { id, amount: usd(amount), expires_at_ms: START_MS + expires_at_ms, budgets: vec![] }
         }),
+        2 => (0..START_MS - FOLD_AGE_MIN_MS).prop_map(|before_ms| Command::Fold { before_ms }),
         2 => ("[a-c]", any_capture(), any::<bool>()).prop_map(|(hold_id, capture, close)| {
             Command::Capture { hold_id, capture, close, budgets: vec![] }
         }),
@@ -217,6 +230,35 @@ impl World {
         }
     }
 
+    /// A wallet that has been busy: as many charges as it takes, each paid for, days ago.
+    fn age(&mut self, wallet: usize) {
+        let (id, amount, reason) = ("old".to_owned(), usd(OLD), String::new());
+        let mut commands = vec![Command::Credit { id, amount, reason }];
+        let captures: Vec<_> = (0..OLD).map(old_capture).collect();
+        commands.extend(captures.chunks(BATCH_MAX).map(|part| {
+            let (id, captures, want, least) = ("old".to_owned(), part.to_vec(), usd(0), usd(0));
+            Command::Lease(Lease { id, captures, want, least, expires_at_ms: 0, budgets: vec![] })
+        }));
+        commands.into_iter().for_each(|command| self.happen(Event { wallet, action: Action::Command(command) }));
+    }
+
+    /// The whole journal adds up to the balance, whatever was folded; gives how many entries it has.
+    fn journal(&self, name: &str, balance: i64) -> usize {
+        let (mut lines, mut next): (Vec<JournalLine>, _) = (Vec::new(), Some(0));
+        while let Some(after) = next {
+            let Reply::Journal { entries, next_after } = self.ask(name, &Command::Journal { after, limit: 700 }) else {
+                panic!("no journal")
+            };
+            lines.extend(entries);
+            next = next_after;
+        }
+        let sum = |takes: fn(&JournalLine) -> &str| {
+            lines.iter().filter(|line| takes(line) == "balance").map(|line| line.amount.0).sum::<i64>()
+        };
+        assert_eq!(sum(|line| &line.credit) - sum(|line| &line.debit), balance);
+        lines.len()
+    }
+
     fn consume(&mut self) {
         for message in self.objects.drain_queue() {
             let records: Vec<QueuedRecord> = serde_json::from_str(&message).unwrap();
@@ -254,14 +296,25 @@ proptest! {
 
     #[test]
     fn money_is_conserved(events in prop::collection::vec(any_event(), 1..60)) {
-        let mut world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 0 };
+        let mut world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 2 * FOLD_AGE_MIN_MS };
+        for wallet in 0..NAMES.len() {
+            world.age(wallet);
+        }
+        world.now_ms = START_MS;
+        world.audits();
         for wallet in 0..NAMES.len() {
             let (id, amount) = ("start".to_owned(), usd(150));
             let action = Action::Command(Command::Credit { id, amount, reason: String::new() });
             world.happen(Event { wallet, action });
         }
         for event in events {
+            let (wallet, folds) = (event.wallet, matches!(event.action, Action::Command(Command::Fold { .. })));
+            let before = world.audits();
             world.happen(event);
+            if folds {
+                assert_eq!(world.audits(), before, "folding moves nothing");
+                world.journal(NAMES[wallet], before[wallet].balance.0);
+            }
             world.model.assert_conserved(&world.audits());
         }
         world.settle();
@@ -281,7 +334,8 @@ proptest! {
 #[test]
 fn a_record_is_sent_until_it_is_acknowledged() {
     let mut world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 0 };
-    let capture = Capture { id: "c".to_owned(), amount: usd(0), record: Some("{}".to_owned()), counts: vec![] };
+    let capture =
+        Capture { id: "c".to_owned(), amount: usd(0), record: Some("{}".to_owned()), counts: vec![], sealed_at_ms: 0 };
     world.ask("ann", &Command::Capture { hold_id: "h".to_owned(), capture, close: true, budgets: vec![] });
     assert_eq!(world.objects.drain_queue(), [r#"[{"wallet":"ann","id":"c","record":"{}"}]"#]);
     for delay_s in [60, 120, 240, 480, 960, 1_920, 3_600, 3_600] {
@@ -318,7 +372,7 @@ fn a_full_batch_is_one_message() {
     let world = World { objects: LocalObjects::new(), model: Model::default(), now_ms: 0 };
     let captures = (0..BATCH_MAX).map(|number| {
         let record = Some("{}".to_owned());
-        Capture { id: number.to_string(), amount: usd(0), record, counts: vec![] }
+        Capture { id: number.to_string(), amount: usd(0), record, counts: vec![], sealed_at_ms: 0 }
     });
     let (id, captures) = ("lease".to_owned(), captures.collect());
     world.ask(

@@ -21,7 +21,7 @@ fn ask(objects: &LocalObjects, command: Command, now_ms: i64) -> Reply {
 }
 
 fn charge(id: &str, amount: i64) -> Capture {
-    Capture { id: id.to_owned(), amount: usd(amount), record: None, counts: vec![] }
+    Capture { id: id.to_owned(), amount: usd(amount), record: None, counts: vec![], sealed_at_ms: 0 }
 }
 
 fn hold(id: &str, line: &BudgetLine, now_ms: i64) -> Command {

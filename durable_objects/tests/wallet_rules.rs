@@ -30,7 +30,13 @@ fn debit(id: &str, amount: i64) -> Command {
 }
 
 fn charge(id: &str, amount: i64) -> Capture {
-    Capture { id: id.to_owned(), amount: usd(amount), record: Some(format!(r#"{{"call":"{id}"}}"#)), counts: vec![] }
+    Capture {
+        id: id.to_owned(),
+        amount: usd(amount),
+        record: Some(format!(r#"{{"call":"{id}"}}"#)),
+        counts: vec![],
+        sealed_at_ms: 0,
+    }
 }
 
 fn hold(id: &str, amount: i64, expires_at_ms: i64) -> Command {
@@ -281,7 +287,7 @@ fn the_newest_entries_come_with_the_balance_after_them() {
     (1..=5).for_each(|number| drop(wallet.ask(credit(&number.to_string(), number), number)));
     let hold = Command::Hold { id: "h".to_owned(), amount: usd(4), expires_at_ms: 90, budgets: vec![] };
     wallet.ask(hold, 6);
-    let mut recent = |limit| match wallet.ask(Command::Recent { limit }, 9) {
+    let mut recent = |limit| match wallet.ask(Command::Recent { limit, before: None }, 9) {
         Reply::Recent { entries, balance } => {
             let ids: Vec<String> = entries.into_iter().map(|line| line.id).collect();
             (ids.join(" "), balance.balance, balance.available)

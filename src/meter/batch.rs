@@ -21,14 +21,14 @@ pub struct Batch {
     records: String,
     /// Who was charged how much of the amount.
     shares: Vec<(Rc<Payer>, MicroUsd)>,
-    /// Sent at least once: its content is fixed, because the wallet knows it by its id.
-    is_sealed: bool,
+    /// When it was first sent: from then on its content is fixed, because the wallet knows it by its id.
+    sealed_at_ms: Option<i64>,
 }
 
 impl Batch {
     /// An empty one.
     pub const fn new(id: String) -> Self {
-        Self { id, amount: MicroUsd::ZERO, records: String::new(), shares: Vec::new(), is_sealed: false }
+        Self { id, amount: MicroUsd::ZERO, records: String::new(), shares: Vec::new(), sealed_at_ms: None }
     }
 
     /// What its records charge.
@@ -39,7 +39,7 @@ impl Batch {
     /// Whether one more record may be added.
     pub fn has_room_for(&self, record: &str) -> bool {
         let is_short = self.records.len() + record.len() < RECORDS_MAX_BYTES;
-        !self.is_sealed && is_short && self.shares.len() < PAYERS_MAX
+        self.sealed_at_ms.is_none() && is_short && self.shares.len() < PAYERS_MAX
     }
 
     /// Adds the record of what a payer was charged.
@@ -56,7 +56,7 @@ impl Batch {
 
     /// As the wallet is told of it; nothing is added afterwards.
     pub fn seal(&mut self, now_ms: i64) -> Capture {
-        self.is_sealed = true;
+        let sealed_at_ms = *self.sealed_at_ms.get_or_insert(now_ms);
         let mut counts: BTreeMap<String, Count> = BTreeMap::new();
         for count in self.shares.iter().flat_map(|(payer, share)| payer.counts(*share, now_ms)) {
             match counts.get_mut(&count.id) {
@@ -68,7 +68,7 @@ impl Batch {
             }
         }
         let (record, counts) = (Some(format!("{}]", self.records)), counts.into_values().collect());
-        Capture { id: self.id.clone(), amount: self.amount, record, counts }
+        Capture { id: self.id.clone(), amount: self.amount, record, counts, sealed_at_ms }
     }
 }
 
@@ -99,6 +99,13 @@ mod tests {
         assert_eq!(counts, [("account", 12, 0), ("key:1", 8, 9), ("key:2", 4, 0), ("workspace:w", 12, 0)]);
         assert!(sent.counts.iter().all(|count| count.period == "2026-12"));
         assert_eq!((sent.amount, sent.record.as_deref()), (MicroUsd(12), Some("[{},{},{}]")));
+    }
+
+    #[test]
+    fn a_batch_says_when_it_was_first_sent_however_often_it_is() {
+        let mut batch = Batch::new("b".to_owned());
+        batch.add(&payer("1", 0, None), MicroUsd(3), "{}");
+        assert_eq!([7, 8, 900_000].map(|now_ms| batch.seal(now_ms).sealed_at_ms), [7; 3]);
     }
 
     #[test]

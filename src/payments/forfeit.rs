@@ -48,7 +48,7 @@ pub async fn forfeit(ports: &Ports, account_id: &str) -> Result<bool, PortError>
 
 /// What the audit says of the wallet's forfeits, the ones of runs that died before they said it included. It says it once.
 async fn audits_of(ports: &Ports, account_id: &str) -> Result<Vec<Statement>, PortError> {
-    let recent = Command::Recent { limit: FORFEITS_MAX };
+    let recent = Command::Recent { limit: FORFEITS_MAX, before: None };
     let Reply::Recent { entries, .. } = ask::<Wallet>(&*ports.objects, &name(account_id), &recent).await? else {
         return Err(PortError(format!("forfeits of {account_id}: no entries")));
     };

@@ -1,10 +1,12 @@
 //! Writes as the lists that the statements take.
 
 use super::Value;
-use crate::machine::{Effect, Enlisted, Entry, Row, Write};
+use crate::machine::{Effect, Enlisted, Entry, NumberedEntry, Row, Write};
 
 /// An entry: id, time, debit, credit, amount, note.
 type Appending<'a> = (&'a str, i64, &'a str, &'a str, i64, &'a str);
+/// An entry that has its number already: the number, then as [`Appending`].
+type Placing<'a> = (i64, &'a str, i64, &'a str, &'a str, i64, &'a str);
 /// An effect: id, binding, name, body, delay, time. A body is long, and commits have few: quoting it in a list would cost
 /// more than a statement of its own.
 type Enlisting = [Value; 6];
@@ -14,6 +16,9 @@ type Enlisting = [Value; 6];
 pub struct Lists<'a> {
     pub puts: Vec<(&'a str, &'a str)>,
     pub deletes: Vec<&'a str>,
+    /// Numbers of the entries that others stand for.
+    pub folded: Vec<i64>,
+    pub placings: Vec<Placing<'a>>,
     pub appends: Vec<Appending<'a>>,
     pub enlists: Vec<Enlisting>,
     pub strikes: Vec<&'a str>,
@@ -28,6 +33,11 @@ impl<'a> Lists<'a> {
                 Write::Delete { key } => lists.deletes.push(key),
                 Write::Append(Entry { id, at_ms, debit, credit, amount_usd_micros, note }) => {
                     lists.appends.push((id, *at_ms, debit, credit, *amount_usd_micros, note));
+                }
+                Write::Fold { seqs, into: NumberedEntry { seq, entry } } => {
+                    lists.folded.extend(seqs);
+                    let Entry { id, at_ms, debit, credit, amount_usd_micros, note } = entry;
+                    lists.placings.push((*seq, id, *at_ms, debit, credit, *amount_usd_micros, note));
                 }
                 Write::Enlist(Enlisted { id, effect, retry_after_ms }) => {
                     let text = |text: &String| Value::Text(text.clone());

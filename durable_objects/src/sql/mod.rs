@@ -37,6 +37,9 @@ const PUT: &str = "INSERT OR REPLACE INTO state (key, value) SELECT value ->> 0,
 const DELETE: &str = "DELETE FROM state WHERE key IN (SELECT value FROM json_each(?))";
 const APPEND: &str = "INSERT INTO journal (id, at_ms, debit, credit, amount_usd_micros, note) \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each(?) ORDER BY key";
+const REMOVE_FOLDED: &str = "DELETE FROM journal WHERE seq IN (SELECT value FROM json_each(?))";
+const PLACE: &str = "INSERT INTO journal (seq, id, at_ms, debit, credit, amount_usd_micros, note) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM jsonb_each(?)";
 const ENLIST: &str = "INSERT INTO outbox (id, binding, name, body, retry_after_ms, attempts, due_ms) \
      VALUES (?, ?, ?, ?, ?, 1, ?)";
 const STRIKE: &str = "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))";
@@ -46,7 +49,7 @@ const WAITING: &str = "SELECT id FROM outbox WHERE id IN (SELECT value FROM json
 const PAGE: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, seq FROM journal \
      WHERE seq > ? ORDER BY seq LIMIT ?";
 const NEWEST_ENTRIES: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros, note, seq FROM journal \
-     ORDER BY seq DESC LIMIT ?";
+     WHERE seq < coalesce(?, 9223372036854775807) ORDER BY seq DESC LIMIT ?";
 const TOTALS: &str = "SELECT debit, credit, count(*), sum(amount_usd_micros), max(seq) FROM journal \
      WHERE seq > ? GROUP BY debit, credit";
 const NEWEST_ITEMS: &str = "SELECT body FROM outbox WHERE binding IS NULL ORDER BY seq DESC LIMIT ?";
@@ -110,6 +113,8 @@ impl<C: Connection> SqlStore<C> {
         let lists = Lists::of(writes, now_ms);
         self.run_list(PUT, &lists.puts)?;
         self.run_list(DELETE, &lists.deletes)?;
+        self.run_list(REMOVE_FOLDED, &lists.folded)?;
+        self.run_list(PLACE, &lists.placings)?;
         self.run_list(APPEND, &lists.appends)?;
         lists.enlists.iter().try_for_each(|effect| self.connection.run(ENLIST, effect).map(drop))?;
         self.run_list(STRIKE, &lists.strikes)
@@ -169,9 +174,9 @@ impl<C: Connection> Store for SqlStore<C> {
             let range = [Value::Integer(page.after), Value::Integer(page.limit.into())];
             facts.page = self.select(PAGE, &range, Columns::numbered_entry)?;
         }
-        if let Some(limit) = needs.newest_entries {
-            facts.newest_entries =
-                self.select(NEWEST_ENTRIES, &[Value::Integer(limit.into())], Columns::numbered_entry)?;
+        if let Some(newest) = needs.newest_entries {
+            let range = [newest.before.map_or(Value::Null, Value::Integer), Value::Integer(newest.limit.into())];
+            facts.newest_entries = self.select(NEWEST_ENTRIES, &range, Columns::numbered_entry)?;
         }
         if let Some(limit) = needs.newest_items {
             facts.newest_items = self.select(NEWEST_ITEMS, &[Value::Integer(limit.into())], Columns::text)?;

@@ -33,7 +33,8 @@ pub enum Reply {
     },
     /// To [`super::protocol::Command::Capture`].
     Captured {
-        /// What was charged to the balance, now or when the capture was first made.
+        /// What was charged to the balance, now or when the capture was first made; nothing of one that may have been
+        /// folded.
         charged: MicroUsd,
         /// What nothing covered.
         written_off: MicroUsd,
@@ -81,6 +82,11 @@ pub enum Reply {
         entries: Vec<JournalLine>,
         /// What there is after the newest of them.
         balance: Balance,
+    },
+    /// To [`super::protocol::Command::Fold`].
+    Folded {
+        /// Whether there is more to fold.
+        more: bool,
     },
     /// To [`super::protocol::Command::Find`].
     Found {

@@ -36,7 +36,8 @@ impl WalletMachine {
         let mut written_off = MicroUsd::ZERO;
         let mut seen = BTreeSet::new();
         for capture in captures {
-            let is_known = facts.known.contains_key(&Movement::Capture.entry_id(&capture.id));
+            let is_entered = facts.known.contains_key(&Movement::Capture.entry_id(&capture.id));
+            let is_known = is_entered || self.folded.may_hold(&capture);
             if !is_known && seen.insert(capture.id.clone()) {
                 written_off = plus(written_off, self.charge(&key, &budgets, capture, facts, draft)?.written_off)?;
             }
@@ -86,6 +87,7 @@ impl WalletMachine {
         let budgets = self.holds.budgets_of(key).map_or(budgets, <[BudgetLine]>::to_vec);
         let charge = match charged_before(&capture, facts)? {
             Some(charge) => charge,
+            None if self.folded.may_hold(&capture) => Charge { charged: MicroUsd::ZERO, written_off: MicroUsd::ZERO },
             None => {
                 let lines = match self.holds.budgets.open(&budgets, draft) {
                     Ok(()) => budgets.as_slice(),
@@ -115,12 +117,12 @@ impl WalletMachine {
         facts: &Facts,
         draft: &mut Draft,
     ) -> Result<Charge, MachineError> {
-        let Capture { id, amount, record, counts } = capture;
+        let Capture { id, amount, record, counts, sealed_at_ms } = capture;
         let from_hold = amount.min(self.holds.amount(key));
         let from_free = less(amount, from_hold)?.min(self.free_within(budgets)?);
         let charged = plus(from_hold, from_free)?;
         let written_off = less(amount, charged)?;
-        let note = Note { hold: Some(key.id().to_owned()), ..Note::default() };
+        let note = Note { hold: Some(key.id().to_owned()), sealed_at_ms, ..Note::default() };
         self.holds.take(key, from_hold, draft)?;
         self.holds.budgets.spend(budgets, charged, draft)?;
         self.holds.budgets.count(counts, budgets, charged, draft)?;

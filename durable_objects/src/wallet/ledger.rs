@@ -153,6 +153,9 @@ pub struct Note {
     /// The lease or hold that was charged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// Of a capture, as [`super::protocol::Capture::sealed_at_ms`]; 0 when nobody said it.
+    #[serde(default, skip_serializing_if = "is_no_time")]
+    pub sealed_at_ms: i64,
 }
 
 /// The owner's accounts, as the journal adds up to.
@@ -166,6 +169,12 @@ pub struct Sums {
     /// How often a debt was paid: names the next time.
     #[serde(default, skip_serializing_if = "is_never")]
     pub repayments: u64,
+}
+
+/// Leaves a time that nobody said out of what is stored.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so; where words are small the lint is silent")]
+pub const fn is_no_time(at_ms: &i64) -> bool {
+    *at_ms == 0
 }
 
 /// Leaves an amount of nothing out of what is stored.

@@ -6,6 +6,7 @@ mod budgets;
 mod charge;
 mod debt;
 mod draft;
+mod fold;
 mod heir;
 mod holds;
 mod ledger;

@@ -48,7 +48,7 @@ impl<'a> Asked<'a> {
     /// Makes it.
     pub fn post(&self, sums: &mut Sums, draft: &mut Draft) -> Result<(), MachineError> {
         let (reason, wallet) = (Some(self.reason.to_owned()), self.wallet.map(str::to_owned));
-        let note = Note { reason, wallet, hold: None };
+        let note = Note { reason, wallet, ..Note::default() };
         sums.post(self.movement, &self.name(), self.amount, &note, draft)
     }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::answers::{Audit, Balance, Leased, Maturity, RefusalCode, Reply};
 pub use super::budgets::{BudgetLeft, BudgetLine, Count};
-use super::ledger::is_nothing;
 pub use super::ledger::{JournalLine, Note};
+use super::ledger::{is_no_time, is_nothing};
 use crate::protocol::Protocol;
 
 /// The largest amount in a command, and the largest balance: a thousand million dollars. Far inside what JSON numbers
@@ -29,6 +29,8 @@ pub const BUDGETS_MAX: usize = 8;
 pub const COUNTS_MAX: usize = 512;
 /// The longest that a lease may hold money, in milliseconds; a later expiry is brought forward.
 pub const LEASE_MAX_MS: i64 = 10 * 60 * 1_000;
+/// The least age of what is folded, in milliseconds: what comes back from so far away may be lost.
+pub const FOLD_AGE_MIN_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// The protocol of the `Wallet` object.
 #[derive(Debug)]
@@ -219,6 +221,17 @@ pub enum Command {
     Recent {
         /// At most so many; at most [`PAGE_MAX`].
         limit: u32,
+        /// Only entries before this number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<i64>,
+    },
+    /// Merges charges that were sealed and made before a time: those of a UTC day with nothing between them become one
+    /// entry. From then on captures sealed by that time are known, whether the journal has them or not. Only entries that
+    /// an audit has found right are merged. A part is done at once; as long as more is left, every [`Command::Lease`] and
+    /// [`Command::Capture`] does a small part, too. Answer: [`Reply::Folded`].
+    Fold {
+        /// Milliseconds since 1970, at least [`FOLD_AGE_MIN_MS`] ago; a time before the last one changes nothing.
+        before_ms: i64,
     },
 }
 
@@ -235,8 +248,8 @@ pub struct Lease {
     /// Names the holder: an isolate.
     pub id: String,
     /// At most [`BATCH_MAX`]. Each takes from the hold first, then from what is free; what neither covers is written
-    /// off, so that no balance is ever negative. An id that was captured before is passed over. One of nothing leaves no
-    /// entry; repeated, its record may be sent again.
+    /// off, so that no balance is ever negative. An id that was captured before is passed over, and so is one that may
+    /// have been folded. One of nothing leaves no entry; repeated, its record may be sent again.
     pub captures: Vec<Capture>,
     /// What to hold from now on.
     pub want: MicroUsd,
@@ -264,6 +277,11 @@ pub struct Capture {
     /// For which lines, beside the budgets that it is held under, the charge counts; at most [`COUNTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<Count>,
+    /// When it was first sent; milliseconds since 1970, the same in every repetition. A wallet that has folded what was
+    /// sealed by then passes it over, whether it has it or not. 0 is said by senders that do not know it: such a capture
+    /// counts as one of now, and its entry stays for ever.
+    #[serde(default, skip_serializing_if = "is_no_time")]
+    pub sealed_at_ms: i64,
 }
 
 /// A usage record on the queue. It may arrive more than once: whoever consumes it files it by wallet and id, then

@@ -6,6 +6,7 @@ use guildhall_domain::money::MicroUsd;
 
 use super::audit::{AUDITED_KEY, Audited};
 use super::draft::Draft;
+use super::fold::{FOLDED_KEY, Folded, PART};
 use super::heir::{HEARD_PREFIX, HEIR_KEY, Heir};
 use super::holds::{Hold, Holds, Key};
 use super::ledger::{self, Movement, SUMS_KEY, Sums, less, plus};
@@ -18,7 +19,9 @@ use super::refusal::{
     Stop, check_amount, check_batch, check_budgets, check_capture, check_id, check_line, refuse, refuse_budget,
     refuse_immature, refuse_insufficient,
 };
-use crate::machine::{EXTRA_PREFIX, Enlisted, Facts, Machine, MachineError, Needs, Outcome, Page, Row, Step, Write};
+use crate::machine::{
+    EXTRA_PREFIX, Enlisted, Facts, Machine, MachineError, Needs, Newest, Outcome, Page, Row, Step, Write,
+};
 
 /// One owner's money.
 ///
@@ -35,6 +38,7 @@ pub struct WalletMachine {
     /// The last message of each wallet that was merged into this one.
     pub(super) heard: BTreeMap<String, u64>,
     pub(super) audited: Audited,
+    pub(super) folded: Folded,
 }
 
 impl Machine for WalletMachine {
@@ -52,6 +56,7 @@ impl Machine for WalletMachine {
             heir: None,
             heard: BTreeMap::new(),
             audited: Audited::default(),
+            folded: Folded::default(),
         };
         for row in rows {
             let unreadable = |error: serde_json::Error| MachineError::unreadable(&row.key, &error);
@@ -59,6 +64,8 @@ impl Machine for WalletMachine {
                 wallet.sums = serde_json::from_str(&row.value).map_err(unreadable)?;
             } else if row.key == AUDITED_KEY {
                 wallet.audited = serde_json::from_str(&row.value).map_err(unreadable)?;
+            } else if row.key == FOLDED_KEY {
+                wallet.folded = serde_json::from_str(&row.value).map_err(unreadable)?;
             } else if row.key == HEIR_KEY {
                 wallet.heir = serde_json::from_str(&row.value).map_err(unreadable)?;
             } else if let Some(from) = row.key.strip_prefix(HEARD_PREFIX) {
@@ -80,14 +87,20 @@ impl Machine for WalletMachine {
             Command::Capture { capture, .. } => {
                 let mut needs = traces_of([capture]);
                 needs.ids.push(Movement::WriteOff.entry_id(&capture.id));
-                needs
+                Needs { page: self.folded.page_beside(), ..needs }
             }
-            Command::Lease(lease) => traces_of(lease.captures.iter().take(BATCH_MAX)),
+            Command::Lease(lease) => {
+                Needs { page: self.folded.page_beside(), ..traces_of(lease.captures.iter().take(BATCH_MAX)) }
+            }
+            Command::Fold { .. } => Needs { page: Some(self.folded.page(PART)), ..Needs::default() },
             Command::Journal { after, limit } => {
                 Needs { page: Some(Page { after: *after, limit: (*limit).min(PAGE_MAX) }), ..Needs::default() }
             }
             Command::Find { entry_id } => ids([entry_id.clone()]),
-            Command::Recent { limit } => Needs { newest_entries: Some((*limit).min(PAGE_MAX)), ..Needs::default() },
+            Command::Recent { limit, before } => {
+                let newest = Newest { before: *before, limit: (*limit).min(PAGE_MAX) };
+                Needs { newest_entries: Some(newest), ..Needs::default() }
+            }
             Command::PendingRecords { limit } => {
                 Needs { newest_items: Some((*limit).min(PAGE_MAX)), ..Needs::default() }
             }
@@ -199,7 +212,11 @@ impl WalletMachine {
             Command::Reclaim { id, amount, reason, of } => {
                 self.reclaim(Asked::of(Movement::Owe, &id, amount, &reason), of.as_deref(), &facts, draft)
             }
-            Command::Lease(lease) => self.lease(lease, &facts, draft),
+            Command::Lease(lease) => {
+                let reply = self.lease(lease, &facts, draft)?;
+                self.fold_beside(&facts.page, draft)?;
+                Ok(reply)
+            }
             Command::Hold { id, amount, expires_at_ms, budgets } => {
                 self.hold(&Key::Call(id), Hold { amount, expires_at_ms, budgets }, draft)
             }
@@ -207,7 +224,9 @@ impl WalletMachine {
                 check_id("a hold's id", &hold_id)?;
                 check_capture(&capture)?;
                 check_budgets(&budgets)?;
-                self.capture(&Key::Call(hold_id), capture, close, budgets, &facts, draft)
+                let reply = self.capture(&Key::Call(hold_id), capture, close, budgets, &facts, draft)?;
+                self.fold_beside(&facts.page, draft)?;
+                Ok(reply)
             }
             Command::Release { hold_id } => {
                 self.holds.close(&Key::Call(hold_id), draft)?;
@@ -234,6 +253,7 @@ impl WalletMachine {
                 self.holds.budgets.end(&ids, draft)?;
                 Ok(Reply::Acknowledged)
             }
+            Command::Fold { before_ms } => self.fold_until(before_ms, &facts.page, draft),
             Command::Audit => self.audit(&facts.totals, draft),
             Command::AckRecords { ids } => {
                 check_batch(ids.len())?;

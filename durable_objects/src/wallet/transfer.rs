@@ -62,7 +62,7 @@ impl WalletMachine {
                 return Err(MachineError::unreadable(&delivery.id, &"not an answer to a transfer"));
             }
         };
-        let note = Note { reason: Some(reason), wallet: Some(name.clone()), hold: None };
+        let note = Note { reason: Some(reason), wallet: Some(name.clone()), ..Note::default() };
         self.sums.post(movement, &id, amount, &note, draft)?;
         draft.push(Write::Strike { id: delivery.id.clone() });
         Ok(())

@@ -166,13 +166,8 @@ async fn get_wallet(cx: Cx, (): ()) -> Result<Reply<AgentWallet>, ApiError> {
 
 /// The newest movements, as many as a statement wants and a page holds, and what there is after them.
 async fn read_movements(cx: &Cx, account_id: &str) -> Result<(Vec<Movement>, Balance), ApiError> {
-    let wallet = name(account_id);
     let to_movements = |entries: Vec<JournalLine>| entries.into_iter().filter_map(|line| to_movement(account_id, line));
-    let recent = Command::Recent { limit: PAGE_MAX };
-    let (entries, balance) = match ask::<Wallet>(&*cx.ports.objects, &wallet, &recent).await? {
-        WalletReply::Recent { entries, balance } => (entries, balance),
-        other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
-    };
+    let (entries, balance) = read_recent(cx, account_id, None).await?;
     let mut oldest = entries.last().map_or(0, |line| line.seq);
     let mut movements: Vec<_> = to_movements(entries).collect();
     for _ in 1..PAGES_MAX {
@@ -180,18 +175,23 @@ async fn read_movements(cx: &Cx, account_id: &str) -> Result<(Vec<Movement>, Bal
         if oldest <= 1 || count_lines(&movements) > TRANSACTIONS {
             break;
         }
-        let after = (oldest - 1 - i64::from(PAGE_MAX)).max(0);
-        let page = Command::Journal { after, limit: PAGE_MAX };
-        let mut entries = match ask::<Wallet>(&*cx.ports.objects, &wallet, &page).await? {
-            WalletReply::Journal { entries, .. } => entries,
-            other => return Err(ApiError::internal(format!("wallet: {other:?}"))),
-        };
+        let (mut entries, _) = read_recent(cx, account_id, Some(oldest)).await?;
+        // A wallet that does not know `before` yet gives its newest ones again.
         entries.retain(|line| line.seq < oldest);
-        entries.reverse();
-        oldest = after + 1;
+        let Some(last) = entries.last() else { break };
+        oldest = last.seq;
         movements.extend(to_movements(entries));
     }
     Ok((movements, balance))
+}
+
+/// The newest entries before a number, newest first.
+async fn read_recent(cx: &Cx, account_id: &str, before: Option<i64>) -> Result<(Vec<JournalLine>, Balance), ApiError> {
+    let recent = Command::Recent { limit: PAGE_MAX, before };
+    match ask::<Wallet>(&*cx.ports.objects, &name(account_id), &recent).await? {
+        WalletReply::Recent { entries, balance } => Ok((entries, balance)),
+        other => Err(ApiError::internal(format!("wallet: {other:?}"))),
+    }
 }
 
 async fn deposit(cx: Cx, Json(new): Json<NewDeposit>) -> Result<Reply<Deposited>, ApiError> {
@@ -284,6 +284,7 @@ fn to_movement(wallet: &str, line: JournalLine) -> Option<Movement> {
         return None;
     }
     let amount = if is_in { line.amount } else { line.amount.checked_neg()? };
+    let id = transaction_id(wallet, &line.first_id());
     let description = line.note.reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| standard.to_owned());
-    Some(Movement { id: transaction_id(wallet, &line.id), at_ms: line.at_ms, kind, is_of_calls, amount, description })
+    Some(Movement { id, at_ms: line.at_ms, kind, is_of_calls, amount, description })
 }

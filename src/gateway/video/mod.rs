@@ -116,7 +116,8 @@ async fn create_job(cx: &Cx, id: &str, spec: &Spec) -> Result<(), ApiError> {
         deadline_at_ms: cx.started_ms + DEADLINE_MS,
         retain_ms: RETAIN_MS,
         on_unfinished: Some(
-            charge(id, &spec.record, MicroUsd::ZERO, spec.budgets.clone(), Vec::new()).map_err(ApiError::internal)?,
+            charge(id, &spec.record, MicroUsd::ZERO, spec.budgets.clone(), Vec::new(), cx.started_ms)
+                .map_err(ApiError::internal)?,
         ),
     };
     let command = Command::Create { order, token: cx.request_id.to_string() };

@@ -221,16 +221,17 @@ fn receipt<'p>(
     Receipt { rule, usage, price, held_micros: held, cost_micros: cost, attempts: None, own }
 }
 
-/// The charge that ends the hold, with its record.
+/// The charge that ends the hold, with its record; sealed now, also where it is made for a job that does not end.
 pub(super) fn charge(
     id: &str,
     record: &UsageRow,
     amount: MicroUsd,
     budgets: Vec<BudgetLine>,
     counts: Vec<Count>,
+    now_ms: i64,
 ) -> Result<Delivery, serde_json::Error> {
     let record_json = Some(serde_json::to_string(&[record])?);
-    let capture = Capture { id: record.id.clone(), amount, record: record_json, counts };
+    let capture = Capture { id: record.id.clone(), amount, record: record_json, counts, sealed_at_ms: now_ms };
     let command = wallet::Command::Capture { hold_id: id.to_owned(), capture, close: true, budgets };
     let name = wallet::name(&record.account_id);
     Ok(Delivery { binding: Wallet::BINDING.to_owned(), name, command: serde_json::to_string(&command)? })
@@ -260,6 +261,6 @@ pub(super) fn complete(
         baseline_micros: place.own.as_ref().map(|_| baseline.0),
         ..spec.record
     };
-    let then = Some(charge(id, &record, charged, spec.budgets, spec.counts)?);
+    let then = Some(charge(id, &record, charged, spec.budgets, spec.counts, now_ms)?);
     Ok(Report::Completed { result: serde_json::to_string(&Film { charged, ..film })?, then })
 }

@@ -251,7 +251,8 @@ fn the_last_twenty_are_shown_behind_thousands_of_charges() {
             app.deposit(&agent, at).await.expect(200);
         }
         for at in 0..2_500 {
-            let charge = Capture { id: format!("c{at}"), amount: MicroUsd(1_000), record: None, counts: vec![] };
+            let (id, amount) = (format!("c{at}"), MicroUsd(1_000));
+            let charge = Capture { id, amount, record: None, counts: vec![], sealed_at_ms: 0 };
             let command = Command::Capture { hold_id: "h".into(), capture: charge, close: false, budgets: vec![] };
             app.ask::<Wallet>(&agent.key.account_id, &command);
         }

@@ -139,7 +139,8 @@ fn a_charge_without_a_record_is_found() {
         let key = app.with_busy_key().await;
         app.hello(&key).send().await.expect(200);
         app.pass_ms(300).await;
-        let capture = Capture { id: "stray".into(), amount: MicroUsd(7), record: None, counts: Vec::new() };
+        let capture =
+            Capture { id: "stray".into(), amount: MicroUsd(7), record: None, counts: Vec::new(), sealed_at_ms: 0 };
         let command = Command::Capture { hold_id: "none".into(), capture, close: true, budgets: vec![] };
         app.ask::<Wallet>(&key.account_id, &command);
         let answer = compare(&app).await;
