@@ -4,6 +4,7 @@ pub mod audit;
 pub mod counters;
 pub mod events;
 pub mod filing;
+pub mod folding;
 pub mod history;
 pub mod reconciliation;
 pub mod retention;

@@ -9,6 +9,7 @@ use guildhall_domain::money::MicroUsd;
 
 use super::events::{Event, publish};
 use super::filing::file_records;
+use super::folding::fold_journal;
 use crate::ports::{PortError, Ports, ask};
 use crate::store::money::reconciliations::{
     RunRow, advance_run, begin_run, find_last_run, insert_difference, list_active_accounts, sum_charged,
@@ -17,7 +18,8 @@ use crate::store::statement::{Changed, FromRows as _};
 
 /// Accounts of one transaction.
 const PAGE: i64 = 25;
-/// Accounts of one event of the platform: each costs three or four of the thousand requests that one may make.
+/// Accounts of one event of the platform: each costs three or four of the ten thousand requests that one may make, and
+/// up to twenty more where its journal is folded.
 const ACCOUNTS_MAX: i64 = 225;
 /// How often an account that differs is looked at again, and after which pause, before it is said to differ.
 const LOOKS: u32 = 3;
@@ -117,6 +119,9 @@ async fn compare(ports: &Ports, account_id: &str) -> Finding {
         }
         ports.clock.sleep_ms(LOOK_PAUSE_MS).await;
         finding = look(ports, account_id).await;
+    }
+    if finding.is_sound {
+        fold_journal(ports, &finding.account_id).await;
     }
     finding
 }

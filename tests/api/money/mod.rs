@@ -2,6 +2,7 @@
 
 mod balance;
 mod billing;
+mod folding;
 mod ledger;
 mod reconciliation;
 mod usage;
