@@ -124,6 +124,31 @@ fn charges_of_a_day_with_nothing_between_them_become_one_line() {
 }
 
 #[test]
+fn a_line_has_the_name_and_the_time_of_what_moved_anything() {
+    let mut wallet = open(5);
+    for (number, (id, amount)) in (1..).zip([("a", 3), ("b", 2), ("unpaid", 4), ("unpaid-too", 5)]) {
+        make(&mut wallet, &[charge(id, amount, HOUR)], number * HOUR);
+    }
+    credit(&mut wallet, "more", 2_000, 5 * HOUR);
+    for (number, (id, amount)) in (6..).zip([("free", 0), ("c", 6), ("free-too", 0)]) {
+        let (hold_id, capture) = ("h".to_owned(), charge(id, amount, 6 * HOUR));
+        wallet.ask(Command::Capture { hold_id, capture, close: true, budgets: vec![] }, number * HOUR);
+    }
+    fill(&mut wallet, 3 * DAY);
+    fold(&mut wallet, DAY, 3 * DAY);
+    let lines = journal(&mut wallet).into_iter().take(5).map(|line| (line.id, line.at_ms / HOUR, line.amount.0));
+    let line = |id: &str, hour, amount| (id.to_owned(), hour, amount);
+    let expected = [
+        line("credit:start", 0, 5),
+        line("captures:a", 2, 5),
+        line("write_offs:unpaid", 4, 9),
+        line("credit:more", 5, 2_000),
+        line("captures:c", 7, 6),
+    ];
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn only_what_would_be_known_without_its_entry_is_folded() {
     let mut wallet = open(1_000);
     let captures = [
@@ -188,6 +213,15 @@ fn what_was_away_for_longer_is_passed_over_and_its_hold_is_closed() {
     // One of a sender that says no time, and one that was sealed a moment later, are charged.
     make(&mut wallet, &[charge("unsealed", 7, 0), charge("sealed", 7, DAY + 1)], 3 * DAY);
     assert_eq!(audit(&mut wallet, 3 * DAY).balance, usd(98_986));
+}
+
+#[test]
+fn a_wallet_with_nothing_to_fold_passes_nothing_over() {
+    let mut wallet = open(100);
+    assert!(!fold(&mut wallet, DAY, 3 * DAY));
+    make(&mut wallet, &[charge("late", 7, HOUR)], 3 * DAY);
+    assert_eq!(audit(&mut wallet, 3 * DAY).balance, usd(93));
+    assert!(wallet.store.load().unwrap().iter().all(|row| row.key != "x:folded"), "and writes nothing");
 }
 
 #[test]

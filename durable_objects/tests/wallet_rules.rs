@@ -297,6 +297,10 @@ fn the_newest_entries_come_with_the_balance_after_them() {
     assert_eq!(recent(2), ("credit:5 credit:4".to_owned(), usd(15), usd(11)));
     assert_eq!(recent(0), (String::new(), usd(15), usd(11)));
     assert_eq!(recent(u32::MAX).0, "credit:5 credit:4 credit:3 credit:2 credit:1");
+    let before = Command::Recent { limit: 2, before: Some(3) };
+    assert!(
+        matches!(wallet.ask(before, 9), Reply::Recent { entries, .. } if entries[0].seq == 2 && entries.len() == 2)
+    );
 }
 
 #[test]

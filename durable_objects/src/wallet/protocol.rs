@@ -227,8 +227,8 @@ pub enum Command {
     },
     /// Merges charges that were sealed and made before a time: those of a UTC day with nothing between them become one
     /// entry. From then on captures sealed by that time are known, whether the journal has them or not. Only entries that
-    /// an audit has found right are merged. A part is done at once; as long as more is left, every [`Command::Lease`] and
-    /// [`Command::Capture`] does a small part, too. Answer: [`Reply::Folded`].
+    /// an audit has found right are merged; where there are none, nothing changes. A part is done at once; as long as more
+    /// is left, every [`Command::Lease`] and [`Command::Capture`] does a small part, too. Answer: [`Reply::Folded`].
     Fold {
         /// Milliseconds since 1970, at least [`FOLD_AGE_MIN_MS`] ago; a time before the last one changes nothing.
         before_ms: i64,

@@ -21,7 +21,8 @@ routes! {
     /// Export the ledger.
     ///
     /// Every line of the journal, oldest first, with exact amounts. Up to `limit` lines come at once; while there may be more,
-    /// the header `x-next-after` says the next page's `after`.
+    /// the header `x-next-after` says the next page's `after`. Charges older than two whole days may stand together, a line a
+    /// day (`captures`, `write_offs`).
     Get "/v1/account/ledger" Access::Owner => export_ledger;
 }
 
