@@ -35,7 +35,8 @@ impl Fault {
 #[derive(Default)]
 pub struct Faults {
     db: RefCell<VecDeque<Option<Fault>>>,
-    objects: RefCell<BTreeMap<&'static str, VecDeque<Option<Fault>>>>,
+    /// Of objects, by binding.
+    pub objects: RefCell<BTreeMap<&'static str, VecDeque<Option<Fault>>>>,
     kv: RefCell<VecDeque<Fault>>,
     /// How often the cache was asked.
     pub kv_calls: Cell<usize>,

@@ -23,7 +23,7 @@ pub const PART: u32 = 2_000;
 /// wallet's charges fold faster than they come.
 const PART_BESIDE: u32 = 50;
 /// A larger entry stays alone, in micro-dollars: so what a part adds up to is below 2^53, as every number of the journal.
-const AMOUNT_MAX: i64 = 4_000_000_000_000;
+const ENTRY_MAX: i64 = 4_000_000_000_000;
 const DAY_MS: i64 = 86_400_000;
 /// What may be folded, and what stands before the name of the first charge in the id of an entry for many.
 const KINDS: [(Movement, &str); 2] = [(Movement::Capture, "captures:"), (Movement::WriteOff, "write_offs:")];
@@ -66,7 +66,7 @@ impl Folded {
             let is_past = || note_of(entry).is_ok_and(|note| self.is_past(note.sealed_at_ms));
             entry.id.starts_with(many) || (is_one() && is_past())
         };
-        KINDS.iter().position(is_of).filter(|_| entry.amount_usd_micros <= AMOUNT_MAX)
+        KINDS.iter().position(is_of).filter(|_| entry.amount_usd_micros <= ENTRY_MAX)
     }
 }
 

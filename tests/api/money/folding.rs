@@ -7,7 +7,7 @@ use guildhall::observe::folding::fold_journal;
 use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
 
-use crate::support::{HELLO_MICROS, TestApp, run};
+use crate::support::{Fault, HELLO_MICROS, TestApp, run};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -83,6 +83,35 @@ fn the_night_folds_what_is_older_than_two_days_where_the_books_are_right() {
         app.pass_ms(300).await;
         assert_eq!(compare(&app).await["differences"], 1, "a sound account stays sound");
         assert_eq!(app.audit(&sound).charged, MicroUsd(4 * HELLO_MICROS));
+    });
+}
+
+#[test]
+fn a_batch_whose_answers_were_lost_for_days_is_charged_once() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        app.pass_ms(300).await;
+        // The second runs on what the first has left in the isolate.
+        for _ in 0..10_000 {
+            app.faults.fail_object("WALLET", Fault::After);
+        }
+        app.hello(&key).send().await.expect(200);
+        app.pass_ms(60_000).await;
+        assert_eq!(count_charges(&app, &key.account_id), (2, 0), "it has arrived");
+        (0..1_000).for_each(|number| credit(&app, &key.account_id, &format!("c{number}"), 1));
+        app.audit(&key);
+        tokio::time::sleep(3 * DAY).await;
+        app.faults.objects.borrow_mut().clear();
+        fold_journal(&app.ports(), &key.account_id).await;
+        assert_eq!(count_charges(&app, &key.account_id), (0, 1));
+        // The isolate that made the calls is still there, and tells of the second again.
+        app.hello(&key).send().await.expect(200);
+        app.pass_ms(60_000).await;
+        assert_eq!(count_charges(&app, &key.account_id), (1, 1));
+        let books = app.books(&key);
+        assert_eq!((books.calls, books.charged), (3, 3 * HELLO_MICROS), "{books:?}");
+        assert_eq!(app.audit(&key).charged, MicroUsd(3 * HELLO_MICROS));
     });
 }
 
