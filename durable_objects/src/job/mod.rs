@@ -3,4 +3,5 @@
 #[cfg(target_arch = "wasm32")]
 mod object;
 pub mod protocol;
+mod run;
 pub mod state;

@@ -1,32 +1,26 @@
 //! The machine of a job.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::protocol::{
-    Command, Delivery, EVENTS_MAX, Event, Job, NAME_MAX_BYTES, Order, QueuedStep, RETAIN_MAX_MS, RUN_MAX_MS, Reply,
-    Report, Status, TEXT_MAX_BYTES, View,
+    Command, Delivery, Job, NAME_MAX_BYTES, Order, QueuedStep, RETAIN_MAX_MS, RUN_MAX_MS, Reply, Report, Status,
+    TEXT_MAX_BYTES, View,
 };
+use super::run::{CALL_ID, Claim, Run, cut, delay_ms};
 use crate::machine::{EXTRA_PREFIX, Effect, Enlisted, Facts, Machine, MachineError, Outcome, Row, Step, Write};
 
 /// How long a worker has for a step, in milliseconds; then another may claim it.
 pub const CLAIM_MS: i64 = 60 * 1_000;
 /// The same for the creator's first step, which may hand over a large upload.
 pub const FIRST_CLAIM_MS: i64 = 5 * 60 * 1_000;
-/// From the end of one step to the call for the next: at first, and at most. In between it doubles with each step.
-const STEP_MIN_MS: i64 = 2_000;
-const STEP_MAX_MS: i64 = 30_000;
 /// Steps that may fail one after the other.
 const FAILURES_MAX: u32 = 20;
 /// How long a call for a worker goes unheard before it is repeated, in milliseconds.
 const CALL_RETRY_MS: i64 = 30 * 1_000;
 /// How long the receiver of the outcome has before it is sent again, in milliseconds.
 const OUTCOME_RETRY_MS: i64 = 5 * 1_000;
-/// The longest reason or event, in bytes.
-const REASON_MAX_BYTES: usize = 1_024;
-
 const ORDER_KEY: &str = "order";
 const RUN_KEY: &str = "run";
-const CALL_ID: &str = "call";
 const OUTCOME_ID: &str = "outcome";
 
 /// One job.
@@ -34,37 +28,6 @@ const OUTCOME_ID: &str = "outcome";
 pub struct JobMachine {
     name: String,
     job: Option<(Order, Run)>,
-}
-
-/// What changes of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Run {
-    status: Status,
-    progress: u8,
-    reference: Option<String>,
-    result: Option<String>,
-    error: Option<String>,
-    attempts: u32,
-    /// Steps that failed since the last one that did not.
-    failures: u32,
-    created_at_ms: i64,
-    /// When the last step ended.
-    stepped_at_ms: i64,
-    /// When the next step is called for; of a finished job: when it is forgotten.
-    next_at_ms: i64,
-    finished_at_ms: Option<i64>,
-    claim: Option<Claim>,
-    /// Whether the outbox holds a call for a worker.
-    is_called: bool,
-    /// Whether the outbox holds the outcome.
-    is_outcome_due: bool,
-    events: Vec<Event>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Claim {
-    token: String,
-    until_ms: i64,
 }
 
 impl Machine for JobMachine {
@@ -375,27 +338,6 @@ impl JobMachine {
     }
 }
 
-impl Run {
-    /// When a worker is called for: a step is due, and whoever claimed it has had their time.
-    fn call_at_ms(&self) -> i64 {
-        self.claim.as_ref().map_or(self.next_at_ms, |claim| claim.until_ms)
-    }
-
-    fn stop_calling(&mut self, writes: &mut Vec<Write>) {
-        if std::mem::take(&mut self.is_called) {
-            writes.push(Write::Strike { id: CALL_ID.to_owned() });
-        }
-    }
-
-    fn note(&mut self, at_ms: i64, what: &str) {
-        if self.events.len() >= EVENTS_MAX {
-            // The first one says where it came from.
-            self.events.remove(1);
-        }
-        self.events.push(Event { at_ms, what: cut(what) });
-    }
-}
-
 /// Whether an object's answer, of whatever protocol, is a refusal.
 fn is_refusal(answer: &[u8]) -> bool {
     #[derive(Deserialize)]
@@ -407,15 +349,6 @@ fn is_refusal(answer: &[u8]) -> bool {
 
 fn refuse(message: String) -> Reply {
     Reply::Refused { message }
-}
-
-fn cut(text: &str) -> String {
-    text.get(..text.floor_char_boundary(REASON_MAX_BYTES)).unwrap_or_default().to_owned()
-}
-
-/// The time to the next step, doubling.
-fn delay_ms(steps: u32) -> i64 {
-    STEP_MIN_MS.saturating_mul(1 << steps.saturating_sub(1).min(10)).min(STEP_MAX_MS)
 }
 
 /// The last write of each row: a store wants at most one.
