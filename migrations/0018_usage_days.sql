@@ -23,13 +23,15 @@ CREATE TABLE usage_days (
   PRIMARY KEY (account_id, day, api_key_id, workspace_id, request_type, mode, model, source)
 ) STRICT, WITHOUT ROWID;
 
+-- One statement, for which D1 has thirty seconds: enough for some millions of rows.
 INSERT INTO usage_days
 SELECT account_id, created_at_ms / 86400000, api_key_id, workspace_id, request_type, mode, model, source, COUNT(*),
   SUM(outcome = 'completed'), SUM(input_tokens), SUM(output_tokens), SUM(cost_micros), SUM(charged_micros), SUM(latency_ms),
   SUM(CASE WHEN source = 'cache' AND outcome = 'completed' THEN COALESCE(baseline_micros - charged_micros, 0) ELSE 0 END)
 FROM usage GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
 
--- 1 where whoever wrote the row wrote its sums too. A release that knows nothing of them has the trigger do it.
+-- 1 where whoever wrote the row wrote its sums too. A release that knows nothing of them has the trigger do it: both go when
+-- no such release is left.
 ALTER TABLE usage ADD COLUMN is_summed INTEGER NOT NULL DEFAULT 0;
 CREATE TRIGGER usage_day_summed AFTER INSERT ON usage WHEN NEW.is_summed = 0 BEGIN
   INSERT INTO usage_days (account_id, day, api_key_id, workspace_id, request_type, mode, model, source, requests, completed,

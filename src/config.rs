@@ -79,9 +79,6 @@ pub struct Config {
     pub calls_kept: u32,
 }
 
-/// Fewer calls than these are never kept: a row is also what keeps a record that comes again from being filed twice.
-const CALLS_KEPT_LEAST: u32 = 100_000;
-
 /// How Stripe is asked.
 #[derive(Clone)]
 pub struct StripeSettings {
@@ -161,7 +158,7 @@ impl Config {
             stripe: read_stripe(&get, mode, outbound, &stripe_webhook_secrets)?,
             stripe_webhook_secrets,
             withdrawal_hold_days: number(bindings::WITHDRAWAL_HOLD_DAYS, if mode == Mode::Live { 7 } else { 0 })?,
-            calls_kept: read_calls_kept(number(bindings::CALLS_KEPT, 6_000_000)?)?,
+            calls_kept: number(bindings::CALLS_KEPT, 6_000_000)?,
         })
     }
 
@@ -182,11 +179,6 @@ fn read_secret(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Stri
 fn read_stand_in(get: &impl Fn(&str) -> Option<String>, mode: Mode) -> Option<String> {
     let url = get(bindings::BYOK_BASE_URL).filter(|url| mode == Mode::Sandbox && !url.is_empty())?;
     Some(url.trim_end_matches('/').to_owned())
-}
-
-fn read_calls_kept(count: u32) -> Result<u32, String> {
-    let is_enough = count >= CALLS_KEPT_LEAST;
-    if is_enough { Ok(count) } else { Err(format!("{} must be at least {CALLS_KEPT_LEAST}", bindings::CALLS_KEPT)) }
 }
 
 /// All of its settings, or none.
@@ -340,13 +332,6 @@ mod tests {
         assert_eq!((days(&[]), days(&[("MODE", "live")])), (0, 7));
         assert_eq!(days(&[("WITHDRAWAL_HOLD_DAYS", "3")]), 3);
         assert_eq!(days(&[("MODE", "live"), ("WITHDRAWAL_HOLD_DAYS", "0")]), 0);
-    }
-
-    #[test]
-    fn the_rows_of_a_hundred_thousand_calls_are_kept_at_least() {
-        let kept = |changed: &[(&str, &str)]| Config::read(setting(changed)).map(|config| config.calls_kept);
-        assert_eq!((kept(&[]).unwrap(), kept(&[("CALLS_KEPT", "100000")]).unwrap()), (6_000_000, 100_000));
-        assert!(kept(&[("CALLS_KEPT", "99999")]).unwrap_err().contains("CALLS_KEPT"));
     }
 
     #[test]

@@ -155,6 +155,9 @@ pub enum Write {
 /// over. Any other row that a machine does not know makes its object answer nothing.
 pub const EXTRA_PREFIX: &str = "x:";
 
+/// Queue items that are read at once, in bytes: an isolate holds them several times over. The last one may go beyond.
+pub const ITEMS_MAX_BYTES: usize = 4 << 20;
+
 /// A row of an object's state, all of which is in memory while the object is awake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -232,7 +235,7 @@ pub struct Needs {
     pub page: Option<Page>,
     /// The newest entries of the journal.
     pub newest_entries: Option<Newest>,
-    /// So many of the newest queue items of the outbox.
+    /// So many of the newest queue items of the outbox, as long as those before have fewer than [`ITEMS_MAX_BYTES`].
     pub newest_items: Option<u32>,
     /// The sums of the journal's entries with a greater number.
     pub totals_after: Option<i64>,

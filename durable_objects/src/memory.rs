@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::machine::{Effect, Enlisted, Entry, Facts, Needs, Newest, NumberedEntry, Page, Row, Total, Write};
+use crate::machine::{
+    Effect, Enlisted, Entry, Facts, ITEMS_MAX_BYTES, Needs, Newest, NumberedEntry, Page, Row, Total, Write,
+};
 use crate::store::{Attempt, Due, Store, StoreError};
 
 /// The storage of one object, in memory.
@@ -145,7 +147,13 @@ impl Tables {
         };
         let mut newest: Vec<&Listed> = self.outbox.values().collect();
         newest.sort_by_key(|listed| Reverse(listed.seq));
-        newest.into_iter().filter_map(item).take(limit as usize).collect()
+        let mut bytes = 0;
+        let fits = |item: &String| {
+            let has_room = bytes < ITEMS_MAX_BYTES;
+            bytes += item.len();
+            has_room
+        };
+        newest.into_iter().filter_map(item).take(limit as usize).take_while(fits).collect()
     }
 
     fn totals(&self, after: i64) -> Vec<Total> {

@@ -5,7 +5,7 @@
 mod support;
 
 use durable_objects::job::protocol::{
-    Command, Delivery, EVENTS_MAX, Job, Order, QueuedStep, Reply, Report, Status, TEXT_MAX_BYTES, View,
+    Command, Delivery, EVENTS_MAX, Job, Order, QueuedStep, RETAIN_MAX_MS, Reply, Report, Status, TEXT_MAX_BYTES, View,
 };
 use durable_objects::job::state::{CLAIM_MS, FIRST_CLAIM_MS, JobMachine};
 use durable_objects::local::{FaultPoint, LocalObjects};
@@ -238,6 +238,8 @@ fn what_the_wallet_refuses_is_owed_and_asked_for_again() {
     let what: Vec<_> = done.events.iter().map(|event| event.what.as_str()).collect();
     assert_eq!(what.len(), 3, "it is said once: {what:?}");
     assert!(what[2].contains("another amount"), "{what:?}");
+    objects.run_due_alarms(RETAIN_MAX_MS + 3_600_000);
+    assert!(objects.is_vacant(Job::BINDING, "job_1"), "what nobody has taken for a month is given up");
 }
 
 #[test]

@@ -179,12 +179,12 @@ fn a_wallet_without_money_keeps_records_of_failed_requests() {
     let mut wallet = open(0);
     let after = lease(&mut wallet, "a", vec![charge("failed", 0)], 0, 0, 0);
     assert_eq!((after.held, after.written_off), (usd(0), usd(0)));
-    let Reply::Records { records } = wallet.ask(Command::PendingRecords { limit: 10 }, 0) else { panic!() };
+    let Reply::Records { records, .. } = wallet.ask(Command::PendingRecords { limit: 10 }, 0) else { panic!() };
     assert_eq!(records.len(), 1);
     assert_eq!((records[0].wallet.as_str(), records[0].record.as_str()), ("ann", r#"{"call":"failed"}"#));
     wallet.ask(Command::AckRecords { ids: ["failed", "failed", "unknown"].map(String::from).into() }, 0);
     let reply = wallet.ask(Command::PendingRecords { limit: 10 }, 0);
-    assert_eq!(reply, Reply::Records { records: vec![] });
+    assert_eq!(reply, Reply::Records { records: vec![], more: false });
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn a_transfer_refuses_itself_and_what_is_not_there() {
 /// Entries of the journal, and records that are on their way.
 fn traces(wallet: &mut Wallet) -> (Vec<String>, usize) {
     let Reply::Journal { entries, .. } = wallet.ask(Command::Journal { after: 0, limit: 9 }, 0) else { panic!() };
-    let Reply::Records { records } = wallet.ask(Command::PendingRecords { limit: 9 }, 0) else { panic!() };
+    let Reply::Records { records, .. } = wallet.ask(Command::PendingRecords { limit: 9 }, 0) else { panic!() };
     (entries.into_iter().map(|entry| entry.id).collect(), records.len())
 }
 
@@ -363,4 +363,33 @@ fn what_could_not_be_charged_and_what_a_call_charged_is_remembered_though_it_is_
     assert_eq!(refusal(wallet.ask(capture("h", "called", 1, true), 0)), RefusalCode::IdReused);
     assert_eq!(before.0, ["capture:unpaid", "write_off:unpaid", "capture:called"]);
     assert_eq!((traces(&mut wallet).0.len(), traces(&mut wallet).1), (4, 0));
+}
+
+#[test]
+fn pending_records_come_in_parts_that_an_isolate_can_hold() {
+    let mut wallet = open(1_000);
+    let large = "x".repeat(60_000);
+    for at in 0..100 {
+        let record = Some(format!("\"{large}\""));
+        let batch = vec![Capture { record, ..charge(&format!("r{at}"), 1) }];
+        lease(&mut wallet, "a", batch, 0, 0, 0);
+    }
+    let mut seen = Vec::new();
+    loop {
+        let Reply::Records { records, more } = wallet.ask(Command::PendingRecords { limit: 1_000 }, 0) else {
+            panic!()
+        };
+        assert!(records.iter().map(|record| record.record.len()).sum::<usize>() < 5 << 20);
+        let ids: Vec<_> = records.into_iter().map(|record| record.id).collect();
+        wallet.ask(Command::AckRecords { ids: ids.clone() }, 0);
+        seen.extend(ids);
+        if !more {
+            break;
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 100);
+    let Reply::Records { more, .. } = wallet.ask(Command::PendingRecords { limit: 1_000 }, 0) else { panic!() };
+    assert!(!more);
 }

@@ -2,7 +2,6 @@
 //! gives messages.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
 use guildhall_domain::anthropic::{
     MessagesToChatStream, Takes, TranslateError, drop_extensions, drop_stream_options, shorten_caches,
@@ -16,21 +15,22 @@ use guildhall_domain::media::ModelKind;
 use guildhall_domain::pricing::TokenUsage;
 
 use super::dispatch::Wire;
+use super::ladder::Step;
 use super::provider::ProviderKind;
 use super::settlement::RunningCall;
-use super::table::Offer;
 use crate::error::ApiError;
 
-/// A chat in a provider's words.
+/// A chat in the words of a step's provider.
 ///
 /// # Errors
 /// 400 for what the client wrote that cannot be said there.
 pub fn write_chat(
-    offer: &Rc<Offer>,
+    step: &Step,
     request: &ChatRequest<'_>,
     is_extended: bool,
     max_output_tokens: Option<u64>,
 ) -> Result<Wire, ApiError> {
+    let offer = &step.offer;
     let kind = offer.provider.kind;
     // What costs the platform more than it charges is for those who pay the provider themselves.
     let pays_itself = offer.provider.own.is_some();
@@ -49,7 +49,7 @@ pub fn write_chat(
     if !pays_itself && let Cow::Owned(shortened) = shorten_caches(&body)? {
         body = shortened;
     }
-    if !offer.provider.endpoint.takes_stream_options.get() {
+    if step.is_without_options || !offer.takes_stream_options.get() {
         body = drop_stream_options(&body)?;
     }
     let body = match kind {

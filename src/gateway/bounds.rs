@@ -77,7 +77,7 @@ impl Bounds<'_> {
     /// # Errors
     /// As [`write_chat`].
     pub fn write(&self, amount: MicroUsd, step: &Step) -> Result<Wire, ApiError> {
-        write_chat(&step.offer, self.request, self.is_extended, self.cap(amount, step))
+        write_chat(step, self.request, self.is_extended, self.cap(amount, step))
     }
 
     /// The limit that is put on a step's output, beside the client's own: what the money pays for, what the context leaves, and

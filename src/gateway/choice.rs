@@ -87,6 +87,9 @@ pub struct Choice {
     pub expected: TokenUsage,
     /// What the answer calls its model.
     pub answers_as: String,
+    /// What usage calls the model that was asked for: a name that somebody here gave, so that clients do not make up as many as
+    /// they like.
+    pub recorded_as: String,
     /// Names of the prompt's beginnings, where more than one model may serve.
     pub prefixes: Vec<u64>,
 }
@@ -227,6 +230,8 @@ pub fn choose_for(
         is_negotiated: resolved.is_alias || resolved.model == ANY_MODEL || !ask.is_named,
         is_open,
         expected,
+        recorded_as: if is_known || is_own || is_unnamed || resolved.is_alias { asked } else { mode.as_str() }
+            .to_owned(),
         answers_as: if is_native && !is_own { Mode::Auto.as_str() } else { asked }.to_owned(),
         prefixes,
     })

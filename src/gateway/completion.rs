@@ -121,6 +121,10 @@ async fn climb(
             Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request).await {
                 Ok(delivered) => {
                     note_success(&delivered.cx, &offer.provider, latency_ms);
+                    // A refusal alone may only have repeated what the client wrote.
+                    if step.is_without_options {
+                        offer.takes_stream_options.set(false);
+                    }
                     note_prefixes(&delivered.cx, &choice.prefixes, &offer);
                     return Ok(Answer {
                         cost: delivered.charged.unwrap_or_else(|| offer.cost(Quantity::Tokens(choice.expected))),
@@ -148,10 +152,12 @@ async fn climb(
             Attempt::Failed(failure) => {
                 failures.note(&mut call, &mut ladder, &offer, &failure);
             }
-            // Nothing is wrong with them. It is asked without them from now on, and what it delivers is estimated.
-            Attempt::OptionsRefused(_) if bounds.request.asks_for_usage_alone() && ladder.repeat(&offer) => {
+            // There is nothing in them to be wrong. Without them what is delivered is estimated.
+            Attempt::OptionsRefused(_)
+                if bounds.request.asks_for_usage_alone() && !step.is_without_options && ladder.has_tries() =>
+            {
                 note_nothing(&call.cx, &offer.provider);
-                offer.provider.endpoint.takes_stream_options.set(false);
+                ladder.go_without_options(&offer, step.max_output_tokens);
             }
             // What an upstream of the caller's own does not take, the platform's may.
             Attempt::Overflowed(_) | Attempt::Rejected(_) | Attempt::OptionsRefused(_)

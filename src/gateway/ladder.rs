@@ -34,9 +34,15 @@ pub struct Step {
     pause_ms: u32,
     /// Why this one, as `routing_reason` says it.
     pub reason: String,
+    /// Whether it is asked without `stream_options`, because it refused them.
+    pub is_without_options: bool,
 }
 
 impl Step {
+    fn new(offer: &Rc<Offer>, reason: String) -> Self {
+        Self { offer: Rc::clone(offer), max_output_tokens: None, pause_ms: 0, reason, is_without_options: false }
+    }
+
     /// Waits as long as the step wants, and keeps up what the call holds.
     pub async fn wait(&self, cx: &Cx) {
         if self.pause_ms > 0 {
@@ -118,7 +124,7 @@ impl Ladder {
 
     /// The next attempt; `draw` gives a number in 0..1.
     pub fn climb(&mut self, draw: impl FnOnce() -> f64) -> Option<Step> {
-        if self.tries >= self.tries_max {
+        if !self.has_tries() {
             return None;
         }
         if let Some(step) = self.next.take() {
@@ -135,7 +141,7 @@ impl Ladder {
         let (offer, asked_ms) = self.passing.remove(0);
         let pause_ms = pause_ms(self.repeats, asked_ms, draw());
         self.repeats += 1;
-        Some(Step { offer, max_output_tokens: None, pause_ms, reason: "retried-transient".to_owned() })
+        Some(Step { pause_ms, ..Step::new(&offer, "retried-transient".to_owned()) })
     }
 
     /// The next model that was not asked yet.
@@ -143,13 +149,13 @@ impl Ladder {
         let offer = self.offers.remove(self.find_fresh()?);
         self.tries += 1;
         let reason = name_reason(&offer, std::mem::replace(&mut self.lead, Lead::Weight));
-        Some(Step { offer, max_output_tokens: None, pause_ms: 0, reason })
+        Some(Step::new(&offer, reason))
     }
 
     /// The place of the next model that was not asked yet: of a provider that has not failed, else of one whose failure may pass.
     /// One whose context is no larger than what was too small is passed over.
     fn find_fresh(&self) -> Option<usize> {
-        if self.tries >= self.tries_max {
+        if !self.has_tries() {
             return None;
         }
         let too_small = 1..=self.overflowed_tokens;
@@ -181,17 +187,16 @@ impl Ladder {
         }
     }
 
-    /// Has the same model asked again at once. Says whether it is.
-    pub fn repeat(&mut self, offer: &Rc<Offer>) -> bool {
-        let may_try = self.tries < self.tries_max;
-        let step = || Step {
-            offer: Rc::clone(offer),
-            max_output_tokens: None,
-            pause_ms: 0,
-            reason: "without-stream-options".to_owned(),
-        };
-        self.next = may_try.then(step);
-        may_try
+    /// Whether anybody may be asked once more.
+    #[must_use]
+    pub const fn has_tries(&self) -> bool {
+        self.tries < self.tries_max
+    }
+
+    /// Has the same model asked again at once, without `stream_options`.
+    pub fn go_without_options(&mut self, offer: &Rc<Offer>, max_output_tokens: Option<u64>) {
+        let step = Step::new(offer, "without-stream-options".to_owned());
+        self.next = Some(Step { max_output_tokens, is_without_options: true, ..step });
     }
 
     /// The request did not fit a model's context. Says whether something is left that may take it: the same model with
@@ -204,14 +209,14 @@ impl Ladder {
         asked_output: Option<u64>,
         others: impl Iterator<Item = &'o Rc<Offer>>,
     ) -> bool {
-        if self.tries >= self.tries_max {
+        if !self.has_tries() {
             return false;
         }
         let room = offer.max_context_tokens.saturating_sub(input_tokens).saturating_sub(OVERFLOW_MARGIN_TOKENS);
         if !self.is_cut && room >= OUTPUT_LEAST_TOKENS && asked_output.is_none_or(|asked| asked > room) {
             let reason = "reduced-max-tokens".to_owned();
             self.is_cut = true;
-            self.next = Some(Step { offer: Rc::clone(offer), max_output_tokens: Some(room), pause_ms: 0, reason });
+            self.next = Some(Step { max_output_tokens: Some(room), ..Step::new(offer, reason) });
             return true;
         }
         self.overflowed_tokens = self.overflowed_tokens.max(offer.max_context_tokens);
@@ -225,7 +230,7 @@ impl Ladder {
         };
         self.offers.retain(|other| !Rc::ptr_eq(other, larger));
         let reason = "escalated-context-overflow".to_owned();
-        self.next = Some(Step { offer: Rc::clone(larger), max_output_tokens: None, pause_ms: 0, reason });
+        self.next = Some(Step::new(larger, reason));
         true
     }
 }

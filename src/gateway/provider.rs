@@ -1,7 +1,5 @@
 //! What differs between kinds of providers.
 
-use std::cell::Cell;
-
 use guildhall_domain::anthropic::VERSION;
 use guildhall_domain::chat::request::MaxOutputField;
 use guildhall_domain::secret::SecretText;
@@ -56,8 +54,6 @@ pub struct Endpoint {
     pub headers: Vec<(&'static str, String)>,
     /// The field for a limit of output tokens where the client used none.
     pub max_output_field: MaxOutputField,
-    /// Whether it is sent `stream_options`, which ask for usage: until it says that it does not know them.
-    pub takes_stream_options: Cell<bool>,
 }
 
 impl Endpoint {
@@ -80,13 +76,7 @@ impl Endpoint {
         // do not know limits nothing.
         let max_output_field =
             if is_openais(base_url) { MaxOutputField::MaxCompletionTokens } else { MaxOutputField::MaxTokens };
-        Self {
-            base_url: base_url.to_owned(),
-            has_v1: true,
-            headers,
-            max_output_field,
-            takes_stream_options: Cell::new(true),
-        }
+        Self { base_url: base_url.to_owned(), has_v1: true, headers, max_output_field }
     }
 
     /// The same, with paths that have no `/v1`.

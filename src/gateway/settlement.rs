@@ -81,6 +81,8 @@ pub struct RunningCall {
     pub mode: &'static str,
     /// The model as the client asked for it.
     pub asked_model: String,
+    /// What usage calls it.
+    pub recorded_as: String,
     /// Whether the answer names the model that the router took, instead of what was asked for.
     pub echoes_negotiated: bool,
     /// The name that an alias replaced.
@@ -142,6 +144,7 @@ impl RunningCall {
         Ok(Self {
             kind,
             asked_model: asked_model.to_owned(),
+            recorded_as: choice.recorded_as.clone(),
             // TokenHub's clients read from the answer which model the router took.
             echoes_negotiated: choice.is_negotiated && cx.caller.key()?.product == "tokenhub",
             alias_from: choice.alias_from.clone(),
@@ -350,7 +353,7 @@ impl RunningCall {
             created_at_ms: self.cx.started_ms,
             request_type: self.kind.name().to_owned(),
             mode: self.mode.to_owned(),
-            model: self.asked_model.clone(),
+            model: self.recorded_as.clone(),
             routed_model: self.routed_model(),
             routed_provider: self.offer().map_or_else(String::new, |offer| offer.provider.id.to_string()),
             status,

@@ -97,6 +97,9 @@ pub struct Offer {
     pub natives: Vec<(KeyProvider, &'static str)>,
     /// What is peculiar to its way of talking; most have nothing of this.
     pub quirks: Option<Rc<Quirks>>,
+    /// Whether it is sent `stream_options`, which ask for usage: until it has answered a stream without them that it had
+    /// refused with them. The next table begins anew.
+    pub takes_stream_options: Cell<bool>,
     /// Whether it reasons, if that is known.
     pub reasons: Option<bool>,
 }
@@ -350,6 +353,7 @@ fn to_offer(row: ModelRow, provider: Rc<Provider>, vendors: &[(KeyProvider, &'st
         },
         kind: row.kind,
         quirks: read_quirks(&row)?,
+        takes_stream_options: Cell::new(true),
         reasons: reasons(&row.upstream_model),
         natives: find_natives(&row.upstream_model, vendors),
         priced_as: None,

@@ -247,7 +247,7 @@ impl LimitLease {
         // A short memory of a refusal spares the object a storm of callers that ignore Retry-After.
         let lacks_requests = want_requests > 0 && leased.requests == 0;
         let lacks_slots = self.is_place_wanted && self.slots_used >= leased.slots;
-        self.is_crowded = is_crowded(leased);
+        self.is_crowded = !lacks_requests || is_crowded(leased);
         if lacks_requests {
             self.refused_until_ms = now_ms + leased.retry_after_ms.unwrap_or(LEASE_MS).clamp(1, LEASE_MS);
         } else if lacks_slots {

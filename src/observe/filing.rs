@@ -27,6 +27,8 @@ const CHUNK_MAX_BYTES: usize = 512 << 10;
 const UNDER_WAY_MS: i64 = 30_000;
 /// Wallets that one read asks for records that are still under way.
 const OWNERS_MAX: usize = 32;
+/// Parts of one owner's records that are filed one after the other.
+const FILINGS_MAX: u32 = 20;
 /// How often a batch is filed without what turned out to be filed already.
 const ATTEMPTS_MAX: u32 = 4;
 
@@ -80,16 +82,47 @@ pub async fn file_pending(app: &App, ports: &Ports) {
 /// When the database or the wallet fails; what is not filed now comes over the queue.
 pub async fn file_pending_of(app: &App, ports: &Ports, owner: &str) -> Result<(), PortError> {
     flush(app, ports, owner).await?;
+    file_arrived(ports, owner).await
+}
+
+/// Files every record that the wallet has when it is asked.
+///
+/// # Errors
+/// When the wallet or the database fails, or the wallet has more than can be filed at once.
+pub async fn file_arrived(ports: &Ports, owner: &str) -> Result<(), PortError> {
+    for _ in 0..FILINGS_MAX {
+        let (records, is_all) = list_pending(ports, owner).await?;
+        if !records.is_empty() {
+            // They come newest first, and are filed as they happened.
+            file_records(ports, records.into_iter().rev().collect()).await?;
+        }
+        if is_all {
+            return Ok(());
+        }
+    }
+    Err(PortError("too many records are on their way".into()))
+}
+
+/// Records that the database may not have yet, newest first, and whether they are all.
+///
+/// # Errors
+/// When the wallet does not answer.
+pub async fn list_pending(ports: &Ports, owner: &str) -> Result<(Vec<QueuedRecord>, bool), PortError> {
     match ask::<Wallet>(&*ports.objects, &name(owner), &Command::PendingRecords { limit: PAGE_MAX }).await? {
-        Reply::Records { records } if records.is_empty() => Ok(()),
-        // They come newest first, and are filed as they happened.
-        Reply::Records { records } => file_records(ports, records.into_iter().rev().collect()).await,
+        Reply::Records { records, more } => {
+            // A wallet that does not say it yet has no other bound.
+            let is_all = !more && records.len() < PAGE_MAX as usize;
+            Ok((records, is_all))
+        }
         other => Err(PortError(format!("pending records: {other:?}"))),
     }
 }
 
 /// The rows of a record, as they are to be filed: nearly always as they came.
-fn read_rows(queued: &QueuedRecord) -> Result<Vec<UsageRow>, PortError> {
+///
+/// # Errors
+/// When it is of a later release.
+pub fn read_rows(queued: &QueuedRecord) -> Result<Vec<UsageRow>, PortError> {
     let mut rows: Vec<UsageRow> =
         serde_json::from_str(&queued.record).map_err(|e| PortError(format!("usage record: {e}")))?;
     write_off(&mut rows, queued.written_off);

@@ -1,14 +1,14 @@
-//! The books held against each other: what each wallet's journal says was charged, and what the usage rows say.
+//! The books held against each other: what each wallet's journal says was charged, and what usage says.
 //!
-//! Wallets go on charging while they are compared, so the journal is read before and after the rows. Between the two
-//! readings every record that the wallet had at first is filed. What was charged only grows, so the rows of a sound account
-//! lie between both readings: exactly on both when nothing moved.
+//! Wallets go on charging while they are compared, so the journal is read before and after the usage. Between the two
+//! readings every record that the wallet had at first is filed. What was charged only grows, so the usage of a sound account
+//! lies between both readings: exactly on both when nothing moved.
 
-use durable_objects::wallet::protocol::{Audit, Command, PAGE_MAX, Reply, Wallet, name};
+use durable_objects::wallet::protocol::{Audit, Command, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 
 use super::events::{Event, publish};
-use super::filing::file_records;
+use super::filing::file_arrived;
 use super::folding::fold_journal;
 use crate::ports::{PortError, Ports, ask};
 use crate::store::money::reconciliations::{
@@ -24,8 +24,6 @@ const ACCOUNTS_MAX: i64 = 225;
 /// How often an account that differs is looked at again, and after which pause, before it is said to differ.
 const LOOKS: u32 = 3;
 const LOOK_PAUSE_MS: u32 = 100;
-/// Pages of records that are filed before an account is compared.
-const FILINGS_MAX: u32 = 10;
 /// A night's comparison begins when the last one began before so many milliseconds.
 const NIGHT_MS: i64 = 12 * 3_600_000;
 
@@ -168,26 +166,4 @@ async fn audit(ports: &Ports, account_id: &str) -> Result<Audit, PortError> {
         Reply::Audit(audit) => Ok(audit),
         other => Err(PortError(format!("audit: {other:?}"))),
     }
-}
-
-/// Files every record that the wallet has when it is asked.
-///
-/// # Errors
-/// When the wallet or the database fails, or the wallet has more than can be filed at once.
-pub async fn file_arrived(ports: &Ports, account_id: &str) -> Result<(), PortError> {
-    for _ in 0..FILINGS_MAX {
-        let command = Command::PendingRecords { limit: PAGE_MAX };
-        let Reply::Records { records } = ask::<Wallet>(&*ports.objects, &name(account_id), &command).await? else {
-            return Err(PortError("pending records: no records".into()));
-        };
-        let is_all = records.len() < PAGE_MAX as usize;
-        if !records.is_empty() {
-            // They come newest first, and are filed as they happened.
-            file_records(ports, records.into_iter().rev().collect()).await?;
-        }
-        if is_all {
-            return Ok(());
-        }
-    }
-    Err(PortError("too many records are on their way".into()))
 }

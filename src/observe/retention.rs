@@ -58,9 +58,8 @@ pub async fn prune_series(ports: &Ports) -> Result<u64, PortError> {
 /// # Errors
 /// As [`prune_series`].
 pub async fn prune_all(ports: &Ports, calls_kept: u32) -> Result<(), PortError> {
-    let (db, now_ms) = (&*ports.db, ports.clock.now_ms());
-    prune(db, || prune_usage(calls_kept.into())).await?;
     prune_series(ports).await?;
+    let (db, now_ms) = (&*ports.db, ports.clock.now_ms());
     let before_ms = now_ms - LOG_DAYS * DAY_MS;
     prune(db, || prune_audit(before_ms)).await?;
     prune(db, || prune_rewards(before_ms, calls_kept.into())).await?;
@@ -72,6 +71,8 @@ pub async fn prune_all(ports: &Ports, calls_kept: u32) -> Result<(), PortError> 
     prune_sign_ins(now_ms).run(db).await?;
     prune_outbox(now_ms - OUTBOX_DAYS * DAY_MS).run(db).await?;
     prune_arms(now_ms / DAY_MS - ARM_DAYS - 1).run(db).await?;
+    // A row is also what keeps a record that comes again from being filed twice: for a day, whatever else is kept.
+    prune(db, || prune_usage(now_ms - DAY_MS, calls_kept.into())).await?;
     Ok(())
 }
 

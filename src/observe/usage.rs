@@ -5,15 +5,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use durable_objects::wallet::protocol::{Command, PAGE_MAX, Reply, Wallet, name};
-
 use crate::app::App;
 use crate::meter::money::flush;
-use crate::ports::{PortError, Ports, RowSet, ask};
+use crate::observe::filing::{file_arrived, list_pending, read_rows};
+use crate::ports::{PortError, Ports, RowSet};
 use crate::store::money::reports::{
     Dimension, UsageSum, list_account_usage, list_key_usage, list_workspace_usage, sum_usage,
 };
-use crate::store::money::usage::{UsageId, UsageRow, find_usage, find_usage_ids, write_off};
+use crate::store::money::usage::{UsageId, UsageRow, find_usage, find_usage_ids};
 use crate::store::sql::Statement;
 use crate::store::statement::{Batch, FromRows as _, Query, run_all};
 
@@ -117,20 +116,21 @@ pub async fn read_record(
 /// Records that the database may not have yet, newest first.
 async fn read_pending(app: &App, ports: &Ports, account_id: &str) -> Result<Vec<UsageRow>, PortError> {
     flush(app, ports, account_id).await?;
-    let command = Command::PendingRecords { limit: PAGE_MAX };
-    match ask::<Wallet>(&*ports.objects, &name(account_id), &command).await? {
-        Reply::Records { records } => {
-            let mut rows = Vec::new();
-            for batch in records {
-                let mut records: Vec<UsageRow> =
-                    serde_json::from_str(&batch.record).map_err(|e| PortError(format!("usage record: {e}")))?;
-                write_off(&mut records, batch.written_off);
-                rows.append(&mut records);
-            }
-            Ok(rows)
-        }
-        other => Err(PortError(format!("pending usage: {other:?}"))),
+    let (mut records, is_all) = list_pending(ports, account_id).await?;
+    if !is_all {
+        // More than are read at once: what is filed is read from the database.
+        file_arrived(ports, account_id).await?;
+        (records, _) = list_pending(ports, account_id).await?;
     }
+    let mut rows = Vec::new();
+    for queued in &records {
+        match read_rows(queued) {
+            Ok(read) => rows.extend(read),
+            // One of a later release; its wallet keeps it.
+            Err(error) => ports.background.log(&format!("a record of {account_id} is not read: {error}")),
+        }
+    }
+    Ok(rows)
 }
 
 /// Joins a page of filed rows with those that are not filed yet; tells whether there are more. The cursor is a time, so a

@@ -95,7 +95,8 @@ fn select(connection: &Connection, sql: &str, params: &[Value]) -> Result<String
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let values = params.iter().map(|value| match value {
         Value::Null => rusqlite::types::Value::Null,
-        Value::Integer(number) => (*number).into(),
+        // D1 takes every number of JavaScript for a real one.
+        Value::Integer(number) => rusqlite::types::Value::Real(*number as f64),
         Value::Text(text) => text.clone().into(),
     });
     let mut rows = statement.query(params_from_iter(values)).map_err(failed)?;

@@ -94,7 +94,7 @@ pub struct Order {
 }
 
 /// A command for another object. It is written down together with the job's end and delivered until that object has
-/// answered, whatever fails in between.
+/// answered with anything but a refusal, whatever fails in between; at most for [`RETAIN_MAX_MS`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The other object's namespace.

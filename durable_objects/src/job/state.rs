@@ -135,11 +135,15 @@ impl JobMachine {
                 self.put_changed(None, &mut writes)?;
             }
         } else if run.next_at_ms <= now_ms {
-            if run.is_outcome_due {
+            let is_hopeless = run.finished_at_ms.is_some_and(|at_ms| now_ms >= at_ms.saturating_add(RETAIN_MAX_MS));
+            if run.is_outcome_due && !is_hopeless {
                 // Money comes before tidiness.
                 run.next_at_ms = now_ms.saturating_add(60 * 60 * 1_000);
                 writes.push(Write::put(RUN_KEY, run)?);
             } else {
+                if run.is_outcome_due {
+                    writes.push(Write::Strike { id: OUTCOME_ID.to_owned() });
+                }
                 self.job = None;
                 writes.extend([ORDER_KEY, RUN_KEY].map(|key| Write::Delete { key: key.to_owned() }));
             }

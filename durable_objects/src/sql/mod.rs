@@ -16,7 +16,7 @@ use serde::Serialize;
 use columns::Columns;
 use lists::Lists;
 
-use crate::machine::{Enlisted, Entry, Facts, Needs, Row, Write};
+use crate::machine::{Enlisted, Entry, Facts, ITEMS_MAX_BYTES, Needs, Row, Write};
 use crate::store::{Attempt, Due, Store, StoreError};
 
 /// List elements in one statement: with the longest records, half of the 2 MB that a bound text may have.
@@ -52,7 +52,9 @@ const NEWEST_ENTRIES: &str = "SELECT id, at_ms, debit, credit, amount_usd_micros
      WHERE seq < coalesce(?, 9223372036854775807) ORDER BY seq DESC LIMIT ?";
 const TOTALS: &str = "SELECT debit, credit, count(*), sum(amount_usd_micros), max(seq) FROM journal \
      WHERE seq > ? GROUP BY debit, credit";
-const NEWEST_ITEMS: &str = "SELECT body FROM outbox WHERE binding IS NULL ORDER BY seq DESC LIMIT ?";
+const NEWEST_SIZES: &str =
+    "SELECT seq, length(CAST(body AS BLOB)) FROM outbox WHERE binding IS NULL ORDER BY seq DESC LIMIT ?";
+const NEWEST_ITEMS: &str = "SELECT body FROM outbox WHERE binding IS NULL AND seq >= ? ORDER BY seq DESC LIMIT ?";
 const ENLISTED: &str = "SELECT id, binding, name, body, retry_after_ms, attempts FROM outbox WHERE id = ?";
 const DUE: &str = "SELECT id, binding, name, body, retry_after_ms, attempts FROM outbox \
      WHERE due_ms <= ? ORDER BY due_ms, seq LIMIT ?";
@@ -147,6 +149,17 @@ impl<C: Connection> SqlStore<C> {
     }
 }
 
+/// The number of the oldest item that still fits, of items with their bytes, the newest first.
+fn oldest_that_fits(sizes: &[(i64, i64)]) -> Option<i64> {
+    let mut bytes = 0;
+    let fits = |(_, size): &&(i64, i64)| {
+        let has_room = bytes < ITEMS_MAX_BYTES;
+        bytes = usize::try_from(*size).unwrap_or(usize::MAX).saturating_add(bytes);
+        has_room
+    };
+    sizes.iter().take_while(fits).last().map(|(seq, _)| *seq)
+}
+
 impl<C: Connection> Store for SqlStore<C> {
     fn load(&self) -> Result<Vec<Row>, StoreError> {
         let loaded = self.select(LOAD, &[], |columns| Ok(Row { key: columns.text()?, value: columns.text()? }));
@@ -179,7 +192,12 @@ impl<C: Connection> Store for SqlStore<C> {
             facts.newest_entries = self.select(NEWEST_ENTRIES, &range, Columns::numbered_entry)?;
         }
         if let Some(limit) = needs.newest_items {
-            facts.newest_items = self.select(NEWEST_ITEMS, &[Value::Integer(limit.into())], Columns::text)?;
+            let limit = [Value::Integer(limit.into())];
+            let sizes = self.select(NEWEST_SIZES, &limit, |row| Ok((row.integer()?, row.integer()?)))?;
+            if let Some(oldest) = oldest_that_fits(&sizes) {
+                let [limit] = limit;
+                facts.newest_items = self.select(NEWEST_ITEMS, &[Value::Integer(oldest), limit], Columns::text)?;
+            }
         }
         if let Some(after) = needs.totals_after {
             facts.totals = self.select(TOTALS, &[Value::Integer(after)], Columns::total)?;

@@ -68,6 +68,9 @@ pub enum Reply {
     Records {
         /// Newest first.
         records: Vec<QueuedRecord>,
+        /// Whether there may be older ones.
+        #[serde(default)]
+        more: bool,
     },
     /// To [`super::protocol::Command::Journal`].
     Journal {

@@ -15,7 +15,7 @@ pub const AUDITED_KEY: &str = "x:audited";
 /// So many entries are read again by each audit, before what they add up to is kept.
 const READ_AGAIN_MAX: i64 = 1_000;
 
-/// What audits have added up. An entry never changes, so one that was found right is read no more: an audit costs what has
+/// What audits have added up. What was found right is read no more, for its sums never change: an audit costs what has
 /// happened since the last one, not what has ever happened.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audited {

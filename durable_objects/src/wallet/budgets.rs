@@ -127,13 +127,22 @@ impl Budgets {
 
     /// Makes the lines known, and begins what is new for them: a period, or counting after a reset.
     pub fn open(&mut self, lines: &[BudgetLine], draft: &mut Draft) -> Result<(), Stop> {
-        for line in lines {
-            if !self.has_place(&line.id, LINES_MAX, &line.period, draft) {
-                return Err(refuse(RefusalCode::TooManyHolds, "too many budgets are in use"));
-            }
-            self.begin(&line.id, &line.period, line.since_ms, draft)?;
+        if self.open_known(lines, draft)?.len() < lines.len() {
+            return Err(refuse(RefusalCode::TooManyHolds, "too many budgets are in use"));
         }
         Ok(())
+    }
+
+    /// As [`Self::open`], of those for which there is a place; gives them.
+    pub fn open_known(&mut self, lines: &[BudgetLine], draft: &mut Draft) -> Result<Vec<BudgetLine>, MachineError> {
+        let mut known = Vec::with_capacity(lines.len());
+        for line in lines {
+            if self.has_place(&line.id, LINES_MAX, &line.period, draft) {
+                self.begin(&line.id, &line.period, line.since_ms, draft)?;
+                known.push(line.clone());
+            }
+        }
+        Ok(known)
     }
 
     /// The newest period, of all lines and this one.

@@ -89,13 +89,9 @@ impl WalletMachine {
             Some(charge) => charge,
             None if self.folded.may_hold(&capture) => Charge { charged: MicroUsd::ZERO, written_off: MicroUsd::ZERO },
             None => {
-                let lines = match self.holds.budgets.open(&budgets, draft) {
-                    Ok(()) => budgets.as_slice(),
-                    // There is no place to count it; what was used is charged all the same.
-                    Err(Stop::Refused(_)) => &[],
-                    Err(fault) => return Err(fault),
-                };
-                self.charge(key, lines, capture, facts, draft)?
+                // Where there is no place to count it, what was used is charged all the same.
+                let lines = self.holds.budgets.open_known(&budgets, draft)?;
+                self.charge(key, &lines, capture, facts, draft)?
             }
         };
         if close {

@@ -101,11 +101,13 @@ impl WalletMachine {
     ) -> Result<(), MachineError> {
         let audited_seq = self.audited.last_seq();
         let is_old = |one: &&NumberedEntry| one.seq <= audited_seq && one.entry.at_ms < before_ms;
-        // Without an old entry nothing is promised either: what comes late is charged.
-        let before_ms = if page.first().is_some_and(|one| is_old(&one)) { before_ms } else { self.folded.before_ms };
         let mut folded = Folded { before_ms, ..self.folded };
         let with_kind = |one| Old { one, kind: folded.kind_of(&one.entry) };
         let old: Vec<_> = page.iter().take_while(is_old).map(with_kind).collect();
+        if old.chunk_by(Old::goes_on_with).all(|run| run.len() == 1) {
+            // Where nothing is folded nothing is promised either: what comes late is charged.
+            folded.before_ms = self.folded.before_ms;
+        }
         folded.has_more = old.len() >= limit as usize;
         for run in old.chunk_by(Old::goes_on_with) {
             folded.through_seq = fold_run(run, draft).unwrap_or(folded.through_seq);

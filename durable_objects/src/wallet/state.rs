@@ -20,7 +20,8 @@ use super::refusal::{
     refuse_immature, refuse_insufficient,
 };
 use crate::machine::{
-    EXTRA_PREFIX, Enlisted, Facts, Machine, MachineError, Needs, Newest, Outcome, Page, Row, Step, Write,
+    EXTRA_PREFIX, Enlisted, Facts, ITEMS_MAX_BYTES, Machine, MachineError, Needs, Newest, Outcome, Page, Row, Step,
+    Write,
 };
 
 /// One owner's money.
@@ -262,7 +263,11 @@ impl WalletMachine {
                 }
                 Ok(Reply::Acknowledged)
             }
-            Command::PendingRecords { .. } => Ok(Reply::Records { records: records_of(&facts.newest_items)? }),
+            Command::PendingRecords { limit } => {
+                let bytes: usize = facts.newest_items.iter().map(String::len).sum();
+                let more = bytes >= ITEMS_MAX_BYTES || facts.newest_items.len() >= limit.min(PAGE_MAX) as usize;
+                Ok(Reply::Records { records: records_of(&facts.newest_items)?, more })
+            }
             Command::Journal { limit, .. } => journal_reply(facts, limit.min(PAGE_MAX)),
             Command::Find { entry_id } => {
                 let entry = facts.known.get(&entry_id);

@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use crate::http::output::{Body, Output};
 use crate::http::route::Access;
 use crate::meter::money::flush;
-use crate::observe::reconciliation::file_arrived;
+use crate::observe::filing::file_arrived;
 use crate::ports::{LiveStream, Pending, PortError};
 use crate::routes;
 use crate::store::identity::export::{ExportRow, SECTIONS};

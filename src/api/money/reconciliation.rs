@@ -62,7 +62,7 @@ pub struct Difference {
     account_id: String,
     /// Charged by the wallet's journal, less what nothing covered.
     ledger_usd: f64,
-    /// Charged by the usage rows.
+    /// Charged by usage.
     usage_usd: f64,
     /// What is wrong beside the sums; empty when nothing is.
     fault: String,

@@ -1,5 +1,6 @@
 //! What a caller's own upstreams offer for one request, and against which price it is charged.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use guildhall_domain::catalogue::{Capability, CatalogueEntry, entries, find_price, reasons};
@@ -236,6 +237,7 @@ fn to_offer(
         natives: Vec::new(),
         // What the same model needs elsewhere says nothing of this upstream.
         quirks: None,
+        takes_stream_options: Cell::new(true),
         reasons: reasons(upstream_model),
     }))
 }

@@ -83,7 +83,7 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
     let is_short = |error: &ApiError| matches!(error.kind, Kind::InsufficientFunds | Kind::BudgetExceeded);
     or_cheaper(&choice, &mut offers, held, is_short, async |offers| hold(&cx, &id, cost_of(offers)).await).await?;
     let dearest = cost_of(&offers);
-    let spec = write_spec(&cx, task, &choice, request.model(), dearest)?;
+    let spec = write_spec(&cx, task, &choice, dearest)?;
     let created = create_job(&cx, &id, &spec).await;
     if let Err(error) = created {
         // Without a job nobody would give the money back before the hold expires.

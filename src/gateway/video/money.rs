@@ -163,13 +163,7 @@ pub(super) async fn release(cx: &Cx, id: &str) {
     }
 }
 
-pub(super) fn write_spec(
-    cx: &Cx,
-    task: &VideoTask<'_>,
-    choice: &Choice,
-    asked: &str,
-    held: MicroUsd,
-) -> Result<Spec, ApiError> {
+pub(super) fn write_spec(cx: &Cx, task: &VideoTask<'_>, choice: &Choice, held: MicroUsd) -> Result<Spec, ApiError> {
     let key = cx.caller.key()?;
     let record = UsageRow {
         id: cx.request_id.to_string(),
@@ -178,7 +172,7 @@ pub(super) fn write_spec(
         created_at_ms: cx.started_ms,
         request_type: ModelKind::Video.name().to_owned(),
         mode: choice.mode.as_str().to_owned(),
-        model: asked.to_owned(),
+        model: choice.recorded_as.clone(),
         routed_model: String::new(),
         routed_provider: String::new(),
         status: 200,

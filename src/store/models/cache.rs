@@ -48,10 +48,10 @@ queries! {
            COALESCE(SUM(CASE source WHEN 'cache' THEN 0 ELSE completed END), 0) AS misses,
            COALESCE(SUM(saved_micros), 0) AS saved_micros
          FROM (SELECT request_type, source, completed, saved_micros
-           FROM usage_days WHERE account_id = ?1 AND day >= (?2 + 86399999) / 86400000
+           FROM usage_days WHERE account_id = ?1 AND day >= (CAST(?2 AS INTEGER) + 86399999) / 86400000
            UNION ALL
            SELECT request_type, source, 1, CASE source WHEN 'cache' THEN baseline_micros - charged_micros END
-           FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND created_at_ms < (?2 + 86399999) / 86400000 * 86400000
+           FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND created_at_ms < (CAST(?2 AS INTEGER) + 86399999) / 86400000 * 86400000
              AND outcome = 'completed')
          WHERE request_type IN ('chat', 'embedding')";
 }

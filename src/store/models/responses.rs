@@ -37,5 +37,5 @@ queries! {
     /// Forgets answers from before a time, a part at once.
     global("retention is the platform's") fn prune_responses(before_ms: i64) -> Changed =
         "DELETE FROM responses WHERE (account_id, id) IN
-           (SELECT account_id, id FROM responses WHERE created_at_ms < ?1 ORDER BY created_at_ms LIMIT 5000)";
+           (SELECT account_id, id FROM responses WHERE created_at_ms < ?1 ORDER BY created_at_ms LIMIT 500)";
 }

@@ -42,7 +42,7 @@ pub struct DifferenceRow {
     pub account_id: String,
     /// Charged by the wallet's journal, less what nothing covered, in micro-dollars.
     pub ledger_micros: i64,
-    /// Charged by the usage rows, in micro-dollars.
+    /// Charged by usage, in micro-dollars.
     pub usage_micros: i64,
     /// What is wrong beside the sums.
     pub fault: String,

@@ -158,11 +158,11 @@ queries! {
            SUM(cost_micros) AS cost_micros, SUM(charged_micros) AS charged_micros, SUM(latency_ms) AS latency_ms
          FROM (SELECT day, api_key_id, workspace_id, request_type, mode, model, requests, input_tokens, output_tokens, cost_micros,
              charged_micros, latency_ms
-           FROM usage_days WHERE account_id = ?1 AND day >= (?2 + 86399999) / 86400000
+           FROM usage_days WHERE account_id = ?1 AND day >= (CAST(?2 AS INTEGER) + 86399999) / 86400000
            UNION ALL
            SELECT created_at_ms / 86400000, api_key_id, workspace_id, request_type, mode, model, 1, input_tokens, output_tokens,
              cost_micros, charged_micros, latency_ms
-           FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND created_at_ms < (?2 + 86399999) / 86400000 * 86400000)
+           FROM usage WHERE account_id = ?1 AND created_at_ms >= ?2 AND created_at_ms < (CAST(?2 AS INTEGER) + 86399999) / 86400000 * 86400000)
          WHERE (?5 IS NULL OR request_type = ?5) AND (?6 IS NULL OR workspace_id = ?6) AND (?7 IS NULL OR api_key_id = ?7)
          GROUP BY 1, 2 ORDER BY SUM(charged_micros) DESC, 1, 2 LIMIT 1000";
     /// Which of these keys (a JSON array of ids) are the account's, revoked ones included.

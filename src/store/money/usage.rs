@@ -212,9 +212,10 @@ queries! {
            input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,
            cost_micros = cost_micros + excluded.cost_micros, charged_micros = charged_micros + excluded.charged_micros,
            latency_ms = latency_ms + excluded.latency_ms, saved_micros = saved_micros + excluded.saved_micros";
-    /// Deletes the oldest rows but for so many, a part at once. Their days' sums stay.
-    global("retention is the platform's") fn prune_usage(kept: i64) -> Changed =
-        "DELETE FROM usage WHERE rowid <= (SELECT MAX(rowid) FROM usage) - ?1 AND rowid < (SELECT MIN(rowid) FROM usage) + 20000";
+    /// Deletes the oldest rows from before a time, but for the latest so many, a part at once. Their days' sums stay.
+    global("retention is the platform's") fn prune_usage(before_ms: i64, kept: i64) -> Changed =
+        "DELETE FROM usage WHERE rowid <= (SELECT MAX(rowid) FROM usage) - ?2 AND rowid < (SELECT MIN(rowid) FROM usage) + 5000
+           AND created_at_ms < ?1";
     /// Which of these ids (a JSON array) are stored already.
     global("one batch of the queue holds records of many accounts") fn list_filed(ids: &str) -> Vec<UsageId> =
         "SELECT id FROM usage WHERE id IN (SELECT value FROM json_each(?1))";

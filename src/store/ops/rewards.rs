@@ -114,7 +114,7 @@ queries! {
         "SELECT provider_id, requests, errors, latency_ms, last_success_ms, last_error_ms, last_error FROM provider_attempts LIMIT 10000";
     /// Deletes attempts that are older than a time, or not among the latest so many, a part at once.
     global("retention is the platform's") fn prune_rewards(before_ms: i64, kept: i64) -> Changed =
-        "DELETE FROM reward_logs WHERE id < (SELECT MIN(id) FROM reward_logs) + 20000
+        "DELETE FROM reward_logs WHERE id < (SELECT MIN(id) FROM reward_logs) + 5000
            AND (at_ms < ?1 OR id <= (SELECT MAX(id) FROM reward_logs) - ?2)";
     /// Deletes the sums of days that nobody asks for any more.
     global("retention is the platform's") fn prune_arms(before_day: i64) -> Changed =

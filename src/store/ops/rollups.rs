@@ -125,10 +125,10 @@ queries! {
          FROM call_rollups WHERE step_ms = 0 AND at_ms = 0 ORDER BY mode, model, provider, is_error, bucket LIMIT 100000";
     /// Points of time series, `every_ms` apart; `step_ms` is a stored step that divides it.
     global("the platform's time series") fn list_points(step_ms: i64, since_ms: i64, until_ms: i64, every_ms: i64, model: Option<&str>, provider: Option<&str>, limit: i64) -> Vec<PointRow> =
-        "SELECT at_ms / ?4 * ?4 AS at_ms, model, provider, SUM(requests) AS requests, SUM(CASE is_error WHEN 1 THEN requests ELSE 0 END) AS errors,
+        "SELECT at_ms / CAST(?4 AS INTEGER) * CAST(?4 AS INTEGER) AS at_ms, model, provider, SUM(requests) AS requests, SUM(CASE is_error WHEN 1 THEN requests ELSE 0 END) AS errors,
            SUM(latency_ms) AS latency_ms, SUM(charged_micros) AS charged_micros, SUM(input_tokens + output_tokens) AS tokens
          FROM call_rollups WHERE step_ms = ?1 AND at_ms >= ?2 AND at_ms < ?3 AND (?5 IS NULL OR model = ?5) AND (?6 IS NULL OR provider = ?6)
-         GROUP BY model, provider, call_rollups.at_ms / ?4 ORDER BY model, provider, 1 LIMIT ?7";
+         GROUP BY model, provider, call_rollups.at_ms / CAST(?4 AS INTEGER) ORDER BY model, provider, 1 LIMIT ?7";
     /// Deletes the oldest six hours of a step, as far as they are before a time.
     global("retention is the platform's") fn prune_call_rollups(step_ms: i64, before_ms: i64) -> Changed =
         "DELETE FROM call_rollups WHERE step_ms = ?1

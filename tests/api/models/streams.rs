@@ -255,7 +255,7 @@ fn who_knows_no_stream_options_is_asked_without() {
                 .map(|sent| with_options(&serde_json::from_slice(sent.body.as_deref().unwrap()).unwrap()))
                 .collect::<Vec<_>>()
         };
-        // What a client did wrong itself teaches nothing.
+        // What a client did wrong itself teaches nothing, and neither does a refusal that repeats its words.
         let odd = hello_stream("m1").replacen('{', r#"{"stream_options":{"odd":1},"#, 1);
         let whole = hello("m1").replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
         for body in [&odd, &whole] {
@@ -263,6 +263,10 @@ fn who_knows_no_stream_options_is_asked_without() {
             chat(&app, &key, body).send().await.expect(422);
         }
         assert_eq!(asked(&app), [true, true]);
+        app.upstream.then(refused());
+        app.upstream.then(refused());
+        chat(&app, &key, &hello_stream("m1")).send().await.expect(422);
+        assert_eq!(asked(&app), [true, false]);
         app.upstream.then(refused());
         app.upstream.then(words());
         let text = chat(&app, &key, &hello_stream("m1")).send().await.expect(200).text();

@@ -1,4 +1,4 @@
-//! `/admin/v1/reconciliation`: what the ledgers say was charged is what the usage rows say, or somebody hears of it.
+//! `/admin/v1/reconciliation`: what the ledgers say was charged is what usage says, or somebody hears of it.
 
 use std::time::Duration;
 
