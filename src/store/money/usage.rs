@@ -22,7 +22,7 @@ pub struct UsageRow {
     pub request_type: String,
     /// The routing mode: `auto`, `fast`, `max`.
     pub mode: String,
-    /// The model as the client asked for it.
+    /// The model as the client asked for it; the mode, where it asked for one that nobody here has named.
     pub model: String,
     /// The model that answered; empty when none did.
     pub routed_model: String,
