@@ -1,21 +1,18 @@
 // Processes and ports of this machine.
 
 import { execFileSync } from "node:child_process";
-import { createServer } from "node:net";
 
+import { isFree } from "../../../scripts/lib/http.mjs";
 import { isAlive, sleep } from "../../../scripts/lib/process.mjs";
 
 export { isAlive, sleep };
 
-/** A port that is free now. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
+/** A free port below those that the system gives to connections: none of these takes it before it is listened at. */
+export async function freePort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (await isFree(port)) return port;
+  }
 }
 
 /** Every process `{ pid, parent, command }` that descends from one, itself included. */
