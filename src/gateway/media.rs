@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use guildhall_domain::media::{MediaAnswer, MediaRequest, ModelKind, Quantity, Task, audio, read_answer};
 use guildhall_domain::money::MicroUsd;
+use guildhall_domain::own::is_plausible;
 use guildhall_domain::pricing::TokenUsage;
 
 use super::cache::{Kept, Question, answer_media, find_kept};
@@ -206,7 +207,7 @@ fn used_of(answer: &MediaAnswer, request: &MediaRequest<'_>) -> Used {
     }
 }
 
-/// What an upstream counted. An endpoint of the caller's own must count a quarter of what can be measured here.
+/// What an upstream counted. What an endpoint of the caller's own counts must be plausible, where it can be measured here.
 fn believe(call: &RunningCall, used: Used, request: &MediaRequest<'_>) -> Used {
     let Used::Counted(counted) = used else { return used };
     if !call.judges_itself() {
@@ -214,17 +215,15 @@ fn believe(call: &RunningCall, used: Used, request: &MediaRequest<'_>) -> Used {
     }
     let measured = match request.task() {
         Task::Embeddings(_) => Some(request.quantity_estimate()),
-        Task::Transcription(task) => {
-            audio::measure_ms(task.file.bytes).map(|ms| Quantity::Steps(ms.div_ceil(1_000).max(1)))
-        }
+        Task::Transcription(task) => audio::measure_seconds(task.file.bytes).map(Quantity::Steps),
         Task::Images(_) | Task::Speech(_) | Task::Video(_) => None,
     };
     match (counted, measured) {
         (_, None) => used,
-        (Quantity::Tokens(told), Some(Quantity::Tokens(is))) if told.input.saturating_mul(4) >= is.input => {
+        (Quantity::Tokens(told), Some(Quantity::Tokens(is))) if is_plausible(told.input, is.input) => {
             Used::Counted(Quantity::Tokens(TokenUsage { input: told.input, ..TokenUsage::default() }))
         }
-        (Quantity::Steps(told), Some(Quantity::Steps(is))) if told.saturating_mul(4) >= is => used,
+        (Quantity::Steps(told), Some(Quantity::Steps(is))) if is_plausible(told, is) => used,
         (_, Some(measured)) => Used::Measured(measured),
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use guildhall_domain::chat::quirks::Quirks;
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::own::Origin;
+use guildhall_domain::own::{Origin, is_plausible};
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::ErrorClass;
 
@@ -212,9 +212,8 @@ impl RunningCall {
         if !self.judges_itself() {
             return Used::Reported(reported);
         }
-        let is_plausible = reported.input.saturating_mul(4) >= self.input_tokens_estimate
-            && reported.output.saturating_mul(2) >= output_seen;
-        if !is_plausible {
+        let is_enough = reported.output.saturating_mul(2) >= output_seen;
+        if !is_enough || !is_plausible(reported.input, self.input_tokens_estimate) {
             return Used::Estimated { output: output_seen };
         }
         Used::Reported(TokenUsage { input: reported.input, output: reported.output, ..TokenUsage::default() })

@@ -256,10 +256,7 @@ pub const fn seconds_until(at_ms: i64, now_ms: i64) -> i64 {
 #[must_use]
 pub fn refused(standing: Standing, retry_after_ms: Option<i64>) -> ApiError {
     let wait_s = seconds_until(retry_after_ms.unwrap_or(1_000), 0).clamp(1, 3_600);
-    ApiError::new(Kind::RateLimited, format!("Too many requests; try again in {wait_s} s"))
-        .retry_after_s(u32::try_from(wait_s).unwrap_or(1))
-        .with("limit", standing.limit)
-        .standing(standing)
+    too_many("requests", standing.limit, wait_s, standing)
 }
 
 /// Whether what was refused lacked a place: no window is exhausted.
@@ -271,13 +268,15 @@ pub const fn is_crowded(leased: &Leased) -> bool {
 /// 429: all places for requests at one time are taken.
 #[must_use]
 pub fn crowded(standing: Standing, limits: Limits) -> ApiError {
-    ApiError::new(
-        Kind::RateLimited,
-        format!("Too many requests at once ({} at most); try again in 1 s", limits.concurrent),
-    )
-    .retry_after_s(1)
-    .with("limit", limits.concurrent)
-    .standing(standing)
+    let what = format!("requests at once ({} at most)", limits.concurrent);
+    too_many(&what, limits.concurrent, 1, standing)
+}
+
+fn too_many(what: &str, limit: u32, wait_s: i64, standing: Standing) -> ApiError {
+    ApiError::new(Kind::RateLimited, format!("Too many {what}; try again in {wait_s} s"))
+        .retry_after_s(u32::try_from(wait_s).unwrap_or(1))
+        .with("limit", limit)
+        .standing(standing)
 }
 
 /// 401: the key's object refuses it.

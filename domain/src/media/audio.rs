@@ -30,13 +30,16 @@ pub fn measure_ms(bytes: &[u8]) -> Option<u64> {
     Some(ms?.max(body.len() as u64 * 1_000 / max_bytes_per_s))
 }
 
-/// Seconds that the recording can't exceed: measured and rounded up, or what its size allows.
+/// As [`measure_ms`], in seconds, rounded up; at least one.
+#[must_use]
+pub fn measure_seconds(bytes: &[u8]) -> Option<u64> {
+    measure_ms(bytes).map(|ms| ms.div_ceil(1_000).max(1))
+}
+
+/// Seconds that the recording can't exceed: measured, or what its size allows.
 #[must_use]
 pub fn seconds_upper(bytes: &[u8]) -> u64 {
-    match measure_ms(bytes) {
-        Some(ms) => ms.div_ceil(1_000).max(1),
-        None => (bytes.len() as u64).div_ceil(MIN_BYTES_PER_S).max(1),
-    }
+    measure_seconds(bytes).unwrap_or_else(|| (bytes.len() as u64).div_ceil(MIN_BYTES_PER_S).max(1))
 }
 
 /// What a decoder reads of a recording: all behind an ID3v2 tag.

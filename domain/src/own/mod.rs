@@ -15,6 +15,13 @@ pub use provider::KeyProvider;
 /// same two kinds of traffic, charges as much for calls with the caller's key.
 pub const OWN_PERCENT: i64 = 5;
 
+/// Whether a count of an endpoint that belongs to whoever pays for it may be true: at least a quarter of what was reckoned
+/// with here, in the same unit.
+#[must_use]
+pub const fn is_plausible(counted: u64, reckoned: u64) -> bool {
+    counted.saturating_mul(4) >= reckoned
+}
+
 /// Whose upstream serves a call. What is the caller's own goes first, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,7 +6,7 @@ use durable_objects::job::protocol::{self as job, Command, Job, Reply, Report, S
 use guildhall_domain::ids::{RANDOM_ID_BYTES, VideoId};
 use guildhall_domain::media::{UpstreamVideo, VideoState, VideoTask, read_video};
 use guildhall_domain::money::MicroUsd;
-use guildhall_domain::own::Origin;
+use guildhall_domain::own::{Origin, is_plausible};
 use guildhall_domain::sandbox::media::{FAILING_PROMPT, FILMING_MS, film};
 
 use super::money::{Film, Place, Spec, complete};
@@ -113,8 +113,7 @@ async fn step(app: &Rc<App>, ports: &Rc<Ports>, id: &str, view: &View) -> Result
         VideoState::Failed(reason) => Ok(Report::Failed { reason }),
         VideoState::Completed => {
             let asked = u64::from(spec.seconds);
-            // An endpoint of the caller's own counts a quarter of what was asked for, or is not believed.
-            let may_tell = |told: &u64| place.origin() != Origin::Endpoint || told.saturating_mul(4) >= asked;
+            let may_tell = |told: &u64| place.origin() != Origin::Endpoint || is_plausible(*told, asked);
             let seconds = video.seconds.filter(may_tell).unwrap_or(asked);
             let now_ms = ports.clock.now_ms();
             complete(id, spec, &place, Film { url: video.url, seconds, charged: MicroUsd::ZERO }, now_ms)
