@@ -456,7 +456,7 @@ fn stored_jobs_are_unchanged() {
     let run = concat!(
         r#"{"status":"queued","progress":0,"reference":null,"result":null,"error":null,"attempts":1,"failures":0,"#,
         r#""created_at_ms":1000,"stepped_at_ms":1000,"next_at_ms":1000,"finished_at_ms":null,"#,
-        r#""claim":{"token":"t","until_ms":301000},"is_called":false,"is_outcome_due":false,"#,
+        r#""claim":{"token":"t","until_ms":901000},"is_called":false,"is_outcome_due":false,"#,
         r#""events":[{"at_ms":1000,"what":"created"}]}"#
     );
     assert_eq!(rows(&bench), [pair("order", order), pair("run", run)]);

@@ -20,7 +20,7 @@ use crate::meter::money::{flush, notice_credit};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::identity::claims::{
     MaskedKeyRow, adopt_account, adopt_agent, end_merge, find_claim as find_claim_row, list_drains, list_masked_keys,
-    merge_account, move_keys, move_workspaces, note_late_money, set_drain,
+    merge_account, move_keys, move_responses, move_workspaces, note_late_money, set_drain,
 };
 use crate::store::identity::people::find_home;
 use crate::store::statement::{Changed, run_all};
@@ -173,7 +173,8 @@ async fn bring(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortErr
     let Some(Balance { balance, available, held_leases, .. }) = merge_wallet(ports, from, into).await? else {
         return Ok(Drained::Stirring);
     };
-    run_all(&*ports.db, (move_keys(from, into), move_workspaces(from, into), end_merge(from, into))).await?;
+    let moves = (move_keys(from, into), move_workspaces(from, into), move_responses(from, into), end_merge(from, into));
+    run_all(&*ports.db, moves).await?;
     if balance == MicroUsd::ZERO {
         return Ok(Drained::Quiet);
     }
@@ -223,7 +224,7 @@ pub async fn drain_due(ports: &Ports) -> Result<(), PortError> {
                 Some(now_ms)
             }
         };
-        set_drain(&account.id, due_ms).run(&*ports.db).await?;
+        set_drain(&account.id, account.drain_due_ms, due_ms).run(&*ports.db).await?;
     }
     Ok(())
 }

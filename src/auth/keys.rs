@@ -21,8 +21,9 @@ pub async fn change_key(
     enabled: Option<bool>,
     write: Query<Changed>,
 ) -> Result<(), PortError> {
-    if enabled == Some(true) && key.status != "active" {
-        // First, so that a key which is called enabled is not refused for ever.
+    if enabled == Some(true) {
+        // First, so that a key which is called enabled is not refused for ever; and always: who disabled it may close its gate
+        // only now.
         set_gate(cx, &key.id, &Command::Restore).await?;
     }
     write.run(&*cx.ports.db).await?;

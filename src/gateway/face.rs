@@ -10,9 +10,10 @@ use super::relay::{Rewrite, rewrite_relay};
 use crate::error::{ApiError, Kind};
 use crate::http::output::{Body, Output};
 
-/// What is told when a whole answer has no such form.
+/// What is told when a whole answer has no such form. It is paid for: a repeated request gets this error again.
 fn unfit(cause: impl std::fmt::Display) -> ApiError {
-    ApiError::new(Kind::UpstreamFailed, "The model's provider gave an answer that makes no sense").caused_by(cause)
+    let text = "The model's provider gave an answer that makes no sense";
+    ApiError::new(Kind::UpstreamFailed, text).caused_by(cause).paid(true)
 }
 
 /// Names the model that answers, and the alias that stood for it.

@@ -29,6 +29,8 @@ pub struct Page<T> {
 
 const LIMIT_MAX: i64 = 1_000;
 const LOG_LIMIT_DEFAULT: i64 = 100;
+/// The database is told numbers as doubles: beyond this they are no whole ones to it.
+const OFFSET_MAX: i64 = 1 << 53;
 
 impl PageQuery {
     /// Of parameters that were read elsewhere.
@@ -52,7 +54,7 @@ impl PageQuery {
     /// The offset that holds.
     #[must_use]
     pub fn offset(&self) -> i64 {
-        self.offset.max(0)
+        self.offset.clamp(0, OFFSET_MAX)
     }
 }
 

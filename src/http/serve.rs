@@ -1,5 +1,6 @@
 //! The pipeline: every request goes through these steps, in this order. Read it as the security policy.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use guildhall_domain::anthropic::ClientHeaders;
@@ -16,6 +17,7 @@ use crate::app::{App, Cx};
 use crate::auth::admin_session::check_session;
 use crate::auth::scope::Scope;
 use crate::auth::{Caller, KeyCaller, resolve_caller, session_required};
+use crate::config::{Config, Mode};
 use crate::error::{ApiError, Kind, Standing};
 use crate::meter::address::{ANONYMOUS_PER_MINUTE, admit_address};
 use crate::meter::limit::{Admission, Limits, admit_key};
@@ -25,6 +27,7 @@ use crate::ports::Ports;
 /// Serves one request. Never fails: whatever goes wrong is an answer in the route's dialect.
 pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin: &str) -> Output {
     let request_id: Rc<str> = app.next_request_id().into();
+    let origin = &*to_public(&app.config, origin);
     let cross_origin = !request.head.origin.is_empty();
     if request.head.method == "OPTIONS" {
         return finish(preflight(&app, &request), &request_id, None, cross_origin);
@@ -55,6 +58,14 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
         output.body = Body::Empty;
     }
     finish(output, &request_id, standing, cross_origin)
+}
+
+/// The origin that links are made of: secrets are in them, so in live mode they do not go in clear, however we were asked.
+fn to_public<'o>(config: &Config, origin: &'o str) -> Cow<'o, str> {
+    match origin.strip_prefix("http://") {
+        Some(host) if config.mode == Mode::Live => format!("https://{host}").into(),
+        _ => origin.into(),
+    }
 }
 
 /// A refusal of ours tells the caller's standing; a provider's 429 does not.

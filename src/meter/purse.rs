@@ -240,17 +240,16 @@ impl Purse {
 
     /// Takes the answer to a call; the answer to one that was given up is ignored.
     pub fn end_call(&mut self, call: u64, sent: usize, answer: Option<Leased>, now_ms: i64) {
-        if self.calling.is_none_or(|(current, _)| current != call) {
-            return;
-        }
+        let Some((_, sent_ms)) = self.calling.filter(|(current, _)| *current == call) else { return };
         self.calling = None;
         let Some(leased) = answer else { return };
         for batch in self.batches.drain(..sent.min(self.batches.len())) {
             self.unreported = minus(self.unreported, batch.amount());
         }
-        self.held = leased.held;
+        // The wallet holds it for as long as it was asked to, however long the answer took.
+        self.expires_at_ms = sent_ms + LEASE_MS;
+        self.held = if now_ms < self.expires_at_ms { leased.held } else { ZERO };
         self.answer = Some((bind(leased), now_ms));
-        self.expires_at_ms = now_ms + LEASE_MS;
     }
 
     /// Ends a running call's reservation; gives what of `cost` is charged: what the reservation and the rest cover.
@@ -293,6 +292,14 @@ mod tests {
     fn called(purse: &mut Purse, wish: Wish, answer: Option<Leased>, now_ms: i64) {
         let (call, lease) = purse.begin_call(wish, "iso".into(), vec![], now_ms);
         purse.end_call(call, lease.captures.len(), answer, now_ms);
+    }
+
+    #[test]
+    fn a_lease_is_believed_for_as_long_as_it_was_asked_for() {
+        let mut purse = Purse::default();
+        let (call, _) = purse.begin_call(Wish { want: MicroUsd(100), least: ZERO }, "iso".into(), vec![], 0);
+        purse.end_call(call, 0, answer(100, 1_000, 0), 14_000);
+        assert!(matches!(purse.step(need(100, 10), 15_001), Step::Call(_)));
     }
 
     fn payer() -> Rc<Payer> {

@@ -1,6 +1,7 @@
 //! What is old goes: by the hour, and when an administrator asks.
 
 use crate::ports::{Db, PortError, Ports};
+use crate::store::identity::keys::prune_grants;
 use crate::store::identity::sessions::prune_sessions as prune_people_sessions;
 use crate::store::identity::sign_ins::prune_sign_ins;
 use crate::store::models::responses::prune_responses;
@@ -30,6 +31,8 @@ pub const ARM_DAYS: i64 = 7;
 /// How long the finest steps are kept, in milliseconds: no window that needs them is longer than an hour.
 const FINE_MS: i64 = 2 * 3_600_000;
 const DAY_MS: i64 = 86_400_000;
+/// Requests under an `Idempotency-Key` do not come again after so long.
+const REPEATED_MS: i64 = 2 * DAY_MS;
 /// Parts deleted in one go; what is left comes with the next.
 const PARTS_MAX: u32 = 200;
 
@@ -66,6 +69,7 @@ pub async fn prune_all(ports: &Ports, calls_kept: u32) -> Result<(), PortError> 
     prune(db, || prune_workflows(before_ms)).await?;
     prune(db, || prune_runs(before_ms)).await?;
     prune(db, || prune_responses(now_ms - RESPONSE_DAYS * DAY_MS)).await?;
+    prune_grants(now_ms - REPEATED_MS).run(db).await?;
     prune_sessions(now_ms).run(db).await?;
     prune_people_sessions(now_ms).run(db).await?;
     prune_sign_ins(now_ms).run(db).await?;

@@ -12,7 +12,7 @@ use guildhall_domain::billing::auto_pay::{AMOUNT_DEFAULT, AutoPay, DAY_MAX, Read
 use guildhall_domain::ids::PaymentId;
 use guildhall_domain::money::MicroUsd;
 
-use super::charge::{Begun, Wanted, begin, look_up, make, take_over};
+use super::charge::{Begun, Wanted, begin, look_up, make, settle_paid, take_over};
 use super::{Desk, read_billing};
 use crate::app::App;
 use crate::error::ApiError;
@@ -139,10 +139,11 @@ async fn try_reload(desk: &Desk, account_id: &str, need: Need) -> Result<bool, A
         let row = match begin(desk, &charge).await? {
             // Nobody else charges meanwhile: whether it is needed can be asked.
             Begun::Ours(row) => {
-                let available = read_available(desk, account_id).await?;
-                if !need.wants(available, amount) || is_over_day(desk, account_id).await? {
-                    drop_payment(account_id, &row.id).run(desk.db()).await?;
-                    return Ok(need.is_met(available));
+                let available = read_available(desk, account_id).await;
+                let is_wanted = available.as_ref().is_ok_and(|&available| need.wants(available, amount));
+                if !is_wanted || is_over_day(desk, account_id).await? {
+                    drop_payment(account_id, &row.id, row.leased_until_ms).run(desk.db()).await?;
+                    return available.map(|available| need.is_met(available));
                 }
                 make(desk, &row).await?
             }
@@ -183,7 +184,9 @@ async fn is_over_day(desk: &Desk, account_id: &str) -> Result<bool, ApiError> {
     Ok(is_over)
 }
 
+/// What there is to spend, with what the card has paid: its wallet may not have got it yet.
 async fn read_available(desk: &Desk, account_id: &str) -> Result<MicroUsd, ApiError> {
+    settle_paid(desk, account_id).await?;
     flush(&desk.app, &desk.ports, account_id).await?;
     match ask::<Wallet>(&*desk.ports.objects, &name(account_id), &Command::Balance).await? {
         Reply::Balance(balance) => Ok(balance.available),
@@ -197,7 +200,7 @@ async fn wait_for(desk: &Desk, row: &PaymentRow, need: Need) -> Result<bool, Api
     while desk.now_ms() < until_ms {
         desk.ports.clock.sleep_ms(LOOK_MS).await;
         match find_payment(&row.account_id, &row.id).run(desk.db()).await? {
-            Some(row) if row.status == "pending" || (row.status == "paid" && !row.credited) => {}
+            Some(row) if row.status == "pending" => {}
             Some(row) if row.status != "paid" => return Ok(false),
             _ => return read_available(desk, &row.account_id).await.map(|available| need.is_met(available)),
         }

@@ -7,6 +7,7 @@ use crate::app::Cx;
 use crate::error::{ApiError, Kind};
 use crate::meter::money::notice_credit;
 use crate::ports::ask;
+use crate::store::identity::claims::note_late_money;
 
 /// How long a request may come again: as long as the guard of `Idempotency-Key` remembers it.
 const REPEATED_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -40,6 +41,10 @@ pub async fn credit_by_hand(cx: &Cx, new: &Credit<'_>) -> Result<MicroUsd, ApiEr
         }
         Reply::Moved { balance, .. } => {
             notice_credit(&cx.app, new.account_id);
+            // The credit is made, and matters here only if the account was closed or merged at the same moment.
+            if let Err(error) = note_late_money(new.account_id, cx.ports.clock.now_ms()).run(&*cx.ports.db).await {
+                cx.ports.background.log(&format!("late money of {}: {error}", new.account_id));
+            }
             Ok(balance)
         }
         Reply::Refused { code: RefusalCode::IdReused, .. } => {

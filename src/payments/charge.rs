@@ -16,7 +16,8 @@ use super::{Desk, read_billing};
 use crate::error::{ApiError, Kind};
 use crate::store::money::billing::{count_decline, rest_auto_pay};
 use crate::store::money::payments::{
-    PaymentRow, find_in_flight, find_payment, insert_payment, lease_payment, mark_paid, mark_unpaid,
+    PaymentRow, drop_payment, find_in_flight, find_payment, find_uncredited, insert_payment, lease_payment, mark_paid,
+    mark_unpaid,
 };
 use crate::store::statement::Changed;
 
@@ -243,7 +244,16 @@ pub async fn note_decline(
 pub async fn charge_now(desk: &Desk, wanted: &Wanted<'_>) -> Result<PaymentRow, ApiError> {
     for _ in 0..2 {
         match begin(desk, wanted).await? {
-            Begun::Ours(row) => return paid_or(make(desk, &row).await?),
+            Begun::Ours(row) => {
+                return match settle_paid(desk, wanted.account_id).await? {
+                    // Its answer was lost, too, after it was paid.
+                    Some(paid) if wanted.is(&paid) => {
+                        drop_payment(wanted.account_id, &row.id, row.leased_until_ms).run(desk.db()).await?;
+                        Ok(paid)
+                    }
+                    _ => paid_or(make(desk, &row).await?),
+                };
+            }
             Begun::Known(row) if !wanted.is(&row) => {
                 let text = "This Idempotency-Key was used for a charge of another amount";
                 return Err(ApiError::new(Kind::IdempotencyMismatch, text).with("payment_id", row.id));
@@ -266,6 +276,17 @@ pub async fn charge_now(desk: &Desk, wanted: &Wanted<'_>) -> Result<PaymentRow, 
     }
     Err(ApiError::new(Kind::Conflict, "Another charge of the card is in flight; nothing was charged for this one")
         .retry_after_s(5))
+}
+
+/// Brings the wallet a charge that is paid and that it has not got: as long as there is one, the balance says too little.
+///
+/// # Errors
+/// When the database, the wallet or Stripe fails.
+pub async fn settle_paid(desk: &Desk, account_id: &str) -> Result<Option<PaymentRow>, ApiError> {
+    match find_uncredited(account_id).run(desk.db()).await? {
+        Some(row) => settle(desk, account_id, &row.id).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn paid_or(row: PaymentRow) -> Result<PaymentRow, ApiError> {

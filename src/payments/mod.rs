@@ -161,13 +161,18 @@ pub async fn renew_customer(desk: &Desk, account_id: &str, gone: &str) -> Result
     Ok(read_billing(desk, account_id).await?.customer_id.unwrap_or(id))
 }
 
-/// Saves a card that an account's customer left at Stripe; one that is not kept there, or no card, is passed over.
+/// Saves a card that an account's customer left at Stripe, in place of the one before; one that is not kept there, or no
+/// card, is passed over.
 ///
 /// # Errors
-/// When the database fails.
-async fn keep_card(desk: &Desk, account_id: &str, method: &PaymentMethod) -> Result<(), PortError> {
+/// When Stripe or the database fails.
+async fn keep_card(desk: &Desk, account_id: &str, method: &PaymentMethod) -> Result<(), ApiError> {
     let Some(card) = method.card.as_ref().filter(|_| method.customer.is_some()) else { return Ok(()) };
-    open_billing(account_id, desk.now_ms()).run(desk.db()).await?;
+    let former = read_billing(desk, account_id).await?.payment_method_id;
+    if let Some(former) = former.filter(|former| *former != method.id) {
+        // First: a card that no row names any more could not be removed at Stripe.
+        desk.stripe()?.detach_payment_method(&former).await?;
+    }
     let save =
         save_card(account_id, &method.id, &card.brand, &card.last4, card.exp_month, card.exp_year, AMOUNT_DEFAULT.0);
     save.run(desk.db()).await?;

@@ -73,6 +73,11 @@ async fn give_back(desk: &Desk, row: &PaymentRow) -> Result<bool, ApiError> {
     if row.total_micros > 0 {
         desk.stripe()?.refund(&format!("late:{}", row.id), intent_id).await?;
     }
+    if row.saves_card
+        && let Some(method) = desk.stripe()?.read_intent(intent_id).await?.card()
+    {
+        desk.stripe()?.detach_payment_method(&method.id).await?;
+    }
     let (now_ms, detail) = (desk.now_ms(), format!("{} USD", MicroUsd(row.total_micros).to_usd_string()));
     let returned = mark_returned(&row.account_id, &row.id, now_ms / 1_000).statement;
     let audit = insert_audit(now_ms, "payment.return", &row.id, &detail, &format!("return:{}", row.id)).statement;

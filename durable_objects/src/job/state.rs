@@ -11,8 +11,8 @@ use crate::machine::{EXTRA_PREFIX, Effect, Enlisted, Facts, Machine, MachineErro
 
 /// How long a worker has for a step, in milliseconds; then another may claim it.
 pub const CLAIM_MS: i64 = 60 * 1_000;
-/// The same for the creator's first step, which may hand over a large upload.
-pub const FIRST_CLAIM_MS: i64 = 5 * 60 * 1_000;
+/// The same for the creator's first step, which may hand over a large upload, to one upstream after the other.
+pub const FIRST_CLAIM_MS: i64 = 15 * 60 * 1_000;
 /// Steps that may fail one after the other.
 const FAILURES_MAX: u32 = 20;
 /// How long a call for a worker goes unheard before it is repeated, in milliseconds.

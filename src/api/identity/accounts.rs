@@ -91,6 +91,9 @@ async fn add_credits(cx: Cx, (Path(id), Json(new)): (Path, Json<NewCredits>)) ->
             format!("the account was merged into {into}, which takes its credits"),
         ));
     }
+    if account.status == "closed" {
+        return Err(ApiError::new(Kind::Conflict, "the account is closed"));
+    }
     cx.audit_detail(format_args!("{} USD: {}", amount.to_usd_string(), new.reason));
     let deposit_id = cx.name_once("dep");
     let credit = Credit { account_id: &account.id, id: &deposit_id, amount, reason: &new.reason, field: "amount_usd" };

@@ -25,11 +25,13 @@ use crate::http::route::Access;
 use crate::payments::activation;
 use crate::routes;
 use crate::store::identity::accounts::find_account;
-use crate::store::identity::keys::{KeyRecord, add_credits, count_own_keys, find_own_key, list_own_keys};
+use crate::store::identity::keys::{
+    KeyRecord, count_grants, count_own_keys, find_own_key, grant_credits, list_own_keys,
+};
 use crate::store::identity::workspaces::find_workspace;
 use crate::store::money::billing::note_first_key;
 use crate::store::sql::Statement;
-use crate::store::statement::run_all;
+use crate::store::statement::{Changed, run_all};
 
 routes! {
     tag "Keys", dialect Shared;
@@ -247,8 +249,12 @@ async fn add_key_credits(
     let rights = Rights::of(&cx.caller);
     let record = require_key(&cx, &rights, &id).await?;
     rights.check(&grant_of(&record))?;
-    let added = add_credits(&record.account_id, &id, amount.0, AMOUNT_MAX.0).run(&*cx.ports.db).await?;
-    if added.0 == 0 {
+    let (db, name) = (&*cx.ports.db, cx.name_once("grant"));
+    let grant = grant_credits(&record.account_id, &id, &name, amount.0, AMOUNT_MAX.0, cx.started_ms);
+    // Nothing changes when the request has come before, either.
+    if grant.run(db).await? == Changed(0)
+        && count_grants(&record.account_id, &id, &name).run(db).await?.is_none_or(|known| known.total == 0)
+    {
         return Err(ApiError::invalid("amount", format!("a key has at most {AMOUNT_MAX} of credits")));
     }
     cx.app.credentials.forget_account(&record.account_id);

@@ -17,9 +17,12 @@ use crate::gateway::own::find_upstream;
 use crate::gateway::provider::ProviderKind;
 use crate::gateway::table::{Provider, read_snapshot};
 use crate::ports::{Inbound, InboundBody, Outbound, PortError, Ports, ReadMode, ask};
+use crate::store::identity::claims::list_merged;
 
 /// A client that polls makes the upstream be asked no more often, in milliseconds.
 const IDLE_MS: i64 = 2_000;
+/// Accounts that went up in one and whose videos are asked for.
+const MERGED_MAX: i64 = 100;
 /// Longest answer about a video, in bytes.
 const STATUS_MAX_BYTES: u32 = 1 << 20;
 /// Longest video that comes whole, in bytes; others are relayed.
@@ -40,10 +43,8 @@ pub enum Content {
 /// # Errors
 /// 404 when there is none.
 pub async fn find_video(cx: &Cx, id: &str) -> Result<Video, ApiError> {
-    let owner = cx.caller.key()?.account_id.clone();
-    let token = cx.request_id.to_string();
-    let command = Command::Claim { token, owner: Some(owner.clone()), idle_ms: IDLE_MS };
-    let (claimed, view) = look(&cx.ports, id, &command).await?.ok_or_else(|| ApiError::not_found("Video"))?;
+    let claim = |owner| Command::Claim { token: cx.request_id.to_string(), owner: Some(owner), idle_ms: IDLE_MS };
+    let (claimed, view) = look(cx, id, claim).await?;
     if !claimed {
         return to_video(id.to_owned(), &view);
     }
@@ -51,18 +52,30 @@ pub async fn find_video(cx: &Cx, id: &str) -> Result<Video, ApiError> {
     match tell(&cx.ports, id, &cx.request_id, report).await? {
         Some(view) => to_video(id.to_owned(), &view),
         None => {
-            let (_, view) =
-                look(&cx.ports, id, &Command::Get { owner }).await?.ok_or_else(|| ApiError::not_found("Video"))?;
+            let (_, view) = look(cx, id, |owner| Command::Get { owner }).await?;
             to_video(id.to_owned(), &view)
         }
     }
 }
 
-async fn look(ports: &Ports, id: &str, command: &Command) -> Result<Option<(bool, View)>, ApiError> {
+/// Asks for a job of the caller's account, or of one that went up in it.
+async fn look(cx: &Cx, id: &str, command: impl Fn(String) -> Command) -> Result<(bool, View), ApiError> {
+    let nobodys = || ApiError::not_found("Video");
     // What is no id is nobody's, and needs no object.
-    if id.parse::<VideoId>().is_err() {
-        return Ok(None);
+    id.parse::<VideoId>().map_err(|_| nobodys())?;
+    let account = &cx.caller.key()?.account_id;
+    if let Some(found) = look_as(&cx.ports, id, &command(account.clone())).await? {
+        return Ok(found);
     }
+    for merged in list_merged(account, MERGED_MAX).run(&*cx.ports.db).await? {
+        if let Some(found) = look_as(&cx.ports, id, &command(merged.id)).await? {
+            return Ok(found);
+        }
+    }
+    Err(nobodys())
+}
+
+async fn look_as(ports: &Ports, id: &str, command: &Command) -> Result<Option<(bool, View)>, ApiError> {
     match ask::<Job>(&*ports.objects, &job::name(id), command).await? {
         Reply::Job { claimed, job } if job.kind == JOB_KIND => Ok(Some((claimed, *job))),
         Reply::Absent | Reply::Job { .. } => Ok(None),
@@ -182,9 +195,7 @@ fn outbound(app: &App, provider: &Provider, upstream_id: &str, suffix: &str, rea
 /// # Errors
 /// 404 when there is no such video, 409 when it is not completed, 502 when the upstream does not hand it out.
 pub async fn load_content(cx: &Cx, id: &str) -> Result<Content, ApiError> {
-    let owner = cx.caller.key()?.account_id.clone();
-    let found = look(&cx.ports, id, &Command::Get { owner }).await?;
-    let (_, view) = found.ok_or_else(|| ApiError::not_found("Video"))?;
+    let (_, view) = look(cx, id, |owner| Command::Get { owner }).await?;
     let (Status::Completed, Some(result), Some(reference)) = (view.status, &view.result, &view.reference) else {
         return Err(ApiError::new(Kind::Conflict, "The video is not completed"));
     };

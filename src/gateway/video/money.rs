@@ -125,6 +125,13 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
         match answer? {
             wallet::Reply::Held { .. } => return Ok(()),
             wallet::Reply::Refused { code: RefusalCode::Insufficient, .. } => {}
+            // It has room, but for what other calls hold of it: that comes back, as money does.
+            wallet::Reply::Refused { code: RefusalCode::BudgetExceeded, budget: Some(left), .. }
+                if left.available >= amount && tries < HOLD_TRIES =>
+            {
+                cx.ports.clock.sleep_ms(HOLD_PAUSE_MS).await;
+                continue;
+            }
             wallet::Reply::Refused { code: RefusalCode::BudgetExceeded, budget: Some(left), .. } => {
                 // The lines were written from the budgets, one for one.
                 let tight = key.payer.budgets().get(left.line).ok_or_else(|| ApiError::internal("no such budget"))?;

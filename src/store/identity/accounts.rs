@@ -20,6 +20,8 @@ pub struct AccountRow {
     pub monthly_budget_micros: Option<i64>,
     /// The account that took its keys and its money over.
     pub merged_into: Option<String>,
+    /// `active`, `merged` or `closed`.
+    pub status: String,
 }
 
 queries! {
@@ -35,7 +37,7 @@ queries! {
          ON CONFLICT (id) DO NOTHING";
     /// Finds an account.
     tenant("id") fn find_account(id: &str) -> Option<AccountRow> =
-        "SELECT id, requests_per_minute, requests_per_hour, concurrent, monthly_budget_micros, merged_into FROM accounts WHERE id = ?1";
+        "SELECT id, requests_per_minute, requests_per_hour, concurrent, monthly_budget_micros, merged_into, status FROM accounts WHERE id = ?1";
     /// Sets the limits; NULL leaves one as it is.
     tenant("id") fn update_limits(id: &str, per_minute: Option<i64>, per_hour: Option<i64>, concurrent: Option<i64>) -> Changed =
         "UPDATE accounts SET requests_per_minute = COALESCE(?2, requests_per_minute),

@@ -34,6 +34,15 @@ pub struct DrainRow {
     pub merged_into: String,
     /// Since when.
     pub merged_at_ms: i64,
+    /// When it was to be looked at.
+    pub drain_due_ms: i64,
+}
+
+/// An account that went up in another.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MergedRow {
+    /// The account.
+    pub id: String,
 }
 
 queries! {
@@ -65,15 +74,22 @@ queries! {
     tenant("account_id") fn move_workspaces(account_id: &str, into_id: &str) -> Changed =
         "UPDATE OR IGNORE workspaces SET account_id = ?2 WHERE account_id = ?1
            AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2 AND status = 'active')";
-    /// From here on the merged account lets no key in. Comes after both moves, in their transaction.
+    /// Moves the kept responses of an account that goes up in another, once.
+    tenant("account_id") fn move_responses(account_id: &str, into_id: &str) -> Changed =
+        "UPDATE OR IGNORE responses SET account_id = ?2 WHERE account_id = ?1
+           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2 AND status = 'active')";
+    /// From here on the merged account lets no key in. Comes after the moves, in their transaction.
     tenant("id") fn end_merge(id: &str, into_id: &str) -> Changed =
         "UPDATE accounts SET status = 'merged' WHERE id = ?1 AND merged_into = ?2 AND status = 'active'";
     /// Merged accounts whose wallets are to be looked at, the longest due first.
     global("the hour's job looks after the accounts of everybody") fn list_drains(now_ms: i64, limit: i64) -> Vec<DrainRow> =
-        "SELECT id, merged_into, merged_at_ms FROM accounts WHERE drain_due_ms <= ?1 ORDER BY drain_due_ms LIMIT ?2";
-    /// Says when a merged account's wallet is looked at again; NULL for never.
-    tenant("id") fn set_drain(id: &str, due_ms: Option<i64>) -> Changed =
-        "UPDATE accounts SET drain_due_ms = ?2 WHERE id = ?1 AND merged_into IS NOT NULL";
+        "SELECT id, merged_into, merged_at_ms, drain_due_ms FROM accounts WHERE drain_due_ms <= ?1 ORDER BY drain_due_ms LIMIT ?2";
+    /// Accounts that went up in another.
+    tenant("merged_into") fn list_merged(into_id: &str, limit: i64) -> Vec<MergedRow> =
+        "SELECT id FROM accounts WHERE merged_into = ?1 LIMIT ?2";
+    /// Says when a merged account's wallet is looked at again, unless money has come since; NULL for never.
+    tenant("id") fn set_drain(id: &str, found_ms: i64, due_ms: Option<i64>) -> Changed =
+        "UPDATE accounts SET drain_due_ms = ?3 WHERE id = ?1 AND drain_due_ms = ?2 AND merged_into IS NOT NULL";
     /// Notes that money has moved in the wallet of an account that may be merged or closed: the hour's jobs look at it again.
     tenant("id") fn note_late_money(id: &str, now_ms: i64) -> Changed =
         "UPDATE accounts SET drain_due_ms = CASE WHEN merged_into IS NOT NULL THEN ?2 END, forfeited_at_ms = NULL

@@ -199,8 +199,16 @@ queries! {
     tenant("account_id") fn count_own_keys(account_id: &str, workspace_id: Option<&str>, id: Option<&str>) -> Option<Total> =
         "SELECT COUNT(*) AS total FROM api_keys
          WHERE account_id = ?1 AND status <> 'revoked' AND (?2 IS NULL OR workspace_id = ?2) AND (?3 IS NULL OR id = ?3)";
-    /// Lets a key spend so much more, up to a most; one without such a limit has it from now on.
-    tenant("account_id") fn add_credits(account_id: &str, id: &str, amount_micros: i64, most_micros: i64) -> Changed =
-        "UPDATE api_keys SET credits_micros = COALESCE(credits_micros, 0) + ?3
-         WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked' AND COALESCE(credits_micros, 0) + ?3 <= ?4";
+    /// Lets a key spend so much more, up to a most, once under each name; one without such a limit has it from now on.
+    tenant("account_id") fn grant_credits(account_id: &str, id: &str, name: &str, amount_micros: i64, most_micros: i64, now_ms: i64) -> Changed =
+        "INSERT INTO key_grants (account_id, key_id, name, amount_micros, created_at_ms)
+         SELECT ?1, id, ?3, ?4, ?6 FROM api_keys
+         WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked' AND COALESCE(credits_micros, 0) + ?4 <= ?5
+         ON CONFLICT DO NOTHING";
+    /// Whether credits were given under this name.
+    tenant("account_id") fn count_grants(account_id: &str, id: &str, name: &str) -> Option<Total> =
+        "SELECT COUNT(*) AS total FROM key_grants WHERE account_id = ?1 AND key_id = ?2 AND name = ?3";
+    /// Forgets grants whose requests cannot come again.
+    global("the hour's job looks after the keys of everybody") fn prune_grants(before_ms: i64) -> Changed =
+        "DELETE FROM key_grants WHERE created_at_ms < ?1";
 }

@@ -111,9 +111,12 @@ queries! {
     /// How often auto pay has charged since, or is charging.
     tenant("account_id") fn count_auto_charges(account_id: &str, since_ms: i64) -> Option<Total> =
         "SELECT COUNT(*) AS total FROM payments WHERE account_id = ?1 AND created_at_ms > ?2 AND kind = 'auto' AND status IN ('pending', 'paid')";
-    /// Drops a charge that was never sent.
-    tenant("account_id") fn drop_payment(account_id: &str, id: &str) -> Changed =
-        "DELETE FROM payments WHERE account_id = ?1 AND id = ?2 AND kind = 'auto' AND status = 'pending' AND intent_id IS NULL";
+    /// A charge that is paid and that the wallet has not got.
+    tenant("account_id") fn find_uncredited(account_id: &str) -> Option<PaymentRow> =
+        "SELECT * FROM payments WHERE account_id = ?1 AND kind IN ('charge', 'auto') AND status = 'paid' AND credited = 0 LIMIT 1";
+    /// Drops a charge that was never sent; the lease as it was given proves that nobody else has sent it.
+    tenant("account_id") fn drop_payment(account_id: &str, id: &str, leased_until_ms: i64) -> Changed =
+        "DELETE FROM payments WHERE account_id = ?1 AND id = ?2 AND leased_until_ms = ?3 AND status = 'pending' AND intent_id IS NULL";
     /// Notes the checkout of a payment.
     tenant("account_id") fn note_session(account_id: &str, id: &str, session_id: &str) -> Changed =
         "UPDATE payments SET session_id = COALESCE(session_id, ?3) WHERE account_id = ?1 AND id = ?2";

@@ -4,6 +4,7 @@ mod budget;
 mod life;
 mod limits;
 
+use durable_objects::rate_limiter::protocol::{Command, RateLimiter, name_of_key};
 use serde_json::{Value, json};
 
 use crate::support::{Fault, HELLO_MICROS, Key, TestApp, join_all, run, run_with};
@@ -240,6 +241,23 @@ fn two_changes_at_once_do_not_undo_each_other() {
         let listed = item(&app, id).await;
         assert_eq!((&listed["name"], &listed["scopes"]), (&json!("b"), &json!("[]")));
         assert_eq!((&listed["monthly_budget_usd"], &listed["rotation_days"]), (&json!(7.0), &json!(9)));
+    });
+}
+
+#[test]
+fn a_key_that_is_called_enabled_is_let_in() {
+    run(async |app| {
+        add_model(&app).await;
+        app.answer_hello();
+        let (key, issued) = issue(&app, json!({ "name": "app" })).await;
+        let id = issued["id"].as_str().unwrap();
+        // Somebody who disabled it closes its gate late, when it is enabled again.
+        app.ask::<RateLimiter>(&name_of_key(id), &Command::Revoke);
+        app.pass_ms(5_000).await;
+        app.hello(&key).send().await.expect(401);
+        patch(&app, id, json!({ "enabled": true })).await.expect(200);
+        app.pass_ms(5_000).await;
+        app.hello(&key).send().await.expect(200);
     });
 }
 

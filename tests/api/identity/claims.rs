@@ -326,3 +326,34 @@ fn workspaces_and_their_limits_come_along() {
         assert_eq!((of(account_of(&ada)), of(&key.account_id)), ("ws_1 ws_3".to_owned(), "ws_2".to_owned()));
     });
 }
+
+#[test]
+fn what_a_key_has_ordered_and_kept_stays_its_own() {
+    run(async |app| {
+        let admin = async |path: &str, body: Value| app.admin("POST", path).json(&body).send().await.expect(200);
+        admin("/admin/v1/providers", json!({ "id": "cinema", "type": "sandbox", "enabled": true })).await;
+        let film = json!({ "id": "film", "provider_id": "cinema", "kind": "video", "unit_price_usd": 0.1, "weight": 1,
+            "input_per_1k": 0, "output_per_1k": 0, "enabled": true });
+        admin("/admin/v1/models", film).await;
+        app.add_provider("p1").await;
+        app.add_model("m1", "p1", 5).await;
+        app.upstream.always(Reply::chat("hi", 10, 5));
+        let (key, token) = provision(&app, "10").await;
+        let video = app.post("/v1/videos").bearer(&key.key).body(r#"{"model":"film","prompt":"waves","duration":3}"#);
+        let video = format!("/v1/videos/{}", video.send().await.expect(200).json()["id"].as_str().unwrap());
+        let ask = |body: Value| app.post("/v1/responses").bearer(&key.key).json(&body).send();
+        let first = ask(json!({ "model": "m1", "input": "hello" })).await.expect(200).json();
+        let ada = sign_in(&app, "ada@example.com").await;
+        let elsewhere = app.provision("1").await;
+        claim(&app, &ada, &token).await.expect(200);
+        app.pass_ms(20_000).await;
+        let made = app.get(&video).bearer(&key.key).send().await.expect(200).json();
+        assert_eq!(made["status"], "completed");
+        app.get(&format!("{video}/content")).bearer(&key.key).send().await.expect(200);
+        app.get(&video).bearer(&elsewhere.key).send().await.expect(404);
+        ask(json!({ "model": "m1", "input": "and?", "previous_response_id": first["id"] })).await.expect(200);
+        let kept = |of: &str| app.database.number(&format!("SELECT COALESCE(SUM({of}), 0) FROM response_bytes"));
+        assert_eq!(kept("bytes"), app.database.number("SELECT SUM(length(CAST(turn AS BLOB))) FROM responses"));
+        assert_eq!(kept(&format!("bytes * (account_id = '{}')", key.account_id)), 0);
+    });
+}

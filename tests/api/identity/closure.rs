@@ -19,6 +19,7 @@ const TABLES: &[(&str, &str)] = &[
     ("api_keys", "revoked and nameless: usage refers to them"),
     ("billing", "erased"),
     ("first_keys", "kept: an account has one first key, whose id says nothing"),
+    ("key_grants", "gone within two days: names of requests"),
     ("ledger_differences", "the platform's own books"),
     ("local_endpoints", "erased"),
     ("payments", "kept: the books"),
@@ -199,6 +200,28 @@ fn the_card_goes_here_and_at_stripe() {
         delete(&app, &person.token, &body).await.expect(200);
         assert_eq!(app.database.number("SELECT COUNT(*) FROM billing"), 0);
         assert_eq!(app.stripe.sent.borrow().iter().filter(|call| call.url.ends_with("/detach")).count(), 1);
+    });
+}
+
+#[test]
+fn a_card_that_another_took_the_place_of_goes_at_once() {
+    run_with(WITH_STRIPE, async |app| {
+        let person = app.sign_in("ada@example.com").await;
+        let save = async || {
+            let page = app.post("/v1/billing/card").bearer(&person.token).send().await.expect(200).json();
+            app.tell(&app.stripe.pay(page["session_id"].as_str().unwrap(), TestCard::Pays, app.now_ms()))
+                .await
+                .expect(200);
+        };
+        let detached = || app.stripe.sent.borrow().iter().filter(|call| call.url.ends_with("/detach")).count();
+        save().await;
+        let first = app.database.text("SELECT payment_method_id FROM billing");
+        assert_eq!(detached(), 0);
+        save().await;
+        assert_eq!(detached(), 1);
+        assert!(app.stripe.sent.borrow().iter().any(|call| call.url.ends_with(&format!("/{first}/detach"))));
+        delete(&app, &person.token, &json!({ "confirm": person.account_id })).await.expect(200);
+        assert_eq!(detached(), 2);
     });
 }
 

@@ -268,6 +268,7 @@ fn live_mode_without_mail_says_so_and_with_it_keeps_none() {
         ask_for_link(&app, "ada@example.com").await.expect(200);
         assert_eq!(app.database.number("SELECT COUNT(*) FROM outbox"), 0);
         let text = app.upstream.bodies()[0]["text"].as_str().unwrap().to_owned();
+        assert!(text.contains("https://guildhall.test/auth/"), "whoever asked in clear, the link does not: {text}");
         let token = text.split("token=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
         verify(&app, &token).await.expect(200);
     });

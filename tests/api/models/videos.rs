@@ -3,12 +3,15 @@
 use durable_objects::job::protocol::Job;
 use durable_objects::local::FaultPoint;
 use durable_objects::protocol::Protocol;
+use durable_objects::wallet::protocol::{Command, Lease, Wallet};
+use guildhall::meter::payer::Tally;
 use guildhall::ports::FetchError;
+use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
 
 use super::kit::{add_model, assert_balanced, last_receipt, micros, usage_rows};
 use super::media::{FORM, form, with_sandbox, with_upstream};
-use crate::support::{Fault, Key, Reply, TestApp, run};
+use crate::support::{Fault, Key, Reply, TestApp, run, run_with};
 
 async fn ask_for(app: &TestApp, key: &Key, body: &Value) -> Value {
     app.post("/v1/videos").bearer(&key.key).json(body).send().await.expect(200).json()
@@ -216,5 +219,39 @@ fn a_client_that_leaves_early_has_no_video_and_no_bill() {
         assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), 0);
         assert_eq!(available(&app, &key).await, 1_000_000);
         assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn what_others_hold_of_a_budget_is_waited_for() {
+    run(async |app| {
+        let owner = with_sandbox(&app).await;
+        let limited = json!({ "name": "limited", "monthly_budget_usd": 0.31 });
+        let limited = app.post("/v1/keys").bearer(&owner.key).json(&limited).send().await.expect(200).json();
+        let text = |field: &str| limited[field].as_str().unwrap();
+        let now_ms = app.now_ms();
+        let lease = Lease {
+            id: "another isolate".into(),
+            captures: vec![],
+            want: MicroUsd(50_000),
+            least: MicroUsd::ZERO,
+            expires_at_ms: now_ms + 1_000,
+            budgets: vec![Tally::of_key(text("id"), 0).line(MicroUsd(310_000), now_ms)],
+        };
+        app.ask::<Wallet>(&owner.account_id, &Command::Lease(lease));
+        let ask = || app.post("/v1/videos").bearer(text("key")).body(r#"{"prompt":"waves","duration":3}"#).send();
+        ask().await.expect(200);
+        assert!(app.now_ms() - now_ms >= 1_000);
+        assert!(ask().await.expect(429).text().contains("budget"), "it is spent, whatever comes back");
+    });
+}
+
+#[test]
+fn slow_upstreams_are_waited_for() {
+    run_with(&[("FIRST_BYTE_MS", "100000")], async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(state("queued", &json!({ "progress": 0 })));
+        app.upstream.latency_ms.set(700_000);
+        assert_eq!(ask_for(&app, &key, &json!({ "prompt": "waves" })).await["status"], "processing");
     });
 }

@@ -229,6 +229,29 @@ fn an_answer_that_was_paid_for_and_does_not_do_is_not_paid_again() {
     });
 }
 
+#[test]
+fn an_answer_that_was_paid_for_and_has_no_such_form_is_not_paid_again() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let usage = json!({ "prompt_tokens": 10, "completion_tokens": 5 });
+        let speechless = json!({ "id": "x", "choices": [{ "index": 0, "finish_reason": "stop" }], "usage": usage });
+        app.upstream.always(Reply::Whole(200, speechless.to_string(), ""));
+        let messages = json!([{ "role": "user", "content": "Describe" }]);
+        let message = json!({ "model": "m1", "max_tokens": 9, "messages": messages });
+        for _ in 0..2 {
+            app.post("/v1/messages").bearer(&key.key).json(&message).idempotency_key("m").send().await.expect(502);
+        }
+        assert_eq!(app.upstream.sent.borrow().len(), 1);
+        let said = json!([{ "index": "0", "message": { "content": "hi" } }]);
+        app.upstream.always(Reply::Whole(200, json!({ "id": "x", "choices": said, "usage": usage }).to_string(), ""));
+        let response = json!({ "model": "m1", "input": "Describe", "store": false });
+        for _ in 0..2 {
+            app.post("/v1/responses").bearer(&key.key).json(&response).idempotency_key("r").send().await.expect(502);
+        }
+        assert_eq!(app.upstream.sent.borrow().len(), 2);
+    });
+}
+
 /// What one key of the account was answered, another may not be allowed.
 #[test]
 fn a_key_for_a_part_of_the_account_gets_no_answer_of_another_key() {

@@ -66,6 +66,7 @@ fn a_card_that_is_saved_later_is_not_kept() {
         delete(&app, &person.token, &json!({ "confirm": person.account_id })).await.expect(200);
         app.tell(&app.stripe.pay(page["session_id"].as_str().unwrap(), TestCard::Pays, app.now_ms())).await.expect(200);
         assert_eq!(app.database.number("SELECT COUNT(*) FROM billing"), 0);
+        assert_eq!(app.stripe.sent.borrow().iter().filter(|call| call.url.ends_with("/detach")).count(), 1);
     });
 }
 
@@ -127,5 +128,16 @@ fn what_comes_back_later_is_forfeited_as_the_rest() {
         assert_eq!(audited(&app, "account.forfeit"), 2);
         let open = "SELECT COUNT(*) FROM accounts WHERE closed_at_ms > 0 AND forfeited_at_ms IS NULL";
         assert_eq!(app.database.number(open), 0);
+    });
+}
+
+#[test]
+fn an_administrator_gives_nothing_to_a_closed_account() {
+    run(async |app| {
+        let person = app.sign_in("ada@example.com").await;
+        delete(&app, &person.token, &json!({ "confirm": person.account_id })).await.expect(200);
+        let credits = format!("/admin/v1/accounts/{}/credits", person.account_id);
+        app.admin("POST", &credits).json(&json!({ "amount_usd": 50, "reason": "late" })).send().await.expect(409);
+        assert_eq!(app.audit(&wallet(&person)).balance.0, 0);
     });
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{act, create, delete, read};
-use crate::support::{HELLO_MICROS, run};
+use crate::support::{Fault, HELLO_MICROS, run};
 
 #[test]
 fn a_key_spends_its_credits_and_no_more() {
@@ -111,4 +111,37 @@ fn a_revoked_key_leaves_its_place_in_the_wallet() {
         delete(&app, &owner.key, answer["id"].as_str().unwrap()).await.expect(200);
         assert_eq!(ended(), 2, "what it spent in the month, and of its credits");
     });
+}
+
+#[test]
+fn a_request_that_comes_again_adds_once() {
+    for fault in [Fault::Before, Fault::After] {
+        run(async |app| {
+            let owner = app.provision("1").await;
+            let (_, answer) = create(&app, &owner.key, json!({ "credits": 10 })).await;
+            let path = format!("/v1/keys/{}/credits", answer["id"].as_str().unwrap());
+            let add =
+                |name| app.post(&path).bearer(&owner.key).idempotency_key(name).json(&json!({ "amount": 5 })).send();
+            app.faults.fail_object("WALLET", fault);
+            add("a").await.expect(500);
+            assert_eq!(add("a").await.expect(200).json()["credits"], 15.0);
+            assert_eq!(add("b").await.expect(200).json()["credits"], 20.0);
+        });
+    }
+}
+
+#[test]
+fn an_answer_of_the_database_that_is_lost_adds_once() {
+    for passing in 0..8 {
+        run(async |app| {
+            let owner = app.provision("1").await;
+            let (_, answer) = create(&app, &owner.key, json!({ "credits": 10 })).await;
+            let path = format!("/v1/keys/{}/credits", answer["id"].as_str().unwrap());
+            let add = || app.post(&path).bearer(&owner.key).idempotency_key("a").json(&json!({ "amount": 5 })).send();
+            app.faults.fail_db_after(passing, Fault::After);
+            add().await;
+            app.faults.clear();
+            assert_eq!(add().await.expect(200).json()["credits"], 15.0, "{passing}");
+        });
+    }
 }

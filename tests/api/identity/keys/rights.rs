@@ -91,6 +91,8 @@ fn a_key_that_may_spend_so_much_gives_nobody_more() {
         }
         let owner = app.provision("0").await;
         let (capped, _) = create(&app, &owner.key, json!({ "credits": 1 })).await;
+        let none = app.get("/v1/keys?offset=9223372036854775807").bearer(&owner.key).send().await.expect(200).json();
+        assert_eq!(none["data"], json!([]));
         let first = app.get("/v1/keys?offset=1").bearer(&owner.key).send().await.expect(200).json();
         let first = first["keys"][0]["id"].as_str().unwrap().to_owned();
         assert_eq!(try_create(&app, &capped.key, json!({})).await.0, 403);

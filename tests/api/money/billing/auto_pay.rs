@@ -264,6 +264,35 @@ fn a_refusal_that_is_no_decline_makes_it_rest_and_counts_as_none() {
     });
 }
 
+#[test]
+fn whatever_fails_at_the_wallet_the_card_is_charged_once() {
+    for passing in 0..8 {
+        run_with(WITH_STRIPE, async |app| {
+            let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+            app.faults.fail_object_after("WALLET", passing, Fault::Before);
+            app.hello(&key).send().await;
+            app.faults.clear();
+            app.hello(&key).send().await.expect(200);
+            app.pass_ms(30_000).await;
+            assert_eq!(app.stripe.objects("ch_"), 2, "the checkout's and one of auto reload: {passing}");
+            assert!(app.balance_micros(&key).await >= 20_000_000 - 500);
+        });
+    }
+}
+
+#[test]
+fn a_charge_that_is_paid_and_not_credited_is_money_for_every_isolate() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        abandon(&app, &key, "auto", 20).await;
+        app.database.execute(
+            "UPDATE payments SET status = 'paid', intent_id = 'pi_elsewhere', version = 1 WHERE id = 'pay_auto'",
+        );
+        app.hello(&key).send().await.expect(200);
+        assert_eq!((tries(&app), app.balance_micros(&key).await), (0, 20_000_000 - 250));
+    });
+}
+
 /// A charge that never reached Stripe, by somebody who has let go of it.
 async fn abandon(app: &TestApp, key: &Key, kind: &str, amount_usd: i64) {
     let billing = format!("FROM billing WHERE account_id = '{}'", key.account_id);

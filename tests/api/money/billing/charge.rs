@@ -77,6 +77,24 @@ fn a_lost_answer_charges_nobody_twice() {
 }
 
 #[test]
+fn an_owner_who_asks_again_before_the_credit_came_is_charged_once() {
+    run_with(WITH_STRIPE, async |app| {
+        let session = with_card(&app, TestCard::Pays).await;
+        app.faults.fail_object("WALLET", Fault::Before);
+        charge(&app, &session, 20).await.expect(500);
+        assert_eq!(payments_of(&app, &session.token).await[0]["status"], "paid");
+        let answer = charge(&app, &session, 20).await.expect(200).json();
+        assert_eq!(answer["balance_usd"], 20.0);
+        assert_eq!((app.stripe.objects("ch_"), payments_of(&app, &session.token).await.len()), (1, 1));
+        // Another amount is another charge, and credits both.
+        app.faults.fail_object("WALLET", Fault::Before);
+        charge(&app, &session, 30).await.expect(500);
+        charge(&app, &session, 10).await.expect(200);
+        assert_books(&app, &session.account_id, 60, 0);
+    });
+}
+
+#[test]
 fn an_owner_who_asks_for_something_else_after_a_lost_answer_gets_both() {
     run_with(WITH_STRIPE, async |app| {
         let session = with_card(&app, TestCard::Pays).await;
