@@ -77,6 +77,8 @@ pub struct Config {
     pub withdrawal_hold_days: u32,
     /// How many calls' usage rows and receipts are kept; their days' sums are kept in any case.
     pub calls_kept: u32,
+    /// What is wrong with the settings of optional parts (mail, payments, the vault's password), which are off for it.
+    pub faults: Vec<String>,
 }
 
 /// How Stripe is asked.
@@ -103,7 +105,8 @@ impl Config {
     /// Reads the settings; `get` gives a variable or a secret by name.
     ///
     /// # Errors
-    /// Names the setting that is missing or malformed. Nothing is guessed: a deployment without its secrets does not serve.
+    /// Names the setting that is missing or malformed. Nothing is guessed: a deployment without its secrets does not serve. An
+    /// optional part whose settings are not whole is off ([`Config::faults`]): secrets are set one by one, and each deploys.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mode = match get(bindings::MODE).as_deref() {
             Some("sandbox") => Mode::Sandbox,
@@ -116,7 +119,6 @@ impl Config {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| format!("{name} must be a whole number, not {text:?}")),
         };
-        let stripe_webhook_secrets = read_webhook_secrets(&get);
         let allow_loopback = mode == Mode::Sandbox && get(bindings::ALLOW_LOOPBACK).as_deref() == Some("true");
         let dollars = |name: &str, default: &str| {
             let text = get(name).unwrap_or_else(|| default.to_owned());
@@ -125,6 +127,10 @@ impl Config {
             if is_valid { Ok(amount) } else { Err(format!("{name} must be between 0 and {AMOUNT_MAX}, not {text}")) }
         };
         let outbound = OutboundPolicy { allow_loopback };
+        let mut faults = Vec::new();
+        let mail = or_off(read_mail_api(&get, outbound), &mut faults);
+        let vault_password = or_off(read_vault_password(&get), &mut faults);
+        let stripe = or_off(read_stripe(&get, mode, outbound), &mut faults);
         Ok(Self {
             mode,
             outbound,
@@ -132,7 +138,7 @@ impl Config {
             house_credit: dollars(bindings::HOUSE_CREDIT_USD, "1000000")?,
             provisions_per_hour: number(bindings::PROVISIONS_PER_HOUR, 20)?,
             sign_ins_per_hour: number(bindings::SIGN_INS_PER_HOUR, 5)?,
-            mail: read_mail_api(&get, outbound)?,
+            mail,
             first_byte_ms: number(bindings::FIRST_BYTE_MS, 30_000)?,
             stall_ms: number(bindings::STALL_MS, 60_000)?,
             hedge_after_ms: number(bindings::HEDGE_AFTER_MS, 0)?,
@@ -153,12 +159,13 @@ impl Config {
             seal_key: read_hex_key(&read_secret(&get, bindings::SEAL_KEY)?)
                 .ok_or_else(|| format!("{} must be 64 hex digits", bindings::SEAL_KEY))?,
             byok_base_url: read_stand_in(&get, mode),
-            vault_password: read_vault_password(&get)?,
+            vault_password,
             vault_kdf: read_vault_kdf(&get, mode)?,
-            stripe: read_stripe(&get, mode, outbound, &stripe_webhook_secrets)?,
-            stripe_webhook_secrets,
+            stripe,
+            stripe_webhook_secrets: read_webhook_secrets(&get).into_iter().filter(is_long).collect(),
             withdrawal_hold_days: number(bindings::WITHDRAWAL_HOLD_DAYS, if mode == Mode::Live { 7 } else { 0 })?,
             calls_kept: number(bindings::CALLS_KEPT, 6_000_000)?,
+            faults,
         })
     }
 
@@ -167,6 +174,13 @@ impl Config {
     pub fn withdrawal_hold_ms(&self) -> i64 {
         i64::from(self.withdrawal_hold_days) * 86_400_000
     }
+}
+
+fn or_off<T>(part: Result<Option<T>, String>, faults: &mut Vec<String>) -> Option<T> {
+    part.unwrap_or_else(|fault| {
+        faults.push(fault);
+        None
+    })
 }
 
 fn read_secret(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<String, String> {
@@ -226,18 +240,23 @@ fn read_webhook_secrets(get: &impl Fn(&str) -> Option<String>) -> Vec<SecretText
     text.split(',').map(str::trim).filter(|secret| !secret.is_empty()).map(SecretText::from).collect()
 }
 
-/// Without its events a deployment would learn too late of what was paid, and never of disputes: it does not serve.
+/// Whether it is a secret that nobody guesses.
+fn is_long(secret: &SecretText) -> bool {
+    secret.expose().len() >= 16
+}
+
+/// Without its events a deployment would learn too late of what was paid, and never of disputes: it takes no payments.
 fn read_stripe(
     get: &impl Fn(&str) -> Option<String>,
     mode: Mode,
     policy: OutboundPolicy,
-    webhook_secrets: &[SecretText],
 ) -> Result<Option<StripeSettings>, String> {
     if get(bindings::STRIPE_SECRET_KEY).is_none_or(|key| key.is_empty()) {
         return Ok(None);
     }
     let secret_key = read_secret(get, bindings::STRIPE_SECRET_KEY)?.into();
-    if webhook_secrets.is_empty() || webhook_secrets.iter().any(|secret| secret.expose().len() < 16) {
+    let webhook_secrets = read_webhook_secrets(get);
+    if webhook_secrets.is_empty() || !webhook_secrets.iter().all(is_long) {
         let name = bindings::STRIPE_WEBHOOK_SECRETS;
         return Err(format!(
             "{name} is missing, or one of them is shorter than 16: {} needs it",
@@ -309,21 +328,32 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_the_vault_would_not_take_opens_nothing() {
+        let config = Config::read(setting(&[("VAULT_PASSWORD", "seven b")])).unwrap();
+        assert_eq!(config.vault_password, None);
+        assert!(matches!(&*config.faults, [fault] if fault.contains("VAULT_PASSWORD")));
+    }
+
+    #[test]
     fn stripe_comes_whole_or_not_at_all() {
         let key = ("STRIPE_SECRET_KEY", "sk_test_0123456789abcdef");
         let secrets = ("STRIPE_WEBHOOK_SECRETS", "whsec_0123456789abcdef, whsec_fedcba9876543210");
         let config = Config::read(setting(&[key, secrets])).unwrap();
         assert_eq!((config.stripe.unwrap().api_url.as_str(), config.stripe_webhook_secrets.len()), (STRIPE_API, 2));
         assert!(Config::read(setting(&[])).unwrap().stripe.is_none());
-        let is_refused = |changed: &[(&str, &str)], name: &str| {
-            let error = Config::read(setting(changed)).err().unwrap();
-            assert!(error.contains(name), "{error}");
+        let is_off = |changed: &[(&str, &str)], name: &str| {
+            let config = Config::read(setting(changed)).unwrap();
+            assert!(config.stripe.is_none());
+            assert!(matches!(&*config.faults, [fault] if fault.contains(name)), "{:?}", config.faults);
+            config
         };
-        is_refused(&[key], "STRIPE_WEBHOOK_SECRETS");
-        is_refused(&[key, ("STRIPE_WEBHOOK_SECRETS", "short")], "STRIPE_WEBHOOK_SECRETS");
-        is_refused(&[("STRIPE_SECRET_KEY", "short"), secrets], "STRIPE_SECRET_KEY");
-        is_refused(&[key, secrets, ("STRIPE_API_URL", "nowhere")], "STRIPE_API_URL");
-        is_refused(&[key, secrets, ("MODE", "live"), ("STRIPE_API_URL", "http://api.stripe.com")], "STRIPE_API_URL");
+        is_off(&[key], "STRIPE_WEBHOOK_SECRETS");
+        let guessed =
+            is_off(&[key, ("STRIPE_WEBHOOK_SECRETS", "short,whsec_0123456789abcdef")], "STRIPE_WEBHOOK_SECRETS");
+        assert_eq!(guessed.stripe_webhook_secrets.len(), 1, "the short one signs nothing");
+        is_off(&[("STRIPE_SECRET_KEY", "short"), secrets], "STRIPE_SECRET_KEY");
+        is_off(&[key, secrets, ("STRIPE_API_URL", "nowhere")], "STRIPE_API_URL");
+        is_off(&[key, secrets, ("MODE", "live"), ("STRIPE_API_URL", "http://api.stripe.com")], "STRIPE_API_URL");
     }
 
     #[test]
@@ -344,15 +374,19 @@ mod tests {
         ];
         let mail = Config::read(setting(&all)).unwrap().mail.unwrap();
         assert_eq!((mail.url.as_str(), mail.key.expose()), ("https://mail.example/emails", "re_1"));
+        let is_off = |changed: &[(&str, &str)], name: &str| {
+            let config = Config::read(setting(changed)).unwrap();
+            assert!(config.mail.is_none());
+            assert!(matches!(&*config.faults, [fault] if fault.starts_with(name)), "{:?}", config.faults);
+        };
         for (at, (name, _)) in all.into_iter().enumerate() {
             let mut some = all.to_vec();
             some.remove(at);
-            let error = Config::read(setting(&some)).err().unwrap();
-            assert!(error.starts_with(name), "{error}");
+            is_off(&some, name);
         }
         for (name, value) in [("MAIL_API_URL", "http://10.0.0.1/"), ("MAIL_FROM", "a\nbcc: b@example.com")] {
             let changed = all.map(|(known, old)| (known, if known == name { value } else { old }));
-            assert!(Config::read(setting(&changed)).err().unwrap().starts_with(name));
+            is_off(&changed, name);
         }
     }
 
@@ -369,7 +403,6 @@ mod tests {
             ("MAX_HEDGED_PROVIDERS", "all"),
             ("VECTORS", "nowhere"),
             ("FREE_BALANCE_USD", "1.1234567"),
-            ("VAULT_PASSWORD", "seven b"),
             ("VAULT_KDF", "m=1,t=1,p=1"),
             ("HOUSE_CREDIT_USD", "-1"),
             ("HOUSE_CREDIT_USD", "1e12"),

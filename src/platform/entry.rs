@@ -31,6 +31,9 @@ fn app(env: &JsValue) -> Result<Rc<App>, String> {
         let mut seed = [0; 8];
         glue::random_bytes(8).copy_to(&mut seed);
         glue::connect(&wasm_bindgen::exports());
+        for fault in &config.faults {
+            glue::log(fault);
+        }
         let app = Rc::new(App::new(config, api::ALL, u64::from_le_bytes(seed))?);
         *slot = Some(Rc::clone(&app));
         Ok(app)

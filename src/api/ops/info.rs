@@ -25,9 +25,16 @@ pub struct Info {
     vault_locked: bool,
     /// Whether the vault was ever unlocked; the first password makes it.
     vault_initialized: bool,
+    /// What is wrong with the settings of optional parts, which are off for it; empty when nothing is.
+    config_faults: Vec<String>,
 }
 
 async fn get_info(cx: Cx, (): ()) -> Result<Reply<Info>, ApiError> {
     let status = read_status(&cx.app, &cx.ports).await?;
-    Ok(Reply(Info { tokenhub: "admin", vault_locked: status.locked, vault_initialized: status.initialized }))
+    Ok(Reply(Info {
+        tokenhub: "admin",
+        vault_locked: status.locked,
+        vault_initialized: status.initialized,
+        config_faults: cx.app.config.faults.clone(),
+    }))
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{PASSWORD, assert_error, get_secret, info, lock, put_secret, restart, rotate, run_by_hand, unlock};
+use crate::support::{run, run_with};
 
 #[test]
 fn the_first_password_makes_the_vault() {
@@ -179,5 +180,22 @@ fn a_repeated_unlock_leaves_nothing_to_guess_by() {
         for guessable in [body.clone(), PASSWORD.to_owned(), format!("POST /admin/v1/vault/unlock?\n{body}")] {
             assert!(!stored.contains(&format!("{:x}", Sha256::digest(&guessable))), "{stored}");
         }
+    });
+}
+
+#[test]
+fn a_part_whose_settings_are_not_whole_is_off_and_the_rest_is_served() {
+    run_with(&[("STRIPE_SECRET_KEY", "sk_test_0123456789"), ("MAIL_FROM", "hello@example.com")], async |app| {
+        let info = app.admin("GET", "/admin/v1/info").send().await.expect(200).json();
+        let faults = info["config_faults"].as_array().unwrap();
+        assert_eq!(faults.len(), 2);
+        assert!(faults[0].as_str().unwrap().starts_with("MAIL_API_URL"), "{info}");
+        assert!(faults[1].as_str().unwrap().starts_with("STRIPE_WEBHOOK_SECRETS"), "{info}");
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+    });
+    run(async |app| {
+        let info = app.admin("GET", "/admin/v1/info").send().await.expect(200).json();
+        assert_eq!(info["config_faults"], json!([]));
     });
 }

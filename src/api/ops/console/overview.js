@@ -33,10 +33,11 @@ export async function showOverview({ api, feed, signal }) {
   return [el("h1", {}, "Overview"), state, buttons(el("label", {}, "The last ", span)), numbers, section("Live", liveEvents(feed, signal))];
 }
 
-function tellState({ ok, adapters, models }, { vault_locked: isLocked, vault_initialized: isMade }) {
+function tellState({ ok, adapters, models }, { vault_locked: isLocked, vault_initialized: isMade, config_faults: faults }) {
   const hint = (words, href, verb) => el("p", { class: "hint" }, `${words} `, el("a", { href }, verb));
   return [
     el("p", {}, badge(ok ? "serving" : "not serving", ok ? "good" : "bad"), ` ${count(adapters)} providers, ${count(models)} models`),
+    faults.map((fault) => el("p", { class: "error" }, `Off, for its settings: ${fault}`)),
     !adapters && hint("No provider takes traffic.", "#providers", "Add one"),
     adapters > 0 && !models && hint("No model is registered.", "#models", "Add one"),
     isLocked && hint(isMade ? "The vault is locked." : "The vault has no password yet: providers' keys can't be kept.", "#vault", "Open it"),
