@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::app::Cx;
 use crate::error::ApiError;
+use crate::http::dialect::Dialect;
 use crate::http::input::{ContentType, Form, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson, UserAgent};
-use crate::http::output::{Created, NoStore, Output, RawReply, Reply};
+use crate::http::output::{Created, File, Media, NoStore, Output, RawReply, Reply, Streamed};
 use crate::http::route::{Access, Method, Route};
 
 /// The usual type of a body.
@@ -19,13 +20,36 @@ const OK: &str = "200";
 
 /// What a handler takes and gives.
 pub struct Operation {
-    generator: SchemaGenerator,
+    /// Of what is read: members with a default may be left out.
+    reads: SchemaGenerator,
+    /// Of what is written: members that are always there are required, though they may be null.
+    writes: SchemaGenerator,
     parameters: Vec<Value>,
-    body: Option<Value>,
-    body_type: &'static str,
-    reply: Option<Value>,
+    body: Option<Body>,
+    /// The types that a success may have, with their schemas.
+    replies: Map<String, Value>,
     /// The status of a success.
     status: &'static str,
+}
+
+/// What a handler takes.
+struct Body {
+    schema: Value,
+    media: &'static str,
+    /// An empty one counts as `{}`.
+    is_required: bool,
+}
+
+impl Operation {
+    fn take<T: JsonSchema>(&mut self, media: &'static str) {
+        let root = self.reads.root_schema_for::<T>().to_value();
+        let is_required = root["required"].as_array().is_some_and(|fields| !fields.is_empty());
+        self.body = Some(Body { schema: self.reads.subschema_for::<T>().to_value(), media, is_required });
+    }
+
+    fn give(&mut self, media: &str, schema: Value) {
+        self.replies.insert(media.to_owned(), json!({ "schema": schema }));
+    }
 }
 
 /// What can be described: everything that handlers take and give.
@@ -85,7 +109,7 @@ impl Describe for IfNoneMatch {
 
 impl<T: JsonSchema> Describe for Query<T> {
     fn describe(operation: &mut Operation) {
-        let schema = operation.generator.root_schema_for::<T>().to_value();
+        let schema = operation.reads.root_schema_for::<T>().to_value();
         let required: Vec<_> = schema["required"].as_array().cloned().unwrap_or_default();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let mut property = property.clone();
@@ -103,39 +127,53 @@ impl<T: JsonSchema> Describe for Query<T> {
 
 impl<T: JsonSchema> Describe for Json<T> {
     fn describe(operation: &mut Operation) {
-        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
+        operation.take::<T>(JSON);
     }
 }
 
 impl<T: JsonSchema> Describe for RawJson<T> {
     fn describe(operation: &mut Operation) {
-        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
+        operation.take::<T>(JSON);
     }
 }
 
 impl<T: JsonSchema> Describe for RawForm<T> {
     fn describe(operation: &mut Operation) {
-        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
-        operation.body_type = "multipart/form-data";
+        operation.take::<T>("multipart/form-data");
     }
 }
 
 impl<T: JsonSchema> Describe for Form<T> {
     fn describe(operation: &mut Operation) {
-        operation.body = Some(operation.generator.subschema_for::<T>().to_value());
-        operation.body_type = "application/x-www-form-urlencoded";
+        operation.take::<T>("application/x-www-form-urlencoded");
     }
 }
 
 impl<T: JsonSchema> Describe for Reply<T> {
     fn describe(operation: &mut Operation) {
-        operation.reply = Some(operation.generator.subschema_for::<T>().to_value());
+        let schema = operation.writes.subschema_for::<T>().to_value();
+        operation.give(JSON, schema);
     }
 }
 
 impl<T: JsonSchema> Describe for RawReply<T> {
     fn describe(operation: &mut Operation) {
         Reply::<T>::describe(operation);
+    }
+}
+
+impl<T: JsonSchema> Describe for Streamed<T> {
+    fn describe(operation: &mut Operation) {
+        Reply::<T>::describe(operation);
+        operation.give("text/event-stream", json!({ "type": "string" }));
+    }
+}
+
+impl<M: Media> Describe for File<M> {
+    fn describe(operation: &mut Operation) {
+        for media in M::TYPES {
+            operation.give(media, json!({ "type": "string" }));
+        }
     }
 }
 
@@ -164,24 +202,29 @@ impl<A: Describe, B: Describe> Describe for (A, B) {
 pub fn write_document(routes: &[&[Route]]) -> String {
     let routes: Vec<&Route> = routes.iter().copied().flatten().collect();
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    let settings = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
     let mut operation = Operation {
-        generator: SchemaSettings::draft2020_12()
-            .with(|s| s.definitions_path = "/components/schemas".into())
-            .into_generator(),
+        writes: settings.clone().for_serialize().into_generator(),
+        reads: settings.into_generator(),
         parameters: Vec::new(),
         body: None,
-        body_type: JSON,
-        reply: None,
+        replies: Map::new(),
         status: OK,
     };
     for route in &routes {
-        (operation.parameters, operation.body, operation.reply) = (Vec::new(), None, None);
-        (operation.body_type, operation.status) = (JSON, OK);
+        (operation.parameters, operation.body, operation.replies) = (Vec::new(), None, Map::new());
+        operation.status = OK;
         (route.describe)(&mut operation);
         let path = route.path.replace("{*", "{");
         let method = route.method.name().to_lowercase();
         paths.entry(path).or_default().insert(method, write_operation(route, &operation, &routes));
     }
+    let mut schemas = operation.writes.take_definitions(true);
+    for (name, schema) in operation.reads.take_definitions(true) {
+        let written = schemas.entry(&name).or_insert_with(|| schema.clone());
+        assert_eq!(*written, schema, "{name} is read in one form and written in another: call one of them otherwise");
+    }
+    schemas.extend(routes.iter().map(|route| error_of(route.dialect)));
     let document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -192,7 +235,7 @@ pub fn write_document(routes: &[&[Route]]) -> String {
         },
         "paths": paths,
         "components": {
-            "schemas": operation.generator.take_definitions(true),
+            "schemas": schemas,
             "securitySchemes": {
                 "api_key": { "type": "http", "scheme": "bearer", "description": "An API key, also read from `x-api-key`." },
                 "session": { "type": "http", "scheme": "bearer", "description": "The token of a person's session (`sess_…`)." },
@@ -231,11 +274,14 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         "description": description,
         "parameters": parameters,
         "responses": {
-            operation.status: operation.reply.as_ref().map_or_else(
-                || json!({ "description": "Success." }),
-                |schema| json!({ "description": "Success.", "content": { "application/json": { "schema": schema } } }),
-            ),
-            "default": { "description": "An error in the API's own form; docs/API.md lists them." },
+            operation.status: match operation.replies.is_empty() {
+                true => json!({ "description": "Success." }),
+                false => json!({ "description": "Success.", "content": operation.replies }),
+            },
+            "default": {
+                "description": "An error in the API's own form; docs/API.md lists them.",
+                "content": { JSON: { "schema": { "$ref": format!("#/components/schemas/{}", error_of(route.dialect).0) } } },
+            },
         },
         "security": match route.access {
             Access::Public | Access::Signed => json!([]),
@@ -247,12 +293,48 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
             Access::Admin => json!([{ "admin_token": [] }]),
         },
     });
-    if let (Some(schema), Some(fields)) = (&operation.body, written.as_object_mut()) {
-        let content = Map::from_iter([(operation.body_type.to_owned(), json!({ "schema": schema }))]);
-        let body = json!({ "required": true, "content": content });
-        fields.insert("requestBody".to_owned(), body);
+    if let (Some(body), Some(fields)) = (&operation.body, written.as_object_mut()) {
+        let Body { schema, media, is_required } = body;
+        let content = json!({ "required": is_required, "content": { *media: { "schema": schema } } });
+        fields.insert("requestBody".to_owned(), content);
     }
     written
+}
+
+/// What an error looks like in a dialect, under its name.
+fn error_of(dialect: Dialect) -> (String, Value) {
+    let text = || json!({ "type": "string" });
+    let object = |properties: Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required });
+    let of_toolrouter = || {
+        let error = json!({ "code": text(), "type": text(), "message": text(), "resolution_hint": text() });
+        object(
+            json!({ "error": object(error, &["code", "message"]), "message": text(), "request_id": text() }),
+            &["error"],
+        )
+    };
+    let of_tokaroo = || object(json!({ "error": text(), "message": text(), "param": text() }), &["error"]);
+    let (name, schema) = match dialect {
+        Dialect::Tokaroo => ("TokarooError", of_tokaroo()),
+        Dialect::ToolRouter => ("ToolRouterError", of_toolrouter()),
+        Dialect::Shared => ("SharedError", json!({ "anyOf": [of_tokaroo(), of_toolrouter()] })),
+        Dialect::Toku => ("TokuError", object(json!({ "error": text() }), &["error"])),
+        Dialect::TokenHub => ("TokenHubError", object(json!({ "error": text() }), &["error"])),
+        Dialect::FastApi => ("FastApiError", object(json!({ "detail": {} }), &["detail"])),
+        Dialect::OpenAi => {
+            let nullable = || json!({ "type": ["string", "null"] });
+            let error = json!({ "message": text(), "type": text(), "param": nullable(), "code": nullable() });
+            (
+                "OpenAiError",
+                object(json!({ "error": object(error, &["message", "type", "param", "code"]) }), &["error"]),
+            )
+        }
+        Dialect::Anthropic => {
+            let error = object(json!({ "type": text(), "message": text() }), &["type", "message"]);
+            let properties = json!({ "type": { "const": "error" }, "error": error, "request_id": text() });
+            ("AnthropicError", object(properties, &["type", "error", "request_id"]))
+        }
+    };
+    (name.to_owned(), schema)
 }
 
 /// The handler's name, and its path where two routes share a handler.

@@ -37,3 +37,35 @@ fn every_reference_leads_somewhere() {
         assert!(document.pointer(pointer).is_some(), "{pointer}");
     }
 }
+
+/// What has no shape: pages, redirections, and this document.
+const SHAPELESS: [&str; 12] = [
+    "",
+    "/admin",
+    "/admin/console/{file}",
+    "/auth/verify",
+    "/billing",
+    "/claim",
+    "/docs",
+    "/openapi.json",
+    "/sandbox/connect/{id}",
+    "/sandbox/outbox",
+    "/sandbox/pay/{id}",
+    "/sandbox/portal/{id}",
+];
+
+#[test]
+fn every_answer_has_a_shape() {
+    let document: serde_json::Value = serde_json::from_str(&write_document(ALL)).unwrap();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let is_shapeless = SHAPELESS.contains(&path.trim_end_matches('/'));
+        for (method, operation) in methods.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            let has_shape = |(status, response): (&String, &serde_json::Value)| {
+                status != "default" && response["content"].is_object()
+            };
+            assert_eq!(responses.iter().any(has_shape), !is_shapeless, "{method} {path}");
+            assert!(responses["default"]["content"].is_object(), "{method} {path}: its errors");
+        }
+    }
+}

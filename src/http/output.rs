@@ -92,6 +92,68 @@ impl<T> From<Output> for RawReply<T> {
     }
 }
 
+/// As [`RawReply`], or server-sent events where the request asks for a stream.
+pub struct Streamed<T>(RawReply<T>);
+
+impl<T> From<Output> for Streamed<T> {
+    fn from(output: Output) -> Self {
+        Self(output.into())
+    }
+}
+
+/// An answer that is no JSON; `M` is what the document says it is.
+pub struct File<M> {
+    output: Output,
+    media: PhantomData<M>,
+}
+
+impl<M> From<Output> for File<M> {
+    fn from(output: Output) -> Self {
+        Self { output, media: PhantomData }
+    }
+}
+
+/// The types that an answer may have.
+pub trait Media {
+    /// Such as `text/html`.
+    const TYPES: &'static [&'static str];
+}
+
+/// A live feed.
+pub struct EventStream;
+
+impl Media for EventStream {
+    const TYPES: &'static [&'static str] = &["text/event-stream"];
+}
+
+/// A table, or lines of JSON.
+pub struct Lines;
+
+impl Media for Lines {
+    const TYPES: &'static [&'static str] = &["application/x-ndjson", "text/csv"];
+}
+
+/// Metrics as Prometheus reads them.
+pub struct PlainText;
+
+impl Media for PlainText {
+    const TYPES: &'static [&'static str] = &["text/plain"];
+}
+
+/// A sound.
+pub struct Sound;
+
+impl Media for Sound {
+    const TYPES: &'static [&'static str] = &["audio/mpeg", "audio/wav", "application/octet-stream"];
+}
+
+/// A film.
+pub struct Film;
+
+impl Media for Film {
+    const TYPES: &'static [&'static str] = &["video/mp4"];
+}
+
 /// [`Reply`] to a request that made something: a 201.
 pub struct Created<T>(pub T);
 
@@ -111,6 +173,18 @@ impl IntoOutput for Output {
 }
 
 impl<T> IntoOutput for RawReply<T> {
+    fn into_output(self) -> Output {
+        self.output
+    }
+}
+
+impl<T> IntoOutput for Streamed<T> {
+    fn into_output(self) -> Output {
+        self.0.into_output()
+    }
+}
+
+impl<M> IntoOutput for File<M> {
     fn into_output(self) -> Output {
         self.output
     }

@@ -23,6 +23,8 @@ pub struct Call<'t> {
     head: Head,
     rare: RareHead,
     body: Option<Box<dyn BodySource>>,
+    /// Whether the answer is held against the document.
+    is_documented: bool,
     /// The client leaves after so many chunks of a stream.
     leave_after: Option<usize>,
     /// The client leaves so long after it has asked.
@@ -47,6 +49,7 @@ impl<'t> Call<'t> {
             head,
             rare: RareHead::default(),
             body: None,
+            is_documented: true,
             leave_after: None,
             leave_in_ms: None,
         }
@@ -98,6 +101,12 @@ impl<'t> Call<'t> {
         self.body(&body.to_string())
     }
 
+    /// An upstream makes the answer up, and no document says what is in it.
+    pub fn undocumented(mut self) -> Self {
+        self.is_documented = false;
+        self
+    }
+
     /// Leaves after so many chunks of the rest of a stream.
     pub fn leave_after(mut self, chunks: usize) -> Self {
         self.leave_after = Some(chunks);
@@ -122,6 +131,7 @@ impl<'t> Call<'t> {
     }
 
     pub async fn send(self) -> Answer {
+        let asked = self.is_documented.then(|| (self.head.method.clone(), self.head.path.clone()));
         let request = Request::new(self.head, LazyHead::new(Box::new(|| self.rare)), self.body);
         let life = self.test.life_of(&self.isolate);
         let event = Event::of_client(self.leave_in_ms.map(|ms| self.test.now_ms() + i64::try_from(ms).unwrap()));
@@ -158,7 +168,11 @@ impl<'t> Call<'t> {
             sleep(GRACE).await;
             cut_off.set(cut_off.get() + event.end());
         });
-        Answer { status: output.status, headers: output.headers, body }
+        let answer = Answer { status: output.status, headers: output.headers, body };
+        if let Some((method, path)) = asked {
+            super::document::check(&method, &path, &answer);
+        }
+        answer
     }
 }
 

@@ -6,6 +6,7 @@ mod books;
 mod chat;
 mod client;
 mod database;
+mod document;
 mod keys;
 mod ports;
 mod stripe;

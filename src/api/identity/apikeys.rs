@@ -107,8 +107,10 @@ pub struct KeyDone {
 #[derive(Deserialize, JsonSchema)]
 pub struct KeyQuery {
     /// Items at most: 1 to 1,000; anything else counts as 1,000.
+    #[schemars(with = "Option<i64>")]
     limit: Option<String>,
     /// Items to skip; anything but a number counts as 0.
+    #[schemars(with = "Option<i64>")]
     offset: Option<String>,
     /// `1` for the object even without paging.
     envelope: Option<String>,

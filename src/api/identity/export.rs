@@ -3,7 +3,7 @@
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::output::{Body, Output};
+use crate::http::output::{Body, File, Lines, Output};
 use crate::http::route::Access;
 use crate::meter::money::flush;
 use crate::observe::filing::file_arrived;
@@ -25,7 +25,7 @@ routes! {
 const TRIES: u32 = 3;
 const TRY_PAUSE_MS: u32 = 500;
 
-async fn export_account(cx: Cx, (): ()) -> Result<Output, ApiError> {
+async fn export_account(cx: Cx, (): ()) -> Result<File<Lines>, ApiError> {
     let account_id = cx.caller.account_id()?.to_owned();
     flush(&cx.app, &cx.ports, &account_id).await?;
     // What is under way is filed first, so that the export is complete.
@@ -42,7 +42,8 @@ async fn export_account(cx: Cx, (): ()) -> Result<Output, ApiError> {
     Ok(Output { status: 200, headers: Vec::new(), body: Body::Live(Box::new(export)) }
         .header("content-type", "application/x-ndjson")
         .header("content-disposition", "attachment; filename=\"account.jsonl\"")
-        .header("cache-control", "no-store"))
+        .header("cache-control", "no-store")
+        .into())
 }
 
 const BEFORE_ALL: (i64, String) = (-1, String::new());

@@ -13,6 +13,17 @@ use crate::error::ApiError;
 use crate::store::identity::keys::update_key;
 use crate::store::statement::{Changed, Query};
 
+/// Scopes, as they are read.
+#[derive(JsonSchema)]
+#[schemars(untagged, rename = "Scopes")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ScopesSchema {
+    /// The scopes.
+    List(Vec<String>),
+    /// JSON of such an array.
+    Text(String),
+}
+
 /// What a key may do, or parts of it; what is left out stays, or takes its default in a new key.
 #[derive(Deserialize, JsonSchema)]
 pub struct KeyFields {
@@ -20,7 +31,7 @@ pub struct KeyFields {
     #[schemars(with = "Option<String>")]
     name: Option<Value>,
     /// What it may do: a JSON array, or the text of one. `[]` or an empty text means everything.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<ScopesSchema>")]
     scopes: Option<Value>,
     /// Days after its last rotation from which it is refused; 0 for never.
     #[schemars(with = "Option<u32>")]

@@ -110,8 +110,10 @@ pub struct OwnKeysQuery {
     /// Only those of this workspace.
     workspace_id: Option<String>,
     /// Items at most: 1 to 1,000; anything else counts as 1,000.
+    #[schemars(with = "Option<i64>")]
     limit: Option<String>,
     /// Items to skip; anything but a number counts as 0.
+    #[schemars(with = "Option<i64>")]
     offset: Option<String>,
 }
 

@@ -70,8 +70,10 @@ pub struct WorkspaceFields {
 #[derive(Deserialize, JsonSchema)]
 pub struct WorkspacesQuery {
     /// Items at most: 1 to 1,000; anything else counts as 1,000.
+    #[schemars(with = "Option<i64>")]
     limit: Option<String>,
     /// Items to skip; anything but a number counts as 0.
+    #[schemars(with = "Option<i64>")]
     offset: Option<String>,
 }
 

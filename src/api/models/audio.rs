@@ -3,12 +3,13 @@
 use guildhall_domain::media::{MAX_UPLOAD_BYTES, MediaRequest, ModelKind, Task};
 use schemars::JsonSchema;
 
+use super::shapes::Transcription;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;
 use crate::gateway::media::run_media;
 use crate::http::input::{ContentType, RawForm, RawJson, too_large};
-use crate::http::output::Output;
+use crate::http::output::{File, RawReply, Sound};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -61,14 +62,14 @@ struct TranscriptionRequest {
     temperature: Option<f64>,
 }
 
-async fn create_speech(cx: Cx, request: RawJson<SpeechRequest>) -> Result<Output, ApiError> {
-    Ok(run_media(cx, ModelKind::Speech, "application/json", &request.body).await?.output)
+async fn create_speech(cx: Cx, request: RawJson<SpeechRequest>) -> Result<File<Sound>, ApiError> {
+    Ok(run_media(cx, ModelKind::Speech, "application/json", &request.body).await?.output.into())
 }
 
 async fn create_transcription(
     cx: Cx,
     (ContentType(content_type), form): (ContentType, RawForm<TranscriptionRequest>),
-) -> Result<Output, ApiError> {
+) -> Result<RawReply<Transcription>, ApiError> {
     // The form may be a little larger than a recording may be.
     if form.body.len() > MAX_UPLOAD_BYTES as usize
         && let Ok(request) = MediaRequest::parse(ModelKind::Transcription, &content_type, &form.body)
@@ -76,5 +77,5 @@ async fn create_transcription(
     {
         return Err(too_large(MAX_UPLOAD_BYTES));
     }
-    Ok(run_media(cx, ModelKind::Transcription, &content_type, &form.body).await?.output)
+    Ok(run_media(cx, ModelKind::Transcription, &content_type, &form.body).await?.output.into())
 }

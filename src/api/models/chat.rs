@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 
+use super::shapes::ChatCompletion;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;
@@ -9,7 +10,7 @@ use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
 use crate::gateway::face::tell_model;
 use crate::http::input::RawJson;
-use crate::http::output::Output;
+use crate::http::output::Streamed;
 use crate::http::route::Access;
 use crate::routes;
 
@@ -50,12 +51,15 @@ struct ChatCompletionRequest {
     tools: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
 }
 
-async fn create_chat_completion(cx: Cx, request: RawJson<ChatCompletionRequest>) -> Result<Output, ApiError> {
+async fn create_chat_completion(
+    cx: Cx,
+    request: RawJson<ChatCompletionRequest>,
+) -> Result<Streamed<ChatCompletion>, ApiError> {
     let tells_model = cx.caller.key()?.product == "tokenhub";
     let answer = complete_chat(cx, &request.body, &Policy::default()).await?;
     if !tells_model {
         // Which model serves a tier is nobody's business but ours.
-        return Ok(answer.output);
+        return Ok(answer.output.into());
     }
-    Ok(tell_model(answer.output, answer.negotiated_model, answer.alias_from))
+    Ok(tell_model(answer.output, answer.negotiated_model, answer.alias_from).into())
 }

@@ -3,13 +3,14 @@
 use guildhall_domain::media::ModelKind;
 use schemars::JsonSchema;
 
+use super::shapes::EmbeddingList;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;
 use crate::gateway::face::tell_model;
 use crate::gateway::media::run_media;
 use crate::http::input::RawJson;
-use crate::http::output::Output;
+use crate::http::output::RawReply;
 use crate::http::route::Access;
 use crate::routes;
 
@@ -37,11 +38,11 @@ struct EmbeddingsRequest {
     dimensions: Option<u32>,
 }
 
-async fn create_embeddings(cx: Cx, request: RawJson<EmbeddingsRequest>) -> Result<Output, ApiError> {
+async fn create_embeddings(cx: Cx, request: RawJson<EmbeddingsRequest>) -> Result<RawReply<EmbeddingList>, ApiError> {
     let tells_model = cx.caller.key()?.product == "tokenhub";
     let answer = run_media(cx, ModelKind::Embedding, "application/json", &request.body).await?;
     if !tells_model {
-        return Ok(answer.output);
+        return Ok(answer.output.into());
     }
-    Ok(tell_model(answer.output, answer.negotiated_model, answer.alias_from))
+    Ok(tell_model(answer.output, answer.negotiated_model, answer.alias_from).into())
 }

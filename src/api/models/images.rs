@@ -3,12 +3,13 @@
 use guildhall_domain::media::ModelKind;
 use schemars::JsonSchema;
 
+use super::shapes::ImageList;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;
 use crate::gateway::media::run_media;
 use crate::http::input::RawJson;
-use crate::http::output::Output;
+use crate::http::output::RawReply;
 use crate::http::route::Access;
 use crate::routes;
 
@@ -42,6 +43,6 @@ struct ImageRequest {
     style: Option<String>,
 }
 
-async fn create_images(cx: Cx, request: RawJson<ImageRequest>) -> Result<Output, ApiError> {
-    Ok(run_media(cx, ModelKind::Image, "application/json", &request.body).await?.output)
+async fn create_images(cx: Cx, request: RawJson<ImageRequest>) -> Result<RawReply<ImageList>, ApiError> {
+    Ok(run_media(cx, ModelKind::Image, "application/json", &request.body).await?.output.into())
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::shapes::AnthropicMessage;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;
@@ -14,7 +15,7 @@ use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
 use crate::gateway::face::as_message;
 use crate::http::input::RawJson;
-use crate::http::output::{Output, Reply};
+use crate::http::output::{Reply, Streamed};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -80,13 +81,13 @@ struct MessageRequest {
     stop_sequences: Option<Vec<String>>,
 }
 
-async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Output, ApiError> {
+async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Streamed<AnthropicMessage>, ApiError> {
     let chat = to_chat_request(&request.body)?;
     drop(request);
     let model = read_model(&chat).map_err(ApiError::internal)?;
     let policy = Policy { is_extended: true, ..Policy::default() };
     let answer = complete_chat(cx.clone(), &chat, &policy).await?;
-    Ok(as_message(answer.output, &model)?.header("request-id", &*cx.request_id))
+    Ok(as_message(answer.output, &model)?.header("request-id", &*cx.request_id).into())
 }
 
 /// The model's name, which stands first in what [`to_chat_request`] writes: the answer repeats it.

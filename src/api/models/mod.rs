@@ -22,6 +22,7 @@ pub mod provider_keys;
 pub mod providers;
 pub mod responses;
 pub mod routing;
+mod shapes;
 
 pub use crate::http::page;
 pub mod videos;

@@ -5,6 +5,7 @@ use guildhall_domain::routing::Limits;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
+use super::shapes::NativeAnswer;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::{ApiError, Kind};
@@ -15,7 +16,7 @@ use crate::gateway::native::{Wanted, complete_natively, resolve_hint, to_output}
 use crate::gateway::table::read_snapshot;
 use crate::gateway::think::strip_think;
 use crate::http::input::RawJson;
-use crate::http::output::{Body, Output};
+use crate::http::output::{Body, Output, Streamed};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -101,7 +102,7 @@ pub struct FormatBody {
     strip_think: Option<bool>,
 }
 
-async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Output, ApiError> {
+async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Streamed<NativeAnswer>, ApiError> {
     let chat = parse_chat(&request.body)?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let body = chat.request.to_chat_request(resolve_hint(&snapshot, chat.request.model_hint.as_deref()));
@@ -110,7 +111,7 @@ async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Output, ApiErro
         Limits { max_cost: policy.max_budget, max_latency_ms: policy.max_latency_ms, min_weight: policy.min_weight };
     let wanted = Wanted { mode: policy.mode, limits, naming: Naming::Hint };
     let answer = complete_natively(cx, &body, wanted, &chat.request).await?;
-    wrap(&chat, answer)
+    wrap(&chat, answer).map(Streamed::from)
 }
 
 fn wrap(chat: &NativeChat, answer: Answer) -> Result<Output, ApiError> {

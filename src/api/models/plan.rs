@@ -4,6 +4,7 @@ use guildhall_domain::native::parse_plan;
 use schemars::JsonSchema;
 
 use super::native::{FormatBody, RequestBody};
+use super::shapes::NativeAnswer;
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;
@@ -11,7 +12,7 @@ use crate::gateway::native::{resolve_hint, to_output};
 use crate::gateway::orchestration::carry_out;
 use crate::gateway::table::read_snapshot;
 use crate::http::input::RawJson;
-use crate::http::output::Output;
+use crate::http::output::RawReply;
 use crate::http::route::Access;
 use crate::routes;
 
@@ -61,12 +62,12 @@ struct OrchestrationBody {
     output_schema: Option<String>,
 }
 
-async fn send_plan(cx: Cx, request: RawJson<PlanBody>) -> Result<Output, ApiError> {
+async fn send_plan(cx: Cx, request: RawJson<PlanBody>) -> Result<RawReply<NativeAnswer>, ApiError> {
     let mut plan = parse_plan(&request.body)?;
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let hint = plan.request.model_hint.take();
     plan.request.model_hint = hint.map(|hint| resolve_hint(&snapshot, Some(&hint)).to_owned());
     let outcome = carry_out(&cx, plan).await?;
     let response = outcome.response.as_bytes();
-    Ok(to_output(&outcome.negotiated_model, outcome.cost_micros, &outcome.routing_reason, response))
+    Ok(to_output(&outcome.negotiated_model, outcome.cost_micros, &outcome.routing_reason, response).into())
 }

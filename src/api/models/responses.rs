@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::shapes::{ResponseDeleted, ResponseItems, ResponseObject};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::{ApiError, Kind};
@@ -18,7 +19,7 @@ use crate::gateway::choice::Policy;
 use crate::gateway::completion::complete_chat;
 use crate::gateway::face::{ResponsePlan, stream_response, to_whole_response};
 use crate::http::input::{Path, Query, RawJson};
-use crate::http::output::{Body, Output};
+use crate::http::output::{Body, Output, RawReply, Streamed};
 use crate::http::route::Access;
 use crate::routes;
 use crate::store::models::responses::{TurnRow, delete_response, find_response, insert_response, list_turns};
@@ -91,7 +92,7 @@ const HISTORY_MAX_BYTES: usize = 16 << 20;
 const LOOKS: u32 = 4;
 const LOOK_PAUSE_MS: u32 = 100;
 
-async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Output, ApiError> {
+async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Streamed<ResponseObject>, ApiError> {
     let request = Request::parse(&request.body)?;
     let history = match request.previous_response_id() {
         Some(id) => load_history(&cx, &id).await?,
@@ -132,7 +133,8 @@ async fn create_response(cx: Cx, request: RawJson<ResponseRequest>) -> Result<Ou
         }),
     };
     // Told where a client that wonders can find it, and none that doesn't trips over it.
-    Ok(if left_out.is_empty() { output } else { output.header("x-ignored-tools", left_out.join(", ")) })
+    let output = if left_out.is_empty() { output } else { output.header("x-ignored-tools", left_out.join(", ")) };
+    Ok(output.into())
 }
 
 /// Keeps a turn. The client has its answer whatever comes of it; one that could not be kept cannot be continued.
@@ -206,18 +208,21 @@ fn read_turn(row: &TurnRow) -> Result<StoredTurn, ApiError> {
     serde_json::from_str(&row.turn).map_err(ApiError::internal)
 }
 
-async fn get_response(cx: Cx, Path(id): Path) -> Result<Output, ApiError> {
+async fn get_response(cx: Cx, Path(id): Path) -> Result<RawReply<ResponseObject>, ApiError> {
     let turn = require_turn(&cx, &id).await?;
-    Ok(Output::text("application/json", turn.response.get()))
+    Ok(Output::text("application/json", turn.response.get()).into())
 }
 
-async fn forget_response(cx: Cx, Path(id): Path) -> Result<Output, ApiError> {
+async fn forget_response(cx: Cx, Path(id): Path) -> Result<RawReply<ResponseDeleted>, ApiError> {
     let turn = require_turn(&cx, &id).await?;
     delete_response(&cx.caller.key()?.account_id, turn.id.as_str()).run(&*cx.ports.db).await?;
-    Ok(Output::bytes("application/json", to_deleted(&turn.id)))
+    Ok(Output::bytes("application/json", to_deleted(&turn.id)).into())
 }
 
-async fn list_input_items(cx: Cx, (Path(id), Query(query)): (Path, Query<ItemQuery>)) -> Result<Output, ApiError> {
+async fn list_input_items(
+    cx: Cx,
+    (Path(id), Query(query)): (Path, Query<ItemQuery>),
+) -> Result<RawReply<ResponseItems>, ApiError> {
     let order = match query.order.as_deref() {
         Some("asc") => ItemOrder::Ascending,
         None | Some("desc") => ItemOrder::Descending,
@@ -228,5 +233,5 @@ async fn list_input_items(cx: Cx, (Path(id), Query(query)): (Path, Query<ItemQue
     }
     let turn = require_turn(&cx, &id).await?;
     let page = ItemPage { limit: query.limit, order, after: query.after };
-    Ok(Output::bytes("application/json", to_input_items(&turn, &page)?))
+    Ok(Output::bytes("application/json", to_input_items(&turn, &page)?).into())
 }

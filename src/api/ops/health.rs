@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::app::Cx;
 use crate::error::ApiError;
 use crate::gateway::table::read_snapshot;
-use crate::http::output::Output;
+use crate::http::output::{Output, RawReply};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -30,11 +30,11 @@ pub struct Health {
     models: usize,
 }
 
-async fn check_health(cx: Cx, (): ()) -> Result<Output, ApiError> {
+async fn check_health(cx: Cx, (): ()) -> Result<RawReply<Health>, ApiError> {
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let models = snapshot.offers.iter().filter(|offer| offer.enabled).count();
     let adapters = snapshot.adapters;
     let ok = adapters > 0 && models > 0;
     let health = Health { ok, status: if ok { "ok" } else { "unhealthy" }, adapters, models };
-    Ok(Output::json(&health).status(if ok { 200 } else { 503 }))
+    Ok(Output::json(&health).status(if ok { 200 } else { 503 }).into())
 }

@@ -7,7 +7,7 @@ use crate::app::Cx;
 use crate::auth::admin_session::{cookie_of, end_session, open_session};
 use crate::error::ApiError;
 use crate::http::input::{FromHead, FromRequest};
-use crate::http::output::Output;
+use crate::http::output::{Output, RawReply};
 use crate::http::request::Request;
 use crate::http::route::Access;
 use crate::routes;
@@ -48,12 +48,12 @@ struct SessionChanged {
     ok: bool,
 }
 
-async fn create_session(cx: Cx, (): ()) -> Result<Output, ApiError> {
+async fn create_session(cx: Cx, (): ()) -> Result<RawReply<SessionChanged>, ApiError> {
     let cookie = open_session(&cx.app, &cx.ports, &cx.origin).await?;
-    Ok(Output::json(&SessionChanged { ok: true }).header("set-cookie", cookie))
+    Ok(Output::json(&SessionChanged { ok: true }).header("set-cookie", cookie).into())
 }
 
-async fn delete_session(cx: Cx, Session(value): Session) -> Result<Output, ApiError> {
+async fn delete_session(cx: Cx, Session(value): Session) -> Result<RawReply<SessionChanged>, ApiError> {
     let cookie = end_session(&cx.app, &cx.ports, value.as_deref(), &cx.origin).await?;
-    Ok(Output::json(&SessionChanged { ok: true }).header("set-cookie", cookie))
+    Ok(Output::json(&SessionChanged { ok: true }).header("set-cookie", cookie).into())
 }

@@ -33,6 +33,7 @@ routes! {
 #[derive(Deserialize, JsonSchema)]
 pub struct WorkflowQuery {
     /// 1 to 200; 50 when left out or anything else.
+    #[schemars(with = "Option<i64>")]
     limit: Option<String>,
     /// `RUNNING`, `COMPLETED`, `FAILED`, `CANCELED`, `TERMINATED`, `CONTINUED_AS_NEW` or `TIMED_OUT`.
     status: Option<String>,

@@ -65,12 +65,12 @@ fn everything_else_in_an_answer_stays_as_the_upstream_wrote_it() {
             r#"{"id":"x","object":"chat.completion","created":1,"model":"upstream-name","choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{ \"a\": 1.0 }"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":1},"service_tier":"default","system_fingerprint":null}"#,
         ] {
             app.upstream.then(Reply::Whole(200, upstream.to_owned(), ""));
-            let answer = chat(&app, &key, HELLO).send().await.expect(200);
+            let answer = chat(&app, &key, HELLO).undocumented().send().await.expect(200);
             assert_eq!(answer.text(), upstream.replacen("\"upstream-name\"", "\"m1\"", 1));
         }
         let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":1}"#;
         app.upstream.then(Reply::Whole(200, format!(r#"{{"choices":[{{}}],{usage}}}"#), ""));
-        let answer = chat(&app, &key, HELLO).send().await.expect(200).text();
+        let answer = chat(&app, &key, HELLO).undocumented().send().await.expect(200).text();
         assert_eq!(answer, format!(r#"{{"model":"m1","choices":[{{}}],{usage}}}"#));
     });
 }
@@ -82,9 +82,9 @@ fn upstream_and_provider_are_never_named() {
         add_model(&app, "m1", "secret-provider", json!({ "upstream_model": "secret-model" })).await;
         let key = rich_key(&app, "10").await;
         app.upstream.then(Reply::chat("hi", 1, 1));
-        let good = chat(&app, &key, HELLO).send().await.expect(200);
+        let good = chat(&app, &key, HELLO).undocumented().send().await.expect(200);
         app.upstream.always(Reply::error(500, "secret-model at secret-provider with sk-secret-provider failed"));
-        let bad = chat(&app, &key, HELLO).send().await.expect(502);
+        let bad = chat(&app, &key, HELLO).undocumented().send().await.expect(502);
         let usage = app.get("/v1/usage").bearer(&key.key).send().await.expect(200);
         for answer in [good, bad, usage] {
             assert!(!answer.text().contains("secret") && !answer.text().contains("upstream-name"), "{}", answer.text());
