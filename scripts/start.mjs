@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { buildWorker } from "./lib/build.mjs";
-import { isFree } from "./lib/http.mjs";
+import { portError } from "./lib/http.mjs";
 import { ROOT } from "./lib/paths.mjs";
 import { end, endWithNpm } from "./lib/process.mjs";
 import { Failure, main, say, seconds, step } from "./lib/progress.mjs";
@@ -33,7 +33,7 @@ function readArguments() {
 async function serve({ port, state: directory, fresh, json }) {
   const started = Date.now();
   const state = await State.open(directory, { fresh });
-  if (!(await isFree(port))) throw new Failure(`port ${port} is taken; choose another with --port`);
+  await checkPort(port);
   await buildWorker(await setUp());
   await migrateLocally(state);
 
@@ -54,6 +54,13 @@ async function serve({ port, state: directory, fresh, json }) {
     say(`\nThe last of ${state.label}/wrangler.log:\n${dev.lastOutput()}`);
     throw error;
   }
+}
+
+async function checkPort(port) {
+  const code = await portError(port);
+  if (!code) return;
+  const problem = code === "EADDRINUSE" ? `port ${port} is taken` : `port ${port} cannot be listened at (${code})`;
+  throw new Failure(`${problem}; choose another with --port`);
 }
 
 function announce({ url, apiKey, adminToken, json, state, took }) {
