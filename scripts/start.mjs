@@ -32,8 +32,9 @@ function readArguments() {
 
 async function serve({ port, state: directory, fresh, json }) {
   const started = Date.now();
-  const state = await State.open(directory, { fresh });
+  const state = await State.open(directory);
   await checkPort(port);
+  if (fresh) state.empty();
   await buildWorker(await setUp());
   await migrateLocally(state);
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -56,7 +56,10 @@ describe("start.mjs", () => {
     const foreign = temporaryDirectory();
     writeFileSync(join(foreign, "thesis.txt"), "years of work");
     const port = `${await freePort()}`;
-    await refuse(new RegExp(`${one.port} is taken`), "--port", `${one.port}`, "--state", temporaryDirectory());
+    const past = temporaryDirectory();
+    for (const name of [".guildhall-state", "api-key"]) writeFileSync(join(past, name), "of an earlier start");
+    await refuse(new RegExp(`${one.port} is taken`), "--port", `${one.port}`, "--state", past, "--fresh");
+    assert.ok(existsSync(join(past, "api-key")), "what was not replaced is not forgotten");
     await refuse(/in use/, "--port", port, "--state", one.state);
     await refuse(/not empty/, "--port", port, "--state", foreign);
     await refuse(/not empty/, "--port", port, "--state", foreign, "--fresh");
