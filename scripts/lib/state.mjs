@@ -39,6 +39,8 @@ export class State {
   #claim() {
     mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     this.write(MARKER, "State of a Guildhall sandbox. Delete the directory to forget it.\n");
+    // It holds secrets, wherever it stands.
+    this.write(".gitignore", "*\n");
     this.write("run.json", JSON.stringify({ pid: process.pid }));
   }
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -66,6 +66,7 @@ describe("start.mjs", () => {
     assert.deepEqual(readdirSync(foreign), ["thesis.txt"]);
     assert.equal((await one.call("GET", "/healthz")).status, 200, "what runs goes on");
     for (const name of ["secrets.env", "api-key"]) assert.equal(statSync(join(one.state, name)).mode & 0o077, 0, `${name} is nobody else's to read`);
+    assert.equal(readFileSync(join(one.state, ".gitignore"), "utf8"), "*\n", "no commit takes it along");
   });
 
   test("Ctrl-C leaves no process; a second start has the same key, token, models, money and usage", async (t) => {
