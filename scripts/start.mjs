@@ -66,7 +66,11 @@ async function checkPort(port) {
 
 function announce({ url, apiKey, adminToken, json, state, took }) {
   say(`• up after ${took}; logs in ${state.label}/wrangler.log`);
-  if (json) return void process.stdout.write(`${JSON.stringify({ url, api_key: apiKey, admin_token: adminToken })}\n`);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ url, api_key: apiKey, admin_token: adminToken })}\n`);
+    // The other line that is waited for; stdout is the JSON's alone.
+    return say(`ready ${url}`);
+  }
   process.stdout.write(`
   Base URL     ${url}
   Console      ${url}/admin/

@@ -35,6 +35,7 @@ describe("start.mjs", () => {
 
   test("two run side by side, and know nothing of each other", async (t) => {
     t.diagnostic(`first starts, two at once: ${one.tookMs} and ${two.tookMs} ms`);
+    await until("the line `ready`, on stderr beside --json", () => one.output.includes(`\nready ${one.url}\n`));
     assert.notEqual(one.apiKey, two.apiKey);
     assert.notEqual(one.adminToken, two.adminToken);
     await one.register("mine", "http://127.0.0.1:9/v1", { "my-model": {} });
