@@ -46,7 +46,7 @@ async function serve({ port, state: directory, fresh, json }) {
   dev.ended.then(() => (hasEnded = true));
   try {
     await step("starting wrangler dev", () => waitUntilUp(url, () => hasEnded));
-    const isCurrent = await ensureModels(url, adminToken);
+    const isCurrent = await ensureModels(url, state, adminToken);
     const apiKey = await ensureKey(url, state);
     announce({ url, apiKey, adminToken: isCurrent ? adminToken : null, json, state, took: seconds(started) });
     const code = await Promise.race([dev.ended, listenerDied(dev.group, port)]);
@@ -80,7 +80,7 @@ function announce({ url, apiKey, adminToken, json, state, took }) {
   curl ${url}/v1/chat/completions \\
     -H "authorization: Bearer ${apiKey}" \\
     -H "content-type: application/json" \\
-    -d '{"model": "sandbox-small", "messages": [{"role": "user", "content": "Hello!"}]}'
+    -d '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}'
 
   Ctrl-C ends it. What it knows stays in ${state.label}.
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -71,6 +71,7 @@ describe("start.mjs", () => {
   });
 
   test("Ctrl-C leaves no process; a second start has the same key, token, models, money and usage", async (t) => {
+    await one.admin("DELETE", "/admin/v1/models/sandbox-large");
     const [balance, usage] = [await one.balanceMicros(account.key), await one.usage(account.key)];
     assert.equal(usage.length, 1);
     const family = one.family();
@@ -82,6 +83,8 @@ describe("start.mjs", () => {
     await assert.rejects(fetch(`${one.url}/healthz`), "nothing listens any more");
     assert.equal((await two.call("GET", "/healthz")).status, 200, "the other goes on");
 
+    // As if the first start had been stopped between two models.
+    rmSync(join(one.state, "sandbox-models"));
     const { announced } = one;
     await one.start();
     t.diagnostic(`second start: ${one.tookMs} ms`);
@@ -89,7 +92,8 @@ describe("start.mjs", () => {
     assert.equal(await one.balanceMicros(account.key), balance);
     assert.deepEqual(await one.usage(account.key), usage);
     const { body } = await one.call("GET", "/v1/models", { token: account.key });
-    assert.ok(body.data.some(({ id }) => id === "my-model"));
+    for (const model of ["my-model", "sandbox-large"]) assert.ok(body.data.some(({ id }) => id === model), model);
+    await one.admin("DELETE", "/admin/v1/models/sandbox-large");
   });
 
   test("after kill -9 a start ends what was left; a person gets a URL, a key and a curl that works", async () => {
@@ -109,6 +113,7 @@ describe("start.mjs", () => {
       const [curl] = text.match(/curl [^]*?'\n/);
       const { code, stdout } = await run("sh", ["-c", curl]);
       if (code !== 127) assert.match(JSON.parse(stdout).choices[0].message.content, /Hello!/);
+      assert.equal((await one.chat(one.apiKey, { model: "sandbox-large" })).status, 404, "a model that was deleted stays so");
     } finally {
       child.kill("SIGTERM");
     }
