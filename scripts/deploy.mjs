@@ -120,6 +120,7 @@ function writeConfig(databaseId, cacheId) {
     [/^MODE = .*$/m, 'MODE = "live"'],
     [/^ALLOW_LOOPBACK = .*$/m, 'ALLOW_LOOPBACK = "false"'],
     [/^FREE_BALANCE_USD = .*\n/m, ""],
+    [/^HOUSE_CREDIT_USD = .*\n/m, ""],
     [/^PROVISIONS_PER_HOUR = .*\n/m, ""],
     [/^SIGN_INS_PER_HOUR = .*\n/m, ""],
     [/^database_id = .*$/m, `database_id = "${databaseId}"`],
