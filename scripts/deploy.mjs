@@ -23,22 +23,25 @@ const CONFIG = "wrangler.live.toml";
 
 await main(async () => {
   const { values } = parseArgs({ options: { "dry-run": { type: "boolean", default: false } } });
-  await buildWorker(await setUp());
+  const toolchains = await setUp();
+  // Not after minutes of building.
+  if (!values["dry-run"]) await checkLogin();
+  await buildWorker(toolchains);
   await (values["dry-run"] ? rehearse() : deploy());
 });
 
 async function rehearse() {
-  writeConfig("00000000-0000-0000-0000-000000000000", "0".repeat(32));
-  const { output } = await step("wrangler deploy --dry-run", () => ask("deploy", "--dry-run", "--config", CONFIG));
-  rmSync(fromRoot(CONFIG));
+  const config = "wrangler.rehearsal.toml";
+  writeConfig(config, "00000000-0000-0000-0000-000000000000", "0".repeat(32));
+  const rehearsal = step("wrangler deploy --dry-run", () => ask("deploy", "--dry-run", "--config", config));
+  const { output } = await rehearsal.finally(() => rmSync(fromRoot(config)));
   say(`${output}\n\nNothing was changed. A real deploy makes, where missing, the D1 database ${DATABASE}, the KV namespace ${CACHE}, the queues`);
   say(`${QUEUES.join(" and ")}, and the secrets ${SECRETS.join(", ")}; it applies the migrations and deploys.`);
 }
 
 async function deploy() {
-  await checkLogin();
   const databaseId = await step(`D1 database ${DATABASE}`, ensureDatabase);
-  writeConfig(databaseId, await step(`KV namespace ${CACHE}`, ensureCache));
+  writeConfig(CONFIG, databaseId, await step(`KV namespace ${CACHE}`, ensureCache));
   for (const queue of QUEUES) await step(`queue ${queue}`, () => ensureQueue(queue));
   const secrets = await missingSecrets();
   await step("applying the migrations", () => ask("d1", "migrations", "apply", "DB", "--remote", "--config", CONFIG));
@@ -113,8 +116,8 @@ async function deployWith(secrets) {
   }
 }
 
-/** wrangler.toml with the live database, cache and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
-function writeConfig(databaseId, cacheId) {
+/** Writes wrangler.toml with the live database, cache and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
+function writeConfig(config, databaseId, cacheId) {
   const changes = [
     [/^name = .*$/m, "$&\nkeep_vars = true"],
     [/^MODE = .*$/m, 'MODE = "live"'],
@@ -131,7 +134,7 @@ function writeConfig(databaseId, cacheId) {
     if (!pattern.test(text)) throw new Failure(`wrangler.toml has no line ${pattern}; scripts/deploy.mjs expects one`);
     text = text.replace(pattern, replacement);
   }
-  writeFileSync(fromRoot(CONFIG), `# Written by scripts/deploy.mjs from wrangler.toml; not committed.\n${text}`);
+  writeFileSync(fromRoot(config), `# Written by scripts/deploy.mjs from wrangler.toml; not committed.\n${text}`);
 }
 
 async function ask(...words) {
