@@ -1,5 +1,7 @@
 // `npm run deploy`: provisions what wrangler.toml names, migrates the database, and deploys in live mode.
-// `-- --dry-run` builds and checks everything, and changes nothing.
+//
+//   -- --dry-run       builds and checks everything, and changes nothing
+//   -- --config FILE   where wrangler's settings of the live deployment go (wrangler.live.toml), beside wrangler.toml
 //
 // Needs CLOUDFLARE_API_TOKEN, or `npx wrangler login` once. What exists already is left as it is.
 
@@ -19,31 +21,35 @@ const DATABASE = "guildhall";
 const CACHE = "guildhall-cache";
 const QUEUES = ["guildhall-usage", "guildhall-usage-dead"];
 const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "METRICS_TOKEN", "SEAL_KEY"];
-const CONFIG = "wrangler.live.toml";
 
 await main(async () => {
-  const { values } = parseArgs({ options: { "dry-run": { type: "boolean", default: false } } });
-  await buildWorker(await setUp());
-  await (values["dry-run"] ? rehearse() : deploy());
+  const { values } = parseArgs({
+    options: { "dry-run": { type: "boolean", default: false }, config: { type: "string", default: "wrangler.live.toml" } },
+  });
+  const toolchains = await setUp();
+  // Not after minutes of building.
+  if (!values["dry-run"]) await checkLogin();
+  await buildWorker(toolchains);
+  await (values["dry-run"] ? rehearse() : deploy(values.config));
 });
 
 async function rehearse() {
-  writeConfig("00000000-0000-0000-0000-000000000000", "0".repeat(32));
-  const { output } = await step("wrangler deploy --dry-run", () => ask("deploy", "--dry-run", "--config", CONFIG));
-  rmSync(fromRoot(CONFIG));
+  const config = "wrangler.rehearsal.toml";
+  writeConfig(config, "00000000-0000-0000-0000-000000000000", "0".repeat(32));
+  const rehearsal = step("wrangler deploy --dry-run", () => ask("deploy", "--dry-run", "--config", config));
+  const { output } = await rehearsal.finally(() => rmSync(fromRoot(config)));
   say(`${output}\n\nNothing was changed. A real deploy makes, where missing, the D1 database ${DATABASE}, the KV namespace ${CACHE}, the queues`);
   say(`${QUEUES.join(" and ")}, and the secrets ${SECRETS.join(", ")}; it applies the migrations and deploys.`);
 }
 
-async function deploy() {
-  await checkLogin();
+async function deploy(config) {
   const databaseId = await step(`D1 database ${DATABASE}`, ensureDatabase);
-  writeConfig(databaseId, await step(`KV namespace ${CACHE}`, ensureCache));
+  writeConfig(config, databaseId, await step(`KV namespace ${CACHE}`, ensureCache));
   for (const queue of QUEUES) await step(`queue ${queue}`, () => ensureQueue(queue));
-  const secrets = await missingSecrets();
-  await step("applying the migrations", () => ask("d1", "migrations", "apply", "DB", "--remote", "--config", CONFIG));
+  const secrets = await missingSecrets(config);
+  await step("applying the migrations", () => ask("d1", "migrations", "apply", "DB", "--remote", "--config", config));
   try {
-    const { output } = await step("deploying", () => deployWith(secrets));
+    const { output } = await step("deploying", () => deployWith(config, secrets));
     process.stdout.write(`${output}\n`);
   } finally {
     // A deploy that fails may have put them up before it did, and the next one would find them there.
@@ -91,35 +97,36 @@ async function ensureQueue(queue) {
 }
 
 /** New values for the secrets that the deployed Worker lacks. A failure to list them is no sign that there are none. */
-async function missingSecrets() {
-  const { code, stdout, output } = await wrangler("secret", "list", "--config", CONFIG);
-  // 10007: there is no such Worker yet.
-  if (code !== 0 && !/code: 10007/.test(output)) throw new Failure(`cannot list the secrets:\n${output}`);
+async function missingSecrets(config) {
+  const { code, stdout, output } = await wrangler("secret", "list", "--config", config);
+  // A first deploy: there is no such Worker yet.
+  if (code !== 0 && !/code: 10007|Worker "[^"]*".* not found/.test(output)) throw new Failure(`cannot list the secrets:\n${output}`);
   const present = code === 0 ? JSON.parse(stdout).map(({ name }) => name) : [];
   const missing = SECRETS.filter((name) => !present.includes(name));
   return Object.fromEntries(missing.map((name) => [name, randomBytes(32).toString("hex")]));
 }
 
 /** Secrets go up with the code, by a file that only we can read. */
-async function deployWith(secrets) {
+async function deployWith(config, secrets) {
   const directory = mkdtempSync(join(tmpdir(), "guildhall-deploy-"));
   try {
     const file = join(directory, "secrets.json");
     writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 });
     const upload = Object.keys(secrets).length > 0 ? ["--secrets-file", file] : [];
-    return await ask("deploy", "--config", CONFIG, ...upload);
+    return await ask("deploy", "--config", config, ...upload);
   } finally {
     rmSync(directory, { recursive: true });
   }
 }
 
-/** wrangler.toml with the live database, cache and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
-function writeConfig(databaseId, cacheId) {
+/** Writes wrangler.toml with the live database, cache and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
+function writeConfig(config, databaseId, cacheId) {
   const changes = [
     [/^name = .*$/m, "$&\nkeep_vars = true"],
     [/^MODE = .*$/m, 'MODE = "live"'],
     [/^ALLOW_LOOPBACK = .*$/m, 'ALLOW_LOOPBACK = "false"'],
     [/^FREE_BALANCE_USD = .*\n/m, ""],
+    [/^HOUSE_CREDIT_USD = .*\n/m, ""],
     [/^PROVISIONS_PER_HOUR = .*\n/m, ""],
     [/^SIGN_INS_PER_HOUR = .*\n/m, ""],
     [/^database_id = .*$/m, `database_id = "${databaseId}"`],
@@ -130,7 +137,7 @@ function writeConfig(databaseId, cacheId) {
     if (!pattern.test(text)) throw new Failure(`wrangler.toml has no line ${pattern}; scripts/deploy.mjs expects one`);
     text = text.replace(pattern, replacement);
   }
-  writeFileSync(fromRoot(CONFIG), `# Written by scripts/deploy.mjs from wrangler.toml; not committed.\n${text}`);
+  writeFileSync(fromRoot(config), `# Written by scripts/deploy.mjs from wrangler.toml; not committed.\n${text}`);
 }
 
 async function ask(...words) {

@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { buildWorker } from "./lib/build.mjs";
-import { isFree } from "./lib/http.mjs";
+import { portError } from "./lib/http.mjs";
 import { ROOT } from "./lib/paths.mjs";
 import { end, endWithNpm } from "./lib/process.mjs";
 import { Failure, main, say, seconds, step } from "./lib/progress.mjs";
@@ -32,8 +32,9 @@ function readArguments() {
 
 async function serve({ port, state: directory, fresh, json }) {
   const started = Date.now();
-  const state = await State.open(directory, { fresh });
-  if (!(await isFree(port))) throw new Failure(`port ${port} is taken; choose another with --port`);
+  const state = await State.open(directory);
+  await checkPort(port);
+  if (fresh) state.empty();
   await buildWorker(await setUp());
   await migrateLocally(state);
 
@@ -45,7 +46,7 @@ async function serve({ port, state: directory, fresh, json }) {
   dev.ended.then(() => (hasEnded = true));
   try {
     await step("starting wrangler dev", () => waitUntilUp(url, () => hasEnded));
-    const isCurrent = await ensureModels(url, adminToken);
+    const isCurrent = await ensureModels(url, state, adminToken);
     const apiKey = await ensureKey(url, state);
     announce({ url, apiKey, adminToken: isCurrent ? adminToken : null, json, state, took: seconds(started) });
     const code = await Promise.race([dev.ended, listenerDied(dev.group, port)]);
@@ -56,9 +57,20 @@ async function serve({ port, state: directory, fresh, json }) {
   }
 }
 
+async function checkPort(port) {
+  const code = await portError(port);
+  if (!code) return;
+  const problem = code === "EADDRINUSE" ? `port ${port} is taken` : `port ${port} cannot be listened at (${code})`;
+  throw new Failure(`${problem}; choose another with --port`);
+}
+
 function announce({ url, apiKey, adminToken, json, state, took }) {
   say(`• up after ${took}; logs in ${state.label}/wrangler.log`);
-  if (json) return void process.stdout.write(`${JSON.stringify({ url, api_key: apiKey, admin_token: adminToken })}\n`);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ url, api_key: apiKey, admin_token: adminToken })}\n`);
+    // The other line that is waited for; stdout is the JSON's alone.
+    return say(`ready ${url}`);
+  }
   process.stdout.write(`
   Base URL     ${url}
   Console      ${url}/admin/
@@ -68,7 +80,7 @@ function announce({ url, apiKey, adminToken, json, state, took }) {
   curl ${url}/v1/chat/completions \\
     -H "authorization: Bearer ${apiKey}" \\
     -H "content-type: application/json" \\
-    -d '{"model": "sandbox-small", "messages": [{"role": "user", "content": "Hello!"}]}'
+    -d '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}'
 
   Ctrl-C ends it. What it knows stays in ${state.label}.
 

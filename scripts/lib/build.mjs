@@ -47,8 +47,10 @@ export async function buildWorker({ native, wasm }, { names = false } = {}) {
     await run(BINDGEN, [COMPILED, WORK]);
   });
   const options = ["-O3", ...WASM_FEATURES.map((feature) => `--enable-${feature}`), ...(names ? ["--debuginfo"] : [])];
-  await unlessFresh("wasm-opt", BUILD, [join(WORK, MODULE)], () => optimize(options), options.join(" "));
-  await unlessFresh("esbuild", BUILD, [join(WORK, "guildhall.js"), join(WORK, "snippets"), SHIM], bundle);
+  // Their package.json says which version of them is at work.
+  const [binaryen, esbuild] = ["binaryen", "esbuild"].map((name) => fromRoot("node_modules", name, "package.json"));
+  await unlessFresh("wasm-opt", BUILD, [join(WORK, MODULE), binaryen], () => optimize(options), options.join(" "));
+  await unlessFresh("esbuild", BUILD, [join(WORK, "guildhall.js"), join(WORK, "snippets"), SHIM, esbuild], bundle);
 }
 
 /** wasm-bindgen refuses modules of any other version; say so before a long build, and say what to do. */

@@ -5,6 +5,7 @@ import { findNode, nodeEnvironment } from "./node.mjs";
 import { fromRoot } from "./paths.mjs";
 import { capture, run } from "./process.mjs";
 import { Failure, say, seconds, step } from "./progress.mjs";
+import { ensurePython } from "./python.mjs";
 import { WASM } from "./toolchain.mjs";
 
 const DENY_WARNINGS = ["--", "-D", "warnings"];
@@ -36,7 +37,7 @@ export function nativeTests({ native }) {
     const tests = ["nextest", "run", "--locked", "--workspace"];
     const { code, output } = await capture("cargo", tests, { env: native.env, show: true });
     const summary = output.match(/^\s*Summary .*$/m)?.[0] ?? "";
-    return outcome(code, sum(summary, /(\d+) passed/g), sum(summary, /(\d+) (?:failed|timed out)/g));
+    return outcome(code, sum(summary, /(\d+) passed/g), sum(summary, /(\d+) (?:failed|timed out)/g), sum(summary, /(\d+) skipped/g));
   });
 }
 
@@ -46,14 +47,16 @@ export function build(toolchains) {
 
 export function endToEnd() {
   return check("end to end", async () => {
+    await ensurePython();
     // One file after the other: each starts a platform of its own, and two cores are not many.
     const files = ["--test", "--test-reporter=spec", "--test-concurrency=1", "tests/e2e/**/*.test.mjs"];
     const { code, output } = await capture(findNode(), files, { env: nodeEnvironment(), show: true });
-    return outcome(code, sum(output, /^ℹ pass (\d+)$/gm), sum(output, /^ℹ (?:fail|cancelled) (\d+)$/gm));
+    const count = (words) => sum(output, new RegExp(`^ℹ (?:${words}) (\\d+)$`, "gm"));
+    return outcome(code, count("pass"), count("fail|cancelled"), count("skipped"));
   });
 }
 
-/** Runs all checks and says how each went. The last line is `summary: N passed, M failed`, of steps and tests. */
+/** Runs all checks and says how each went. The last line is `summary: N passed, M failed[, K skipped]`, of steps and tests. */
 export async function report(checks) {
   const results = [];
   for (const each of checks) results.push(await each());
@@ -62,14 +65,15 @@ export async function report(checks) {
   const total = (pick) => results.reduce((running, result) => running + pick(result), 0);
   const passed = total((result) => result.passed + (result.ok ? 1 : 0));
   const failed = total((result) => result.failed + (result.ok ? 0 : 1));
-  process.stdout.write(`\nsummary: ${passed} passed, ${failed} failed\n`);
+  const skipped = total((result) => result.skipped);
+  process.stdout.write(`\nsummary: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`);
   if (failed > 0) process.exitCode = 1;
 }
 
 /** Of a test runner: one that found nothing to run has not passed. */
-const outcome = (code, passed, failed) => ({ ok: code === 0 && passed > 0, passed, failed });
+const outcome = (code, passed, failed, skipped) => ({ ok: code === 0 && passed > 0, passed, failed, skipped });
 
-/** A step that may give `{ ok, passed, failed }`, counting the tests that it ran. */
+/** A step that may give `{ ok, passed, failed, skipped }`, counting the tests that it ran. */
 function check(name, work) {
   return async () => {
     const started = Date.now();
@@ -80,7 +84,7 @@ function check(name, work) {
       say(error instanceof Failure ? `✗ ${error.message}` : `✗ ${error.stack}`);
       result = { ok: false };
     }
-    return { name, took: seconds(started), ok: true, passed: 0, failed: 0, ...result };
+    return { name, took: seconds(started), ok: true, passed: 0, failed: 0, skipped: 0, ...result };
   };
 }
 

@@ -16,11 +16,11 @@ import { join } from "node:path";
 
 import { capture, run } from "./process.mjs";
 import { Failure, step } from "./progress.mjs";
-import { WASM, describe, wasmLibraryDirectory } from "./toolchain.mjs";
+import { WASM, describe, isOlder, wasmLibraryDirectory } from "./toolchain.mjs";
 
 const NEEDED = ["rustc-web", "cargo-web", "rust-web-src"];
-/** clippy, and a linker for wasm. */
-const WANTED = ["rust-web-clippy", "lld"];
+/** clippy, rustfmt, and a linker for wasm. */
+const WANTED = ["rust-web-clippy", "rustfmt-web", "lld"];
 /** The name that rustup knows the toolchain by. */
 const LINKED = "system";
 /** Beside the library: the packages that it was built from. */
@@ -36,9 +36,9 @@ export async function preparedDebianToolchain() {
   return describe({ ...env, CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER: linker });
 }
 
-/** The toolchain, installed and built if need be. */
-export async function debianToolchain() {
-  if (!(await installedPackages()) || !(await findLinker())) await installPackages();
+/** The toolchain, installed and built if need be; a version that is older than the wanted one is not installed. */
+export async function debianToolchain(wanted) {
+  if (!(await installedPackages()) || !(await findLinker())) await installPackages(wanted);
   const prepared = await preparedDebianToolchain();
   if (prepared) return prepared;
   await step("building the standard library for wasm32 (once, about a minute)", buildLibrary);
@@ -54,20 +54,26 @@ async function installedPackages() {
   return lines.map((line) => line.slice("installed ".length)).join("\n");
 }
 
-async function installPackages() {
+/** The version that apt would install; nothing where it knows of none. */
+export async function packagedVersion() {
+  const { stdout } = await capture("apt-cache", ["policy", NEEDED[0]], { env: { ...process.env, LC_ALL: "C" } });
+  return stdout.match(/^ *Candidate: (\d+\.\d+)/m)?.[1];
+}
+
+async function installPackages(wanted) {
   const install = ["apt-get", "install", "-y", "--no-install-recommends", ...NEEDED, ...WANTED];
-  const byHand =
-    "Rust's wasm32 target is missing. Where rustup can download: `rustup target add wasm32-unknown-unknown`. " +
-    `On Debian, as root:\n    apt-get update && ${install.join(" ")}`;
+  const missing = "Rust's wasm32 target is missing. Where rustup can download: `rustup target add wasm32-unknown-unknown`.";
+  const byHand = `${missing} On Debian, as root:\n    apt-get update && ${install.join(" ")}`;
   if ((await capture("apt-get", ["--version"])).code !== 0) throw new Failure(byHand);
-  try {
-    await step(`installing Debian's ${NEEDED.join(", ")}`, async () => {
-      await runAsRoot(["apt-get", "update", "-q"]);
-      await runAsRoot(install);
+  const asRoot = (title, words) =>
+    step(title, () => runAsRoot(words)).catch((error) => {
+      throw new Failure(`${error.message}\n\n${byHand}`);
     });
-  } catch (error) {
-    throw new Failure(`${error.message}\n\n${byHand}`);
-  }
+  await asRoot("asking Debian for its Rust", ["apt-get", "update", "-q"]);
+  const packaged = await packagedVersion();
+  if (!packaged) throw new Failure(`${missing} apt knows no package ${NEEDED[0]}.`);
+  if (isOlder(packaged, wanted)) throw new Failure(`${missing} Debian's Rust is ${packaged}, and ${wanted} is needed.`);
+  await asRoot(`installing Debian's ${NEEDED.join(", ")}`, install);
 }
 
 /** In the foreground, so that sudo can ask for a password. */

@@ -23,10 +23,10 @@ export async function call(url, method, path, { token, body } = {}) {
   }
 }
 
-/** Whether a port of this machine is free. */
-export function isFree(port) {
+/** Why a port of this machine cannot be listened at: an error's code, or nothing when it can. */
+export function portError(port) {
   return new Promise((resolve) => {
-    const server = createServer().once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    const server = createServer().once("error", ({ code }) => resolve(code));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(undefined)));
   });
 }

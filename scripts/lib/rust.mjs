@@ -2,11 +2,11 @@
 
 import { readFileSync } from "node:fs";
 
-import { debianToolchain, preparedDebianToolchain } from "./debian-rust.mjs";
+import { debianToolchain, packagedVersion, preparedDebianToolchain } from "./debian-rust.mjs";
 import { fromRoot } from "./paths.mjs";
 import { capture, run } from "./process.mjs";
 import { Failure, say, step } from "./progress.mjs";
-import { WASM, describe, hasWasmLibrary } from "./toolchain.mjs";
+import { WASM, describe, hasWasmLibrary, isOlder } from "./toolchain.mjs";
 
 /**
  * The toolchains `{ native, wasm }`. On an ordinary machine both are the default one; where rustup cannot fetch the
@@ -15,26 +15,38 @@ import { WASM, describe, hasWasmLibrary } from "./toolchain.mjs";
 export async function ensureToolchains() {
   const wanted = readFileSync(fromRoot("Cargo.toml"), "utf8").match(/^rust-version = "(.*)"/m)[1];
   const installed = await describe(process.env);
-  const wasm = await wasmToolchain(installed);
-  const native = installed ?? wasm;
-  for (const { label, version } of [native, wasm]) {
-    if (isOlder(version, wanted)) throw new Failure(`Rust ${wanted} or newer is needed, and this is ${label}`);
-  }
-  return { native, wasm };
+  // Before anything is downloaded or installed for it.
+  await checkInstalled(installed, wanted);
+  const wasm = await wasmToolchain(installed, wanted);
+  if (isOlder(wasm.version, wanted)) throw new Failure(`Rust ${wanted} or newer is needed, and Debian's is ${wasm.version}`);
+  return { native: installed ?? wasm, wasm };
 }
 
-async function wasmToolchain(installed) {
-  if (installed && process.env.GUILDHALL_WASM_TOOLCHAIN !== "debian") {
+const prefersDebian = () => process.env.GUILDHALL_WASM_TOOLCHAIN === "debian";
+
+/** Refuses a Rust that is too old, and none at all unless Debian has one. */
+async function checkInstalled(installed, wanted) {
+  if (installed ? !isOlder(installed.version, wanted) : prefersDebian() || (await packagedVersion())) return;
+  const advice = (await hasRustup()) ? `run \`rustup ${installed ? "update" : "default stable"}\`` : "install it from https://rustup.rs";
+  throw new Failure(`Rust ${wanted} or newer is needed, and ${installed ? `this is ${installed.label}` : "there is none"}: ${advice}`);
+}
+
+async function wasmToolchain(installed, wanted) {
+  if (installed && !prefersDebian()) {
     if (await hasWasmLibrary(installed.env)) return installed;
     const prepared = await preparedDebianToolchain();
     if (prepared) return prepared;
     if (await addWasmTarget(installed)) return installed;
   }
-  return debianToolchain();
+  return debianToolchain(wanted);
+}
+
+async function hasRustup() {
+  return (await capture("rustup", ["--version"])).code === 0;
 }
 
 async function addWasmTarget(installed) {
-  if ((await capture("rustup", ["--version"])).code !== 0) return false;
+  if (!(await hasRustup())) return false;
   try {
     const env = { ...process.env, RUST_BACKTRACE: "0" };
     await step(`adding the wasm target to ${installed.label}`, () => run("rustup", ["target", "add", WASM], { env }));
@@ -44,11 +56,6 @@ async function addWasmTarget(installed) {
     return false;
   }
   return hasWasmLibrary(installed.env);
-}
-
-function isOlder(version, wanted) {
-  const [a, b] = [version, wanted].map((text) => text.split(".").map(Number));
-  return a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
 }
 
 /** Installs cargo-nextest unless it is there. */

@@ -9,6 +9,8 @@ import { Failure } from "./progress.mjs";
 
 const START_MS = 60_000;
 const PROVIDER = { id: "sandbox", type: "sandbox", enabled: true };
+/** The file of a state directory that names the models that it was given, one a line. */
+const GIVEN = "sandbox-models";
 
 /** Waits until the platform answers: 503 is an answer too, of one that has no models yet. */
 export async function waitUntilUp(url, hasEnded) {
@@ -20,18 +22,30 @@ export async function waitUntilUp(url, hasEnded) {
 }
 
 /**
- * Registers the sandbox provider and its models, unless there is any provider. Gives whether the token of the state directory
- * is the administrator's still: where it was rotated, somebody looks after the models.
+ * Registers the sandbox provider and each of its models once: what an interrupted start or an older release left out comes,
+ * what was deleted stays so. Gives whether the token of the state directory is the administrator's still: where it was
+ * rotated, somebody looks after the models.
  */
-export async function ensureModels(url, token) {
+export async function ensureModels(url, state, token) {
   if ((await call(url, "GET", "/admin/v1/providers", { token })).status === 401) return false;
-  const { total, items } = await ask(url, "GET", "/admin/v1/providers", { token });
-  if ((total ?? items.length) > 0) return true;
-  await ask(url, "POST", "/admin/v1/providers", { token, body: PROVIDER });
-  for (const body of JSON.parse(readFileSync(fromRoot("scripts/sandbox-models.json"), "utf8"))) {
-    await ask(url, "POST", "/admin/v1/models", { token, body });
+  const models = JSON.parse(readFileSync(fromRoot("scripts/sandbox-models.json"), "utf8"));
+  const given = state.read(GIVEN)?.split("\n") ?? [];
+  const missing = models.filter(({ id }) => !given.includes(id));
+  if (missing.length === 0) return true;
+  const [providers, registered] = [await list(url, "providers", token), await list(url, "models", token)];
+  if (!providers.has(PROVIDER.id)) {
+    if (providers.size > 0) return true;
+    await ask(url, "POST", "/admin/v1/providers", { token, body: PROVIDER });
   }
+  for (const body of missing) if (!registered.has(body.id)) await ask(url, "POST", "/admin/v1/models", { token, body });
+  state.write(GIVEN, models.map(({ id }) => id).join("\n"));
   return true;
+}
+
+/** The ids of what is registered. */
+async function list(url, things, token) {
+  const { items } = await ask(url, "GET", `/admin/v1/${things}`, { token });
+  return new Set(items.map(({ id }) => id));
 }
 
 /** The key that earlier starts have shown, if it still works, else a new one. */

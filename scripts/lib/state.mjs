@@ -17,20 +17,31 @@ export class State {
     this.directory = directory;
   }
 
-  /** Opens a state directory for one run, which nothing else may share; `fresh` empties it first. */
-  static async open(directory, { fresh }) {
+  /** Opens a state directory for one run, which nothing else may share. */
+  static async open(directory) {
     const state = new State(directory);
     const isOurs = existsSync(state.path(MARKER));
     if (!isOurs && existsSync(directory) && readdirSync(directory).length > 0) {
       throw new Failure(`${directory} is not empty and no state directory of Guildhall; choose another with --state`);
     }
     await state.#endLeftovers();
-    if (fresh) rmSync(directory, { recursive: true, force: true });
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    state.write(MARKER, "State of a Guildhall sandbox. Delete the directory to forget it.\n");
-    state.write("run.json", JSON.stringify({ pid: process.pid }));
+    state.#claim();
     atEnd(() => rmSync(state.path("run.json"), { force: true }));
     return state;
+  }
+
+  /** Forgets everything. */
+  empty() {
+    rmSync(this.directory, { recursive: true });
+    this.#claim();
+  }
+
+  #claim() {
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    this.write(MARKER, "State of a Guildhall sandbox. Delete the directory to forget it.\n");
+    // It holds secrets, wherever it stands.
+    this.write(".gitignore", "*\n");
+    this.write("run.json", JSON.stringify({ pid: process.pid }));
   }
 
   path(name) {

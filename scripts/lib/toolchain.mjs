@@ -17,6 +17,12 @@ export async function describe(env) {
   return { label: `Rust ${version}`, version, env: { ...env, CARGO_TARGET_DIR: TARGET }, clippy };
 }
 
+/** Whether a version `major.minor…` comes before another. */
+export function isOlder(version, wanted) {
+  const [a, b] = [version, wanted].map((text) => text.split(".").map(Number));
+  return a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
+}
+
 /** Where the toolchain looks for the wasm32 standard library. */
 export async function wasmLibraryDirectory(env) {
   return (await capture("rustc", ["--print", "target-libdir", "--target", WASM], { env })).stdout;

@@ -1,7 +1,7 @@
 // The official clients, as the README says to use them.
 
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -10,6 +10,7 @@ import OpenAI from "openai";
 import { TEXT, USAGE, WORDS } from "./support/behaviours.mjs";
 import { sumOf, startPlatform } from "./support/platform.mjs";
 import { until } from "./support/processes.mjs";
+import { PYTHON, skip, version } from "./support/python.mjs";
 import { startUpstream } from "./support/upstream.mjs";
 
 const MODELS = {
@@ -271,20 +272,10 @@ describe("openai for Node: errors are exceptions", () => {
 });
 
 describe("openai for Python", () => {
-  const python = process.env.PYTHON ?? "python3";
-  const version = (() => {
-    try {
-      return execFileSync(python, ["-c", "import openai; print(openai.__version__)"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-    } catch {
-      return undefined;
-    }
-  })();
-  const skip = version ? false : `\`${python} -c "import openai"\` fails: \`pip install openai\` (or PYTHON=…) lets this run`;
-
   test("models, chat, streams, tools and errors", { skip }, async (t) => {
     t.diagnostic(`openai ${version}`);
     const script = fileURLToPath(new URL("support/client.py", import.meta.url));
-    const child = spawn(python, [script], {
+    const child = spawn(PYTHON, [script], {
       env: { ...process.env, OPENAI_BASE_URL: `${platform.url}/v1`, OPENAI_API_KEY: key },
       stdio: ["ignore", "pipe", "pipe"],
     });

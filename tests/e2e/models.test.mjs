@@ -1,7 +1,7 @@
 // Messages, responses, embeddings, images, sound and film, with the official clients: on providers of either API.
 
 import assert from "node:assert/strict";
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 
@@ -12,6 +12,7 @@ import { CLAUDE_TEXT, CLAUDE_USAGE, startAnthropic } from "./support/anthropic.m
 import { TEXT, USAGE, chunk } from "./support/behaviours.mjs";
 import { assertBalanced, startPlatform, sumOf } from "./support/platform.mjs";
 import { until } from "./support/processes.mjs";
+import { PYTHON, skip } from "./support/python.mjs";
 import { startUpstream } from "./support/upstream.mjs";
 
 const NAMES = ["answer", "tools", "mistake:400", "status:500", "limited:1", "resetMidBody", "streamedTools"];
@@ -373,7 +374,6 @@ describe("openai for Node: vectors, pictures, sound and film of the sandbox", ()
 });
 
 describe("openai for Python: responses", () => {
-  const python = process.env.PYTHON ?? "python3";
   const script = `
 import openai
 client = openai.OpenAI(max_retries=0, timeout=30)
@@ -389,18 +389,9 @@ vector = client.embeddings.create(model="sandbox-embedding", input="a cat", dime
 assert len(vector) == 8, vector
 print("passed")
 `;
-  const skip = (() => {
-    try {
-      execFileSync(python, ["-c", "import openai"], { stdio: "ignore" });
-      return false;
-    } catch {
-      return `\`${python} -c "import openai"\` fails: \`pip install openai\` (or PYTHON=…) lets this run`;
-    }
-  })();
-
   test("create, continue, stream, retrieve; an embedding", { skip }, async () => {
     const env = { ...process.env, OPENAI_BASE_URL: `${platform.url}/v1`, OPENAI_API_KEY: account.key };
-    const { stdout } = await promisify(execFile)(python, ["-c", script], { env });
+    const { stdout } = await promisify(execFile)(PYTHON, ["-c", script], { env });
     assert.equal(stdout, "passed\n");
   });
 });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -35,6 +35,7 @@ describe("start.mjs", () => {
 
   test("two run side by side, and know nothing of each other", async (t) => {
     t.diagnostic(`first starts, two at once: ${one.tookMs} and ${two.tookMs} ms`);
+    await until("the line `ready`, on stderr beside --json", () => one.output.includes(`\nready ${one.url}\n`));
     assert.notEqual(one.apiKey, two.apiKey);
     assert.notEqual(one.adminToken, two.adminToken);
     await one.register("mine", "http://127.0.0.1:9/v1", { "my-model": {} });
@@ -56,16 +57,21 @@ describe("start.mjs", () => {
     const foreign = temporaryDirectory();
     writeFileSync(join(foreign, "thesis.txt"), "years of work");
     const port = `${await freePort()}`;
-    await refuse(new RegExp(`${one.port} is taken`), "--port", `${one.port}`, "--state", temporaryDirectory());
+    const past = temporaryDirectory();
+    for (const name of [".guildhall-state", "api-key"]) writeFileSync(join(past, name), "of an earlier start");
+    await refuse(new RegExp(`${one.port} is taken`), "--port", `${one.port}`, "--state", past, "--fresh");
+    assert.ok(existsSync(join(past, "api-key")), "what was not replaced is not forgotten");
     await refuse(/in use/, "--port", port, "--state", one.state);
     await refuse(/not empty/, "--port", port, "--state", foreign);
     await refuse(/not empty/, "--port", port, "--state", foreign, "--fresh");
     assert.deepEqual(readdirSync(foreign), ["thesis.txt"]);
     assert.equal((await one.call("GET", "/healthz")).status, 200, "what runs goes on");
     for (const name of ["secrets.env", "api-key"]) assert.equal(statSync(join(one.state, name)).mode & 0o077, 0, `${name} is nobody else's to read`);
+    assert.equal(readFileSync(join(one.state, ".gitignore"), "utf8"), "*\n", "no commit takes it along");
   });
 
   test("Ctrl-C leaves no process; a second start has the same key, token, models, money and usage", async (t) => {
+    await one.admin("DELETE", "/admin/v1/models/sandbox-large");
     const [balance, usage] = [await one.balanceMicros(account.key), await one.usage(account.key)];
     assert.equal(usage.length, 1);
     const family = one.family();
@@ -77,6 +83,8 @@ describe("start.mjs", () => {
     await assert.rejects(fetch(`${one.url}/healthz`), "nothing listens any more");
     assert.equal((await two.call("GET", "/healthz")).status, 200, "the other goes on");
 
+    // As if the first start had been stopped between two models.
+    rmSync(join(one.state, "sandbox-models"));
     const { announced } = one;
     await one.start();
     t.diagnostic(`second start: ${one.tookMs} ms`);
@@ -84,7 +92,8 @@ describe("start.mjs", () => {
     assert.equal(await one.balanceMicros(account.key), balance);
     assert.deepEqual(await one.usage(account.key), usage);
     const { body } = await one.call("GET", "/v1/models", { token: account.key });
-    assert.ok(body.data.some(({ id }) => id === "my-model"));
+    for (const model of ["my-model", "sandbox-large"]) assert.ok(body.data.some(({ id }) => id === model), model);
+    await one.admin("DELETE", "/admin/v1/models/sandbox-large");
   });
 
   test("after kill -9 a start ends what was left; a person gets a URL, a key and a curl that works", async () => {
@@ -104,6 +113,7 @@ describe("start.mjs", () => {
       const [curl] = text.match(/curl [^]*?'\n/);
       const { code, stdout } = await run("sh", ["-c", curl]);
       if (code !== 127) assert.match(JSON.parse(stdout).choices[0].message.content, /Hello!/);
+      assert.equal((await one.chat(one.apiKey, { model: "sandbox-large" })).status, 404, "a model that was deleted stays so");
     } finally {
       child.kill("SIGTERM");
     }

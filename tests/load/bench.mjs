@@ -1,7 +1,7 @@
 // `npm run bench`: what Guildhall adds. One run, one upstream, three targets side by side: the upstream itself, an empty
 // Worker that forwards (the floor), and Guildhall with authentication, limits, a hard budget and usage on.
 //
-//   --quick            about a minute instead of four
+//   --quick            about four minutes instead of nine
 //   --json             the figures as JSON on stdout (the table goes to stderr either way)
 //   --only REGEX       only the scenarios that match (`wallets` is the one of holds and captures, `features` what each costs)
 //   --interceptor      leave Miniflare's own Worker in front of outbound fetches (see runtime.mjs)
@@ -127,6 +127,7 @@ async function bench(options) {
   }
   if (parts.scenarios) say(renderVerdict(report));
   if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  if (report.books && !report.books.balanced) throw new Failure("the books do not balance: what was charged is not what was served");
 }
 
 async function benchScenarios(scenarios, upstream, generator, options) {

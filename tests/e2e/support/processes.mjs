@@ -2,7 +2,7 @@
 
 import { execFileSync } from "node:child_process";
 
-import { isFree } from "../../../scripts/lib/http.mjs";
+import { portError } from "../../../scripts/lib/http.mjs";
 import { isAlive, sleep } from "../../../scripts/lib/process.mjs";
 
 export { isAlive, sleep };
@@ -11,7 +11,7 @@ export { isAlive, sleep };
 export async function freePort() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if (await isFree(port)) return port;
+    if (!(await portError(port))) return port;
   }
 }
 

@@ -2,12 +2,16 @@
 
 import { createServer } from "node:http";
 
-/** Starts it; `lose(path)` makes it take the next call of a path and keep its answer to itself. */
+/**
+ * Starts it. `lose(path)` makes it take the next call of a path and keep its answer to itself; `hold(path)` makes it keep all
+ * answers of a path back until the function that it gives is called.
+ */
 export async function startStripe() {
   const objects = new Map();
   const answers = new Map();
   const calls = [];
   const lost = [];
+  const held = new Map();
   let ids = 0;
   const create = (prefix, object) => {
     const made = { id: `${prefix}_${++ids}`, ...object };
@@ -66,6 +70,7 @@ export async function startStripe() {
       lost.splice(at, 1);
       return request.socket.destroy();
     }
+    await held.get(request.url);
     response.writeHead(made ? 200 : 404, { "content-type": "application/json" });
     response.end(JSON.stringify(made ?? { error: { type: "invalid_request_error", code: "resource_missing", message: "No such object" } }));
   });
@@ -75,6 +80,11 @@ export async function startStripe() {
     objects,
     calls,
     lose: (path) => lost.push(path),
+    hold(path) {
+      let release;
+      held.set(path, new Promise((resolve) => (release = resolve)));
+      return () => (held.delete(path), release());
+    },
     count: (prefix) => [...objects.keys()].filter((id) => id.startsWith(prefix)).length,
 
     /** The customer pays a session; gives what the event carries. */
