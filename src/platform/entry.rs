@@ -52,7 +52,8 @@ pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function
         Err(error) => {
             glue::log(&error);
             let body = br#"{"error":"This deployment is not configured; its log says what is missing"}"#;
-            return answer(&resolve, &glue::respond(500, "content-type\napplication/json\n", Some(body)));
+            let headers = "content-type\napplication/json\naccess-control-allow-origin\n*\n";
+            return answer(&resolve, &glue::respond(500, headers, Some(body)));
         }
     };
     spawn(Box::pin(async move {

@@ -67,8 +67,12 @@ function enter(forward, onTrap) {
 }
 
 function internalError(error) {
-  console.error("request failed:", error);
-  return Response.json({ error: "Internal server error" }, { status: 500 });
+  const id = `req_${crypto.randomUUID().replaceAll("-", "")}`;
+  console.error(`${id} failed:`, error);
+  return Response.json({ error: "Internal server error", request_id: id }, {
+    status: 500,
+    headers: { "x-request-id": id, "access-control-allow-origin": "*" },
+  });
 }
 
 /** The instance for a new call. */
