@@ -6,6 +6,7 @@ use std::rc::Rc;
 use guildhall_domain::anthropic::ClientHeaders;
 use guildhall_domain::cache::CacheControl;
 use guildhall_domain::credential::KeyHasher;
+use guildhall_domain::ids::RequestId;
 
 use crate::auth::Caller;
 use crate::auth::cache::CredentialCache;
@@ -72,7 +73,8 @@ impl App {
     pub fn next_request_id(&self) -> String {
         let count = self.requests.get().wrapping_add(1);
         self.requests.set(count);
-        format!("req_{:016x}{count:016x}", self.seed)
+        let number = u128::from(self.seed) << 64 | u128::from(count);
+        RequestId::from_random(number.to_be_bytes()).as_str().to_owned()
     }
 }
 

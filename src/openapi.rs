@@ -10,7 +10,7 @@ use crate::app::Cx;
 use crate::error::ApiError;
 use crate::http::dialect::Dialect;
 use crate::http::input::{ContentType, Form, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson, UserAgent};
-use crate::http::output::{Created, File, Media, NoStore, Output, RawReply, Reply, Streamed};
+use crate::http::output::{Created, EventStream, Film, Lines, NoStore, Output, PlainText, Reply, Shaped, Sound};
 use crate::http::route::{Access, Method, Route};
 
 /// The usual type of a body.
@@ -156,25 +156,31 @@ impl<T: JsonSchema> Describe for Reply<T> {
     }
 }
 
-impl<T: JsonSchema> Describe for RawReply<T> {
+impl<S: Describe> Describe for Shaped<S> {
     fn describe(operation: &mut Operation) {
-        Reply::<T>::describe(operation);
+        S::describe(operation);
     }
 }
 
-impl<T: JsonSchema> Describe for Streamed<T> {
-    fn describe(operation: &mut Operation) {
-        Reply::<T>::describe(operation);
-        operation.give("text/event-stream", json!({ "type": "string" }));
-    }
-}
-
-impl<M: Media> Describe for File<M> {
-    fn describe(operation: &mut Operation) {
-        for media in M::TYPES {
-            operation.give(media, json!({ "type": "string" }));
+/// What is no JSON, and the types that it has.
+macro_rules! describe_media {
+    ($($name:ident: $($media:literal),+;)+) => {$(
+        impl Describe for $name {
+            fn describe(operation: &mut Operation) {
+                for media in [$($media),+] {
+                    operation.give(media, json!({ "type": "string" }));
+                }
+            }
         }
-    }
+    )+};
+}
+
+describe_media! {
+    EventStream: "text/event-stream";
+    Lines: "application/x-ndjson", "text/csv";
+    PlainText: "text/plain", "text/vtt";
+    Sound: "audio/*", "application/octet-stream";
+    Film: "video/*", "application/octet-stream";
 }
 
 impl<T: JsonSchema> Describe for Created<T> {

@@ -65,6 +65,9 @@ pub enum ClaimStatus {
 pub const KEYS_SHOWN: i64 = 10;
 /// A lease that nobody renews has ended by then, and its money is free.
 const LEASES_END_MS: u32 = 16_000;
+/// Kept responses that are moved at once, and how often.
+const RESPONSES_AT_ONCE: i64 = 20;
+const RESPONSE_PARTS: u32 = 500;
 /// Waits for one wallet to tell another what it must: a hop each way.
 const TOLD_PAUSES_MS: [u32; 4] = [5, 20, 100, 500];
 /// Accounts that an hour's job looks at.
@@ -173,8 +176,18 @@ async fn bring(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortErr
     let Some(Balance { balance, available, held_leases, .. }) = merge_wallet(ports, from, into).await? else {
         return Ok(Drained::Stirring);
     };
-    let moves = (move_keys(from, into), move_workspaces(from, into), move_responses(from, into), end_merge(from, into));
-    run_all(&*ports.db, moves).await?;
+    run_all(&*ports.db, (move_keys(from, into), move_workspaces(from, into), end_merge(from, into))).await?;
+    // By and by, and on its own: they may be large, and nothing else is to wait for them.
+    for _ in 0..RESPONSE_PARTS {
+        match move_responses(from, into, RESPONSES_AT_ONCE).run(&*ports.db).await {
+            Ok(Changed(0)) => break,
+            Ok(_) => {}
+            Err(error) => {
+                ports.background.log(&format!("responses of {from}: {error}"));
+                break;
+            }
+        }
+    }
     if balance == MicroUsd::ZERO {
         return Ok(Drained::Quiet);
     }

@@ -22,12 +22,15 @@ pub async fn change_key(
     write: Query<Changed>,
 ) -> Result<(), PortError> {
     if enabled == Some(true) {
-        // First, so that a key which is called enabled is not refused for ever; and always: who disabled it may close its gate
-        // only now.
+        // First, so that a key which is called enabled is not refused for ever.
         set_gate(cx, &key.id, &Command::Restore).await?;
     }
     write.run(&*cx.ports.db).await?;
     cx.app.credentials.forget_account(&key.account_id);
+    if enabled == Some(true) {
+        // Somebody who disabled it may have closed its gate meanwhile.
+        set_gate(cx, &key.id, &Command::Restore).await?;
+    }
     if enabled == Some(false) {
         close_gate(cx, &key.id).await;
     }

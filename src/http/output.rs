@@ -80,78 +80,37 @@ impl Output {
 /// A typed JSON answer: `OpenAPI` knows its shape.
 pub struct Reply<T>(pub T);
 
-/// An answer that is put together by hand; `T` is what the document says of it.
-pub struct RawReply<T> {
+/// An answer that is put together by hand; `S` is what the document says of it.
+pub struct Shaped<S> {
     output: Output,
-    shape: PhantomData<T>,
+    shape: PhantomData<S>,
 }
 
-impl<T> From<Output> for RawReply<T> {
-    fn from(output: Output) -> Self {
-        Self { output, shape: PhantomData }
-    }
-}
+/// JSON.
+pub type RawReply<T> = Shaped<Reply<T>>;
 
-/// As [`RawReply`], or server-sent events where the request asks for a stream.
-pub struct Streamed<T>(RawReply<T>);
+/// JSON, or server-sent events where the request asks for a stream.
+pub type Streamed<T> = Shaped<(Reply<T>, EventStream)>;
 
-impl<T> From<Output> for Streamed<T> {
-    fn from(output: Output) -> Self {
-        Self(output.into())
-    }
-}
-
-/// An answer that is no JSON; `M` is what the document says it is.
-pub struct File<M> {
-    output: Output,
-    media: PhantomData<M>,
-}
-
-impl<M> From<Output> for File<M> {
-    fn from(output: Output) -> Self {
-        Self { output, media: PhantomData }
-    }
-}
-
-/// The types that an answer may have.
-pub trait Media {
-    /// Such as `text/html`.
-    const TYPES: &'static [&'static str];
-}
-
-/// A live feed.
+/// Server-sent events.
 pub struct EventStream;
-
-impl Media for EventStream {
-    const TYPES: &'static [&'static str] = &["text/event-stream"];
-}
 
 /// A table, or lines of JSON.
 pub struct Lines;
 
-impl Media for Lines {
-    const TYPES: &'static [&'static str] = &["application/x-ndjson", "text/csv"];
-}
-
-/// Metrics as Prometheus reads them.
+/// Text.
 pub struct PlainText;
-
-impl Media for PlainText {
-    const TYPES: &'static [&'static str] = &["text/plain"];
-}
 
 /// A sound.
 pub struct Sound;
 
-impl Media for Sound {
-    const TYPES: &'static [&'static str] = &["audio/mpeg", "audio/wav", "application/octet-stream"];
-}
-
 /// A film.
 pub struct Film;
 
-impl Media for Film {
-    const TYPES: &'static [&'static str] = &["video/mp4"];
+impl<S> From<Output> for Shaped<S> {
+    fn from(output: Output) -> Self {
+        Self { output, shape: PhantomData }
+    }
 }
 
 /// [`Reply`] to a request that made something: a 201.
@@ -172,19 +131,7 @@ impl IntoOutput for Output {
     }
 }
 
-impl<T> IntoOutput for RawReply<T> {
-    fn into_output(self) -> Output {
-        self.output
-    }
-}
-
-impl<T> IntoOutput for Streamed<T> {
-    fn into_output(self) -> Output {
-        self.0.into_output()
-    }
-}
-
-impl<M> IntoOutput for File<M> {
+impl<S> IntoOutput for Shaped<S> {
     fn into_output(self) -> Output {
         self.output
     }

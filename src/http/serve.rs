@@ -62,8 +62,9 @@ pub async fn serve(app: Rc<App>, ports: Rc<Ports>, mut request: Request, origin:
 
 /// The origin that links are made of: secrets are in them, so in live mode they do not go in clear, however we were asked.
 fn to_public<'o>(config: &Config, origin: &'o str) -> Cow<'o, str> {
+    let is_this_machine = |host: &str| ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.starts_with(name));
     match origin.strip_prefix("http://") {
-        Some(host) if config.mode == Mode::Live => format!("https://{host}").into(),
+        Some(host) if config.mode == Mode::Live && !is_this_machine(host) => format!("https://{host}").into(),
         _ => origin.into(),
     }
 }

@@ -245,14 +245,11 @@ pub async fn charge_now(desk: &Desk, wanted: &Wanted<'_>) -> Result<PaymentRow, 
     for _ in 0..2 {
         match begin(desk, wanted).await? {
             Begun::Ours(row) => {
-                return match settle_paid(desk, wanted.account_id).await? {
-                    // Its answer was lost, too, after it was paid.
-                    Some(paid) if wanted.is(&paid) => {
-                        drop_payment(wanted.account_id, &row.id, row.leased_until_ms).run(desk.db()).await?;
-                        Ok(paid)
-                    }
-                    _ => paid_or(make(desk, &row).await?),
+                let Some(paid) = find_paid(desk, wanted).await.transpose() else {
+                    return paid_or(make(desk, &row).await?);
                 };
+                drop_payment(wanted.account_id, &row.id, row.leased_until_ms).run(desk.db()).await?;
+                return paid;
             }
             Begun::Known(row) if !wanted.is(&row) => {
                 let text = "This Idempotency-Key was used for a charge of another amount";
@@ -263,11 +260,16 @@ pub async fn charge_now(desk: &Desk, wanted: &Wanted<'_>) -> Result<PaymentRow, 
             }
             Begun::Known(row) | Begun::Other(row) => {
                 let Some(taken) = take_over(desk, &row).await? else { break };
+                let paid = find_paid(desk, wanted).await?;
                 // An answer was lost, and its owner asks again: this is that payment, not another.
-                if wanted.is(&taken.row) {
+                if paid.is_none() && wanted.is(&taken.row) {
                     return paid_or(make(desk, &taken.row).await?);
                 }
-                if look_up(desk, &taken).await?.status == "pending" {
+                let found = look_up(desk, &taken).await?;
+                if let Some(paid) = paid {
+                    return Ok(paid);
+                }
+                if found.status == "pending" {
                     break;
                 }
             }
@@ -276,6 +278,11 @@ pub async fn charge_now(desk: &Desk, wanted: &Wanted<'_>) -> Result<PaymentRow, 
     }
     Err(ApiError::new(Kind::Conflict, "Another charge of the card is in flight; nothing was charged for this one")
         .retry_after_s(5))
+}
+
+/// The same charge, if it is paid and only its credit was still to come: then its answer was lost, and its owner asks again.
+async fn find_paid(desk: &Desk, wanted: &Wanted<'_>) -> Result<Option<PaymentRow>, ApiError> {
+    Ok(settle_paid(desk, wanted.account_id).await?.filter(|paid| wanted.is(paid)))
 }
 
 /// Brings the wallet a charge that is paid and that it has not got: as long as there is one, the balance says too little.

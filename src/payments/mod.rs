@@ -168,10 +168,18 @@ pub async fn renew_customer(desk: &Desk, account_id: &str, gone: &str) -> Result
 /// When Stripe or the database fails.
 async fn keep_card(desk: &Desk, account_id: &str, method: &PaymentMethod) -> Result<(), ApiError> {
     let Some(card) = method.card.as_ref().filter(|_| method.customer.is_some()) else { return Ok(()) };
-    let former = read_billing(desk, account_id).await?.payment_method_id;
-    if let Some(former) = former.filter(|former| *former != method.id) {
+    let known = read_billing(desk, account_id).await?.payment_method_id.filter(|known| *known != method.id);
+    if let Some(known) = known {
+        let stripe = desk.stripe()?;
+        let is_newer = match stripe.read_payment_method(&known).await {
+            Err(StripeError::Missing) => false,
+            known => known?.created > method.created,
+        };
         // First: a card that no row names any more could not be removed at Stripe.
-        desk.stripe()?.detach_payment_method(&former).await?;
+        stripe.detach_payment_method(if is_newer { &method.id } else { &known }).await?;
+        if is_newer {
+            return Ok(());
+        }
     }
     let save =
         save_card(account_id, &method.id, &card.brand, &card.last4, card.exp_month, card.exp_year, AMOUNT_DEFAULT.0);

@@ -121,6 +121,9 @@ pub struct PaymentMethod {
     /// What may be shown of it.
     #[serde(default)]
     pub card: Option<Card>,
+    /// When it was made, in seconds since 1970.
+    #[serde(default)]
+    pub created: i64,
 }
 
 /// What may be shown of a card.

@@ -38,6 +38,7 @@ routes! {
 pub struct ClaimRequest {
     /// The token of the `claim_url`.
     #[serde(default)]
+    #[schemars(!default)]
     token: String,
     /// Whose it is to be; needed without a session.
     #[serde(default)]
@@ -49,6 +50,7 @@ pub struct ClaimRequest {
 pub struct ClaimToken {
     /// As it stands in the link.
     #[serde(default)]
+    #[schemars(!default)]
     token: String,
 }
 

@@ -3,7 +3,7 @@
 use crate::app::Cx;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::output::{Body, File, Lines, Output};
+use crate::http::output::{Body, Lines, Output, Shaped};
 use crate::http::route::Access;
 use crate::meter::money::flush;
 use crate::observe::filing::file_arrived;
@@ -25,7 +25,7 @@ routes! {
 const TRIES: u32 = 3;
 const TRY_PAUSE_MS: u32 = 500;
 
-async fn export_account(cx: Cx, (): ()) -> Result<File<Lines>, ApiError> {
+async fn export_account(cx: Cx, (): ()) -> Result<Shaped<Lines>, ApiError> {
     let account_id = cx.caller.account_id()?.to_owned();
     flush(&cx.app, &cx.ports, &account_id).await?;
     // What is under way is filed first, so that the export is complete.

@@ -25,9 +25,7 @@ use crate::http::route::Access;
 use crate::payments::activation;
 use crate::routes;
 use crate::store::identity::accounts::find_account;
-use crate::store::identity::keys::{
-    KeyRecord, count_grants, count_own_keys, find_own_key, grant_credits, list_own_keys,
-};
+use crate::store::identity::keys::{KeyRecord, count_own_keys, find_grant, find_own_key, grant_credits, list_own_keys};
 use crate::store::identity::workspaces::find_workspace;
 use crate::store::money::billing::note_first_key;
 use crate::store::sql::Statement;
@@ -253,11 +251,16 @@ async fn add_key_credits(
     rights.check(&grant_of(&record))?;
     let (db, name) = (&*cx.ports.db, cx.name_once("grant"));
     let grant = grant_credits(&record.account_id, &id, &name, amount.0, AMOUNT_MAX.0, cx.started_ms);
-    // Nothing changes when the request has come before, either.
-    if grant.run(db).await? == Changed(0)
-        && count_grants(&record.account_id, &id, &name).run(db).await?.is_none_or(|known| known.total == 0)
-    {
-        return Err(ApiError::invalid("amount", format!("a key has at most {AMOUNT_MAX} of credits")));
+    if grant.run(db).await? == Changed(0) {
+        match find_grant(&record.account_id, &id, &name).run(db).await? {
+            None => return Err(ApiError::invalid("amount", format!("a key has at most {AMOUNT_MAX} of credits"))),
+            Some(known) if known.total != amount.0 => {
+                let text = "This Idempotency-Key was used for another amount; nothing was added";
+                return Err(ApiError::new(Kind::IdempotencyMismatch, text));
+            }
+            // The request has come before.
+            Some(_) => {}
+        }
     }
     cx.app.credentials.forget_account(&record.account_id);
     show_one(&cx, &rights, &id).await.map(Reply)

@@ -107,6 +107,7 @@ pub struct SessionsEnded {
 pub struct SwitchRequest {
     /// One of the person's accounts.
     #[serde(default)]
+    #[schemars(!default)]
     account_id: String,
 }
 

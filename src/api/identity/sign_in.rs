@@ -44,6 +44,7 @@ routes! {
 pub struct SignInRequest {
     /// The address that the link is mailed to.
     #[serde(default)]
+    #[schemars(!default)]
     email: String,
     /// The token of a `claim_url`: signing in attaches its account.
     claim_token: Option<String>,
@@ -63,6 +64,7 @@ pub struct LinkMailed {
 pub struct LinkToken {
     /// As it stands in the link.
     #[serde(default)]
+    #[schemars(!default)]
     token: String,
 }
 

@@ -9,7 +9,7 @@ use crate::auth::scope::Scope;
 use crate::error::ApiError;
 use crate::gateway::media::run_media;
 use crate::http::input::{ContentType, RawForm, RawJson, too_large};
-use crate::http::output::{File, RawReply, Sound};
+use crate::http::output::{PlainText, Reply, Shaped, Sound};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -62,14 +62,14 @@ struct TranscriptionRequest {
     temperature: Option<f64>,
 }
 
-async fn create_speech(cx: Cx, request: RawJson<SpeechRequest>) -> Result<File<Sound>, ApiError> {
+async fn create_speech(cx: Cx, request: RawJson<SpeechRequest>) -> Result<Shaped<Sound>, ApiError> {
     Ok(run_media(cx, ModelKind::Speech, "application/json", &request.body).await?.output.into())
 }
 
 async fn create_transcription(
     cx: Cx,
     (ContentType(content_type), form): (ContentType, RawForm<TranscriptionRequest>),
-) -> Result<RawReply<Transcription>, ApiError> {
+) -> Result<Shaped<(Reply<Transcription>, PlainText)>, ApiError> {
     // The form may be a little larger than a recording may be.
     if form.body.len() > MAX_UPLOAD_BYTES as usize
         && let Ok(request) = MediaRequest::parse(ModelKind::Transcription, &content_type, &form.body)

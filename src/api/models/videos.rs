@@ -8,7 +8,7 @@ use crate::auth::scope::Scope;
 use crate::error::ApiError;
 use crate::gateway::video::{Content, Video, create_video as make_video, find_video, load_content};
 use crate::http::input::{ContentType, Path, RawJson};
-use crate::http::output::{Body, File, Film, Output, Reply};
+use crate::http::output::{Body, Film, Output, Reply, Shaped};
 use crate::http::route::Access;
 use crate::ports::{Flow, InboundBody, StreamEnd, StreamTap};
 use crate::routes;
@@ -124,7 +124,7 @@ async fn get_video(cx: Cx, Path(id): Path) -> Result<Reply<VideoState>, ApiError
     Ok(Reply(VideoState::of(find_video(&cx, &id).await?, &cx.origin)))
 }
 
-async fn get_video_content(cx: Cx, Path(id): Path) -> Result<File<Film>, ApiError> {
+async fn get_video_content(cx: Cx, Path(id): Path) -> Result<Shaped<Film>, ApiError> {
     let output = match load_content(&cx, &id).await? {
         Content::File(file) => Output::bytes("video/mp4", file),
         Content::Elsewhere(url) => Output::empty().status(302).header("location", url),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::app::Cx;
 use crate::error::ApiError;
 use crate::http::input::Query;
-use crate::http::output::{File, Lines, Output};
+use crate::http::output::{Lines, Output, Shaped};
 use crate::http::route::Access;
 use crate::meter::money::flush;
 use crate::ports::ask;
@@ -62,7 +62,7 @@ struct LedgerLine<'l> {
 const LIMIT_MAX: u32 = 10_000;
 const COLUMNS: [&str; 10] = ["seq", "time", "kind", "id", "debit", "credit", "amount_usd", "reason", "hold", "wallet"];
 
-async fn export_ledger(cx: Cx, Query(query): Query<LedgerQuery>) -> Result<File<Lines>, ApiError> {
+async fn export_ledger(cx: Cx, Query(query): Query<LedgerQuery>) -> Result<Shaped<Lines>, ApiError> {
     let format = match query.format.as_deref() {
         None | Some("jsonl") => Format::JsonLines,
         Some("csv") => Format::Csv,

@@ -11,7 +11,7 @@ use crate::app::Cx;
 use crate::error::ApiError;
 use crate::gateway::table::read_snapshot;
 use crate::http::input::{FromHead, FromRequest};
-use crate::http::output::{Body, EventStream, File, Output};
+use crate::http::output::{Body, EventStream, Output, Shaped};
 use crate::http::request::Request;
 use crate::http::route::Access;
 use crate::observe::events::Event;
@@ -57,7 +57,7 @@ const PAGE_MAX: u32 = 200;
 /// So often in a row the feed may fail to answer before the client is to come again.
 const FAILURES_MAX: u32 = 5;
 
-async fn watch_events(cx: Cx, After(resumed): After) -> Result<File<EventStream>, ApiError> {
+async fn watch_events(cx: Cx, After(resumed): After) -> Result<Shaped<EventStream>, ApiError> {
     // The first look says where a newcomer begins, and that there is a feed at all.
     let Reply::Events { last, .. } = read(&cx, None).await?;
     let after = resumed.unwrap_or(last);

@@ -13,7 +13,7 @@ use crate::error::{ApiError, Kind};
 use crate::gateway::report::{ProviderReport, read_provider_health};
 use crate::gateway::table::read_snapshot;
 use crate::http::input::{FromHead, FromRequest};
-use crate::http::output::{File, Output, PlainText};
+use crate::http::output::{Output, PlainText, Shaped};
 use crate::http::request::Request;
 use crate::http::route::Access;
 use crate::observe::counters::{COUNTERS, escape, flush};
@@ -116,7 +116,7 @@ fn check_reader(app: &App, shown: &str) -> Result<(), ApiError> {
     Err(ApiError::new(kind, "The metrics want METRICS_TOKEN"))
 }
 
-async fn read_metrics(cx: Cx, Shown(shown): Shown) -> Result<File<PlainText>, ApiError> {
+async fn read_metrics(cx: Cx, Shown(shown): Shown) -> Result<Shaped<PlainText>, ApiError> {
     check_reader(&cx.app, &shown)?;
     flush(&cx.app, &cx.ports).await;
     let reads = (list_totals(), sum_all_calls(), list_counters(), find_finished_run());

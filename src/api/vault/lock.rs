@@ -36,6 +36,7 @@ routes! {
 #[derive(Deserialize, JsonSchema)]
 pub struct UnlockRequest {
     /// The vault's password; not the admin token.
+    #[schemars(required)]
     admin_password: Option<String>,
 }
 
@@ -43,8 +44,10 @@ pub struct UnlockRequest {
 #[derive(Deserialize, JsonSchema)]
 pub struct RotateRequest {
     /// The one that holds.
+    #[schemars(required)]
     old_password: Option<String>,
     /// The one that is to hold; 8 bytes at least.
+    #[schemars(required)]
     new_password: Option<String>,
 }
 

@@ -22,7 +22,7 @@ use crate::store::identity::claims::list_merged;
 /// A client that polls makes the upstream be asked no more often, in milliseconds.
 const IDLE_MS: i64 = 2_000;
 /// Accounts that went up in one and whose videos are asked for.
-const MERGED_MAX: i64 = 100;
+const MERGED_MAX: i64 = 10;
 /// Longest answer about a video, in bytes.
 const STATUS_MAX_BYTES: u32 = 1 << 20;
 /// Longest video that comes whole, in bytes; others are relayed.

@@ -116,6 +116,7 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
     let expires_at_ms = cx.started_ms + DEADLINE_MS + HOLD_GRACE_MS;
     let budgets = key.payer.lines(cx.started_ms);
     let command = wallet::Command::Hold { id: id.to_owned(), amount, expires_at_ms, budgets };
+    let mut has_reloaded = false;
     for tries in 0.. {
         let answer = ask_wallet(cx, &account, &command).await;
         if answer.is_err() {
@@ -143,12 +144,11 @@ pub(super) async fn hold(cx: &Cx, id: &str, amount: MicroUsd) -> Result<(), ApiE
             return Err(ApiError::internal("wallet: no balance"));
         };
         let is_short = balance.available < amount;
-        if is_short
-            && tries == 0
-            && key.payer.reloads_below().is_some()
-            && reload(&cx.app, &cx.ports, &account, Need::Call(amount)).await
-        {
-            continue;
+        if is_short && !has_reloaded && key.payer.reloads_below().is_some() {
+            has_reloaded = true;
+            if reload(&cx.app, &cx.ports, &account, Need::Call(amount)).await {
+                continue;
+            }
         }
         if tries == HOLD_TRIES || is_short {
             return Err(refuse(cx, Refusal::Insufficient { balance: balance.available, required: amount }));

@@ -74,19 +74,20 @@ queries! {
     tenant("account_id") fn move_workspaces(account_id: &str, into_id: &str) -> Changed =
         "UPDATE OR IGNORE workspaces SET account_id = ?2 WHERE account_id = ?1
            AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2 AND status = 'active')";
-    /// Moves the kept responses of an account that goes up in another, once.
-    tenant("account_id") fn move_responses(account_id: &str, into_id: &str) -> Changed =
+    /// Moves some of the kept responses of an account that went up in another.
+    tenant("account_id") fn move_responses(account_id: &str, into_id: &str, limit: i64) -> Changed =
         "UPDATE OR IGNORE responses SET account_id = ?2 WHERE account_id = ?1
-           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2 AND status = 'active')";
-    /// From here on the merged account lets no key in. Comes after the moves, in their transaction.
+           AND id IN (SELECT id FROM responses WHERE account_id = ?1 ORDER BY id LIMIT ?3)
+           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?1 AND merged_into = ?2 AND status = 'merged')";
+    /// From here on the merged account lets no key in. Comes after both moves, in their transaction.
     tenant("id") fn end_merge(id: &str, into_id: &str) -> Changed =
         "UPDATE accounts SET status = 'merged' WHERE id = ?1 AND merged_into = ?2 AND status = 'active'";
     /// Merged accounts whose wallets are to be looked at, the longest due first.
     global("the hour's job looks after the accounts of everybody") fn list_drains(now_ms: i64, limit: i64) -> Vec<DrainRow> =
         "SELECT id, merged_into, merged_at_ms, drain_due_ms FROM accounts WHERE drain_due_ms <= ?1 ORDER BY drain_due_ms LIMIT ?2";
-    /// Accounts that went up in another.
+    /// Accounts that went up in another, the latest first.
     tenant("merged_into") fn list_merged(into_id: &str, limit: i64) -> Vec<MergedRow> =
-        "SELECT id FROM accounts WHERE merged_into = ?1 LIMIT ?2";
+        "SELECT id FROM accounts WHERE merged_into = ?1 ORDER BY merged_at_ms DESC LIMIT ?2";
     /// Says when a merged account's wallet is looked at again, unless money has come since; NULL for never.
     tenant("id") fn set_drain(id: &str, found_ms: i64, due_ms: Option<i64>) -> Changed =
         "UPDATE accounts SET drain_due_ms = ?3 WHERE id = ?1 AND drain_due_ms = ?2 AND merged_into IS NOT NULL";

@@ -205,9 +205,9 @@ queries! {
          SELECT ?1, id, ?3, ?4, ?6 FROM api_keys
          WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked' AND COALESCE(credits_micros, 0) + ?4 <= ?5
          ON CONFLICT DO NOTHING";
-    /// Whether credits were given under this name.
-    tenant("account_id") fn count_grants(account_id: &str, id: &str, name: &str) -> Option<Total> =
-        "SELECT COUNT(*) AS total FROM key_grants WHERE account_id = ?1 AND key_id = ?2 AND name = ?3";
+    /// What was given under this name, in micro-dollars.
+    tenant("account_id") fn find_grant(account_id: &str, id: &str, name: &str) -> Option<Total> =
+        "SELECT amount_micros AS total FROM key_grants WHERE account_id = ?1 AND key_id = ?2 AND name = ?3";
     /// Forgets grants whose requests cannot come again.
     global("the hour's job looks after the keys of everybody") fn prune_grants(before_ms: i64) -> Changed =
         "DELETE FROM key_grants WHERE created_at_ms < ?1";

@@ -2,6 +2,7 @@
 
 mod spending;
 
+use guildhall::store::identity::claims::{note_late_money, set_drain};
 use serde_json::{Value, json};
 
 use super::people::{account_of, ask_for_link, last_mail, last_token, sign_in, token_of, verify};
@@ -200,7 +201,23 @@ fn a_quiet_wallet_is_looked_at_ever_more_rarely_and_then_no_more() {
             looks += app.faults.calls_of("WALLET") - before;
         }
         assert!((5..=15).contains(&looks), "{looks}");
-        assert_eq!(account(&app, &key.account_id, "drain_due_ms"), "none");
+        assert_eq!(account(&app, &key.account_id, "CAST(drain_due_ms AS TEXT)"), "none");
+    });
+}
+
+#[test]
+fn money_that_comes_while_a_wallet_is_looked_at_is_looked_for_again() {
+    run(async |app| {
+        let (key, token) = provision(&app, "0").await;
+        let ada = sign_in(&app, "ada@example.com").await;
+        claim(&app, &ada, &token).await.expect(200);
+        let found_ms: i64 = account(&app, &key.account_id, "CAST(drain_due_ms AS TEXT)").parse().unwrap();
+        let late_ms = found_ms + 1_000;
+        app.database.run(&[note_late_money(&key.account_id, late_ms).statement]).unwrap();
+        app.database.run(&[set_drain(&key.account_id, found_ms, None).statement]).unwrap();
+        assert_eq!(account(&app, &key.account_id, "CAST(drain_due_ms AS TEXT)"), late_ms.to_string());
+        app.database.run(&[set_drain(&key.account_id, late_ms, None).statement]).unwrap();
+        assert_eq!(account(&app, &key.account_id, "CAST(drain_due_ms AS TEXT)"), "none");
     });
 }
 

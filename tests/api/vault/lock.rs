@@ -185,14 +185,15 @@ fn a_repeated_unlock_leaves_nothing_to_guess_by() {
 
 #[test]
 fn a_part_whose_settings_are_not_whole_is_off_and_the_rest_is_served() {
-    run_with(&[("STRIPE_SECRET_KEY", "sk_test_0123456789"), ("MAIL_FROM", "hello@example.com")], async |app| {
+    let settings = [("MODE", "live"), ("STRIPE_SECRET_KEY", "sk_live_0123456789"), ("MAIL_FROM", "hello@example.com")];
+    run_with(&settings, async |app| {
         let info = app.admin("GET", "/admin/v1/info").send().await.expect(200).json();
         let faults = info["config_faults"].as_array().unwrap();
         assert_eq!(faults.len(), 2);
         assert!(faults[0].as_str().unwrap().starts_with("MAIL_API_URL"), "{info}");
         assert!(faults[1].as_str().unwrap().starts_with("STRIPE_WEBHOOK_SECRETS"), "{info}");
-        let key = app.with_busy_key().await;
-        app.hello(&key).send().await.expect(200);
+        let key = app.provision("0").await;
+        app.get("/v1/balance").bearer(&key.key).send().await.expect(200);
     });
     run(async |app| {
         let info = app.admin("GET", "/admin/v1/info").send().await.expect(200).json();

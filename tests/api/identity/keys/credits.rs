@@ -126,6 +126,10 @@ fn a_request_that_comes_again_adds_once() {
             add("a").await.expect(500);
             assert_eq!(add("a").await.expect(200).json()["credits"], 15.0);
             assert_eq!(add("b").await.expect(200).json()["credits"], 20.0);
+            app.faults.fail_object("WALLET", fault);
+            add("c").await.expect(500);
+            let more = app.post(&path).bearer(&owner.key).idempotency_key("c").json(&json!({ "amount": 6 }));
+            more.send().await.expect(422);
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use durable_objects::wallet::protocol::{Command, Reply as WalletReply, Wallet};
 use guildhall::payments::auto_pay::{Need, reload};
-use guildhall::store::money::payments::insert_payment;
+use guildhall::store::money::payments::{drop_payment, insert_payment, lease_payment};
 use guildhall_domain::billing::sandbox::TestCard;
 use guildhall_domain::money::MicroUsd;
 use serde_json::{Value, json};
@@ -290,6 +290,21 @@ fn a_charge_that_is_paid_and_not_credited_is_money_for_every_isolate() {
         );
         app.hello(&key).send().await.expect(200);
         assert_eq!((tries(&app), app.balance_micros(&key).await), (0, 20_000_000 - 250));
+    });
+}
+
+#[test]
+fn what_somebody_else_has_taken_over_is_not_dropped() {
+    run_with(WITH_STRIPE, async |app| {
+        let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+        abandon(&app, &key, "auto", 20).await;
+        let begun_ms = app.now_ms();
+        app.database.run(&[lease_payment(&key.account_id, "pay_auto", begun_ms, begun_ms + 60_000).statement]).unwrap();
+        let count = || app.database.number("SELECT COUNT(*) FROM payments WHERE id = 'pay_auto'");
+        app.database.run(&[drop_payment(&key.account_id, "pay_auto", begun_ms).statement]).unwrap();
+        assert_eq!(count(), 1);
+        app.database.run(&[drop_payment(&key.account_id, "pay_auto", begun_ms + 60_000).statement]).unwrap();
+        assert_eq!(count(), 0);
     });
 }
 

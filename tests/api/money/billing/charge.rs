@@ -86,11 +86,19 @@ fn an_owner_who_asks_again_before_the_credit_came_is_charged_once() {
         let answer = charge(&app, &session, 20).await.expect(200).json();
         assert_eq!(answer["balance_usd"], 20.0);
         assert_eq!((app.stripe.objects("ch_"), payments_of(&app, &session.token).await.len()), (1, 1));
+        // However often the wallet fails, and whoever takes over what was begun meanwhile.
+        app.faults.fail_object("WALLET", Fault::Before);
+        charge(&app, &session, 25).await.expect(500);
+        app.faults.fail_object("WALLET", Fault::Before);
+        charge(&app, &session, 25).await.expect(500);
+        app.pass_ms(61_000).await;
+        charge(&app, &session, 25).await.expect(200);
+        assert_eq!((app.stripe.objects("ch_"), payments_of(&app, &session.token).await.len()), (2, 2));
         // Another amount is another charge, and credits both.
         app.faults.fail_object("WALLET", Fault::Before);
         charge(&app, &session, 30).await.expect(500);
         charge(&app, &session, 10).await.expect(200);
-        assert_books(&app, &session.account_id, 60, 0);
+        assert_books(&app, &session.account_id, 85, 0);
     });
 }
 
