@@ -65,9 +65,9 @@ pub enum ClaimStatus {
 pub const KEYS_SHOWN: i64 = 10;
 /// A lease that nobody renews has ended by then, and its money is free.
 const LEASES_END_MS: u32 = 16_000;
-/// Kept responses that are moved at once, and how often.
+/// Kept responses that are moved at once, and how often before the next look.
 const RESPONSES_AT_ONCE: i64 = 20;
-const RESPONSE_PARTS: u32 = 500;
+const RESPONSE_PARTS: u32 = 50;
 /// Waits for one wallet to tell another what it must: a hop each way.
 const TOLD_PAUSES_MS: [u32; 4] = [5, 20, 100, 500];
 /// Accounts that an hour's job looks at.
