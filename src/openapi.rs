@@ -273,6 +273,10 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
             "schema": { "type": "string", "maxLength": 255 },
         }));
     }
+    let mut success = json!({ "description": "Success." });
+    if !operation.replies.is_empty() {
+        success["content"] = operation.replies.clone().into();
+    }
     let mut written = json!({
         "operationId": operation_id(route, routes),
         "tags": [route.tag],
@@ -280,10 +284,7 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         "description": description,
         "parameters": parameters,
         "responses": {
-            operation.status: match operation.replies.is_empty() {
-                true => json!({ "description": "Success." }),
-                false => json!({ "description": "Success.", "content": operation.replies }),
-            },
+            operation.status: success,
             "default": {
                 "description": "An error in the API's own form; docs/API.md lists them.",
                 "content": { JSON: { "schema": { "$ref": format!("#/components/schemas/{}", error_of(route.dialect).0) } } },

@@ -26,13 +26,13 @@ const LOG_DAYS: i64 = 90;
 const RESPONSE_DAYS: i64 = 30;
 /// How long the sandbox shows its mail, in days.
 const OUTBOX_DAYS: i64 = 7;
+/// How long the names of grants to keys are known, in days: their requests come again within one.
+const GRANT_DAYS: i64 = 2;
 /// The bandit forgets what is older, in days.
 pub const ARM_DAYS: i64 = 7;
 /// How long the finest steps are kept, in milliseconds: no window that needs them is longer than an hour.
 const FINE_MS: i64 = 2 * 3_600_000;
 const DAY_MS: i64 = 86_400_000;
-/// Requests under an `Idempotency-Key` do not come again after so long.
-const REPEATED_MS: i64 = 2 * DAY_MS;
 /// Parts deleted in one go; what is left comes with the next.
 const PARTS_MAX: u32 = 200;
 
@@ -69,7 +69,7 @@ pub async fn prune_all(ports: &Ports, calls_kept: u32) -> Result<(), PortError> 
     prune(db, || prune_workflows(before_ms)).await?;
     prune(db, || prune_runs(before_ms)).await?;
     prune(db, || prune_responses(now_ms - RESPONSE_DAYS * DAY_MS)).await?;
-    prune_grants(now_ms - REPEATED_MS).run(db).await?;
+    prune_grants(now_ms - GRANT_DAYS * DAY_MS).run(db).await?;
     prune_sessions(now_ms).run(db).await?;
     prune_people_sessions(now_ms).run(db).await?;
     prune_sign_ins(now_ms).run(db).await?;

@@ -4,6 +4,7 @@
 //! healed by whoever settles next: the same step is taken again, and the wallet knows it.
 
 use durable_objects::wallet::protocol::{Command, Reply, Wallet, name};
+use guildhall_domain::billing::objects::PaymentMethod;
 use guildhall_domain::money::MicroUsd;
 
 use super::{Desk, facts_of, keep_card};
@@ -74,7 +75,7 @@ async fn give_back(desk: &Desk, row: &PaymentRow) -> Result<bool, ApiError> {
         desk.stripe()?.refund(&format!("late:{}", row.id), intent_id).await?;
     }
     if row.saves_card
-        && let Some(method) = desk.stripe()?.read_intent(intent_id).await?.card()
+        && let Some(method) = read_card(desk, row).await?
     {
         desk.stripe()?.detach_payment_method(&method.id).await?;
     }
@@ -116,10 +117,14 @@ async fn move_money(desk: &Desk, row: &PaymentRow, command: Command) -> Result<(
 }
 
 async fn take_card(desk: &Desk, row: &PaymentRow) -> Result<(), ApiError> {
-    let Some(intent_id) = &row.intent_id else { return Ok(()) };
-    let intent = desk.stripe()?.read_intent(intent_id).await?;
-    if let Some(method) = intent.card() {
-        keep_card(desk, &row.account_id, method).await?;
+    match read_card(desk, row).await? {
+        Some(method) => keep_card(desk, &row.account_id, &method).await,
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The card that a payment was made with, as Stripe says it.
+async fn read_card(desk: &Desk, row: &PaymentRow) -> Result<Option<PaymentMethod>, ApiError> {
+    let Some(intent_id) = &row.intent_id else { return Ok(None) };
+    Ok(desk.stripe()?.read_intent(intent_id).await?.card().cloned())
 }
