@@ -17,7 +17,7 @@ pub struct Outside {
     pub signal: JsValue,
 }
 
-/// The rest of an upstream's stream as `glue.js` gave it, and how long it may be silent.
+/// The rest of an upstream's stream as `upstream.js` gave it, and how long it may be silent.
 pub struct StreamHandle {
     pub stream: JsValue,
     pub stall_ms: u32,

@@ -2,8 +2,8 @@
 // Headers travel as one text, "name\nvalue\n…": no header value can hold a line end.
 // What takes time is given a number, and `resume` is told when it is over (see executor.rs).
 
-const RESOLVED = 0, REJECTED = 1, OPEN = 2;
-let resume;
+export const RESOLVED = 0, REJECTED = 1, OPEN = 2;
+export let resume;
 
 // Takes the module's exports as they are: a closure would put three calls before each of `resume`.
 export function connect(exports) {
@@ -65,12 +65,14 @@ export const cancelReader = (reader) => reader?.cancel().catch(() => {});
 
 // A length that is stated and small is read in one step, without making a stream of it; anything else (a length of -1 is
 // unknown) is counted while it comes.
-function readAll(message, statedBytes, maxBytes, leave = cancelReader) {
+export function readAll(message, statedBytes, maxBytes, leave = cancelReader) {
   return statedBytes >= 0 && statedBytes <= maxBytes ? message.arrayBuffer().then(toBytes) : readCounted(message, maxBytes, leave);
 }
 
 // `bytes()` would cost 10 µs more.
 const toBytes = (buffer) => new Uint8Array(buffer);
+
+export const NOTHING = new Uint8Array(0);
 
 // `leave` is what becomes of the rest of a message that is too large.
 async function readCounted(message, maxBytes, leave) {
@@ -91,123 +93,12 @@ async function readCounted(message, maxBytes, leave) {
   return join(chunks, bytes);
 }
 
-function toHeaders(text) {
-  const parts = text.split("\n");
-  const headers = {};
-  for (let i = 0; i + 1 < parts.length; i += 2) headers[parts[i]] = parts[i + 1];
-  return headers;
-}
-
 // Headers that are set one by one cost half of what they cost as an object.
 export function respondWith(body, status, headers) {
   const response = status === 200 ? new Response(body) : new Response(body, { status });
   const fields = response.headers, parts = headers.split("\n");
   for (let i = 0; i + 1 < parts.length; i += 2) fields.set(parts[i], parts[i + 1]);
   return response;
-}
-
-// Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null]; throws a word.
-// The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
-// One that may be given up (see abandon) has a controller of its own.
-export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, mayBeGivenUp) {
-  const giveUp = mayBeGivenUp ? new AbortController() : null;
-  if (giveUp) held.set(id, giveUp);
-  const due = Date.now() + firstByteMs;
-  let isOpen = true;
-  // A stream takes the timer over (see Pump); one that nobody relays, because its first chunk was a fault, is let go.
-  const watch = { timer: 0, tickMs, onTick: null, reader: null };
-  watch.timer = setInterval(() => {
-    if (watch.onTick) return watch.onTick();
-    if (!isOpen) {
-      clearInterval(watch.timer);
-      cancelReader(watch.reader);
-      return;
-    }
-    resume(id, OPEN);
-    lookAtClock(due, tickMs, timeOut);
-  }, Math.min(tickMs, firstByteMs));
-  const timeOut = () => {
-    if (isOpen) giveUp?.abort();
-    end(REJECTED, "timed_out");
-  };
-  const end = (how, value) => {
-    if (!isOpen) return;
-    isOpen = false;
-    if (giveUp) held.delete(id);
-    if (how === REJECTED || !value[4]) clearInterval(watch.timer);
-    resume(id, how, value);
-  };
-  const either = giveUp ? AbortSignal.any(signal ? [signal, giveUp.signal] : [giveUp.signal]) : signal;
-  exchange(either, method, url, headers, body, stream, maxBytes, watch).then(
-    // A stream that begins too late is nobody's.
-    (answer) => (isOpen ? end(RESOLVED, answer) : cancelReader(answer[4]?.reader)),
-    (error) => end(REJECTED, OWN_ERRORS.has(error) ? error : signal?.aborted ? "client_gone" : "broken: " + error),
-  );
-}
-
-// Ends what is due; what is due before the next tick has a timer of its own.
-function lookAtClock(due, tickMs, timeOut) {
-  const leftMs = due - Date.now();
-  if (leftMs <= 0) timeOut();
-  else if (leftMs < tickMs) setTimeout(timeOut, leftMs);
-}
-
-const OWN_ERRORS = new Set(["too_large", "not_asked"]);
-
-// The requests that may be given up, and how each is.
-const held = new Map();
-
-// Gives up a request that nobody waits for any more; one that is over stays as it is.
-export function abandon(id) {
-  held.get(id)?.abort();
-}
-
-// What is relayed as it comes, when that is wanted.
-const EVENTS = /^text\/event-stream/i;
-const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/octet-stream)/i;
-
-async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
-  if (signal?.aborted) throw "not_asked";
-  const response = await fetch(url, { method, headers: toHeaders(headers), body, redirect: "manual", signal });
-  const type = response.headers.get("content-type") ?? "";
-  const retryAfter = response.ok ? "" : (response.headers.get("retry-after") ?? "");
-  if (!stream || !response.ok || !STREAMS.test(type) || !response.body) {
-    return [response.status, type, retryAfter, await readAll(response, statedBytesOf(response.headers), maxBytes), null];
-  }
-  const reader = (watch.reader = response.body.getReader());
-  const { done, value } = await reader.read();
-  return [response.status, type, retryAfter, done ? NOTHING : value,
-    done ? null : { body: response.body, reader, watch, isEvents: EVENTS.test(type) }];
-}
-
-// Reads on in a stream that nobody relays yet; gives null at its end.
-export function read_more(id, signal, { reader, watch }, waitMs) {
-  const due = Date.now() + waitMs;
-  let isOpen = true;
-  const end = (how, value) => {
-    if (!isOpen) return;
-    isOpen = false;
-    watch.onTick = null;
-    resume(id, how, value);
-  };
-  const look = () => lookAtClock(due, watch.tickMs, () => end(REJECTED, "timed_out"));
-  watch.onTick = () => {
-    resume(id, OPEN);
-    look();
-  };
-  if (waitMs < watch.tickMs) look();
-  reader.read().then(
-    ({ done, value }) => end(RESOLVED, done ? null : value),
-    (error) => end(REJECTED, signal?.aborted ? "client_gone" : "broken: " + error),
-  );
-}
-
-const NOTHING = new Uint8Array(0);
-
-// The runtime unpacks what is packed: its length says nothing then.
-function statedBytesOf(headers) {
-  const stated = headers.get("content-length");
-  return stated === null || headers.has("content-encoding") ? -1 : Number(stated);
 }
 
 export function respond(status, headers, body) {

@@ -1,4 +1,4 @@
-//! The declarations of `glue.js` and `stream.js`. What takes time takes a number first; see `executor.rs`.
+//! The declarations of `glue.js`, `upstream.js` and `stream.js`. What takes time takes a number first; see `executor.rs`.
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -12,21 +12,6 @@ extern "C" {
     pub fn read_rare_head(request: &JsValue) -> String;
     pub fn read_body(id: u32, request: &JsValue, stated_bytes: f64, max_bytes: u32);
     pub fn drain_body(id: u32, request: &JsValue);
-    pub fn send(
-        id: u32,
-        signal: &JsValue,
-        method: &str,
-        url: &str,
-        headers: &str,
-        body: Option<&[u8]>,
-        stream: bool,
-        max_bytes: u32,
-        first_byte_ms: u32,
-        tick_ms: u32,
-        may_be_given_up: bool,
-    );
-    pub fn read_more(id: u32, signal: &JsValue, stream: &JsValue, wait_ms: u32);
-    pub fn abandon(id: u32);
     pub fn respond(status: u16, headers: &str, body: Option<&[u8]>) -> JsValue;
     pub fn open_live(status: u16, headers: &str) -> Array;
     pub fn write_live(id: u32, writer: &JsValue, bytes: Uint8Array);
@@ -46,6 +31,25 @@ extern "C" {
     pub fn end_task(id: u32);
     pub fn log(line: &str);
     pub fn read_messages(batch: &JsValue) -> String;
+}
+
+#[wasm_bindgen(module = "/src/platform/upstream.js")]
+extern "C" {
+    pub fn send(
+        id: u32,
+        signal: &JsValue,
+        method: &str,
+        url: &str,
+        headers: &str,
+        body: Option<&[u8]>,
+        stream: bool,
+        max_bytes: u32,
+        first_byte_ms: u32,
+        tick_ms: u32,
+        may_be_given_up: bool,
+    );
+    pub fn read_more(id: u32, signal: &JsValue, stream: &JsValue, wait_ms: u32);
+    pub fn abandon(id: u32);
 }
 
 #[wasm_bindgen(module = "/src/platform/stream.js")]
