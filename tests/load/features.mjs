@@ -2,6 +2,7 @@
 
 import { Failure } from "../../scripts/lib/progress.mjs";
 import { call, MODEL, openAccount, PROVIDER, startGuildhall } from "./guildhall.mjs";
+import { cpuOf } from "./meters.mjs";
 import { median } from "./report.mjs";
 import { NONCE, renderBody } from "./scenarios.mjs";
 
@@ -76,11 +77,25 @@ export async function measureFeatures({ upstream, generator, pace, ...options })
     const key = await feature.account?.(target);
     const headers = { ...target.headers, ...feature.headers, ...(key && { authorization: `Bearer ${key}` }) };
     const own = { ...target, headers, path: feature.path ?? target.path };
+    await settle(target);
     rows.push({ name: feature.name, ...(await compare(plain, own, feature, generator, pace)) });
     if (target !== plain) await target.dispose();
   }
   await plain.dispose();
   return rows;
+}
+
+const SETTLED_US = 20_000, LOOK_MS = 200, LOOKS = 50;
+
+/** Waits until what the feature before left behind is done (values on their way to KV, objects' files): nobody else should pay. */
+async function settle({ pid }) {
+  for (let look = 0, before = cpuOf(pid); look < LOOKS; look++) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    const now = cpuOf(pid);
+    // Also where nothing can be read.
+    if (!(now - before > SETTLED_US)) return;
+    before = now;
+  }
 }
 
 async function compare(plain, target, { name, model = MODEL, body, nonce, told = {} }, generator, { rounds, duration_ms, settle_ms, warmup_ms }) {
