@@ -194,6 +194,8 @@ impl Guard {
     async fn finish(&self, token: String, status: u16, headers: Vec<(String, String)>, body: &[u8]) {
         let mut nonce = [0; NONCE_BYTES];
         self.ports.random.fill(&mut nonce);
+        // Of an answer that is too large to keep the object remembers only that: the rest need not travel.
+        let body = body.get(..=BODY_MAX_BYTES).unwrap_or(body);
         match seal_bytes(&self.key, nonce, &self.name, body) {
             Ok(sealed) => {
                 let answer = Answer { status, headers, body: StoredBody(sealed), is_sealed: true };
@@ -312,10 +314,7 @@ impl KeepingTap {
     fn keep(&mut self, written: &[u8]) {
         if let Some(kept) = &mut self.kept {
             kept.extend_from_slice(written);
-            if kept.len() > BODY_MAX_BYTES {
-                // The object remembers that it was too large; the bytes need not travel.
-                kept.truncate(BODY_MAX_BYTES + 1);
-            }
+            kept.truncate(BODY_MAX_BYTES + 1);
         }
     }
 

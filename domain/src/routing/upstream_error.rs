@@ -26,6 +26,9 @@ const CONTEXT_PHRASES: [&str; 10] = [
     "context limit",
 ];
 
+/// What providers say, in lower case, when a prompt is not to their liking.
+const MODERATION_PHRASES: [&str; 5] = ["flagged", "moderation", "content policy", "content_policy", "content_filter"];
+
 /// The classes of upstream failures, by what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,6 +70,8 @@ impl ErrorClass {
 pub fn classify_status(status: u16, body: &[u8]) -> ErrorClass {
     match status {
         429 => ErrorClass::RateLimited,
+        // Some say so of a prompt that their moderation has refused.
+        403 if tells_moderation(body) => ErrorClass::ClientError,
         // 402: our account there is empty.
         401..=403 => ErrorClass::Auth,
         // Redirects are not followed with a credential: the base URL is wrong.
@@ -98,9 +103,22 @@ pub fn classify_error_type(error_type: &str, message: &str) -> Option<ErrorClass
 }
 
 fn tells_context_overflow(body: &[u8]) -> bool {
-    let text = body.get(..MAX_SEARCHED_BYTES).unwrap_or(body).to_ascii_lowercase();
-    let has = |phrase: &str| memmem::find(&text, phrase.as_bytes()).is_some();
-    CONTEXT_PHRASES.into_iter().any(has) || (has("max_tokens") && has("too large"))
+    let text = lower(body);
+    CONTEXT_PHRASES.iter().any(|phrase| has(&text, phrase)) || (has(&text, "max_tokens") && has(&text, "too large"))
+}
+
+fn tells_moderation(body: &[u8]) -> bool {
+    let text = lower(body);
+    MODERATION_PHRASES.iter().any(|phrase| has(&text, phrase))
+}
+
+/// The part of an error's body that is looked at, in lower case.
+fn lower(body: &[u8]) -> Vec<u8> {
+    body.get(..MAX_SEARCHED_BYTES).unwrap_or(body).to_ascii_lowercase()
+}
+
+fn has(text: &[u8], phrase: &str) -> bool {
+    memmem::find(text, phrase.as_bytes()).is_some()
 }
 
 /// Reads a `Retry-After` header: the time to wait in milliseconds, at most [`MAX_RETRY_AFTER_MS`].
@@ -156,6 +174,9 @@ mod tests {
             (401, "context length", Auth),
             (402, "", Auth),
             (403, "", Auth),
+            (403, "Your key lacks permission", Auth),
+            (403, r#"{"error":{"message":"Input was Flagged","metadata":{"reasons":["violence"]}}}"#, ClientError),
+            (403, r#"{"error":{"code":"content_policy_violation"}}"#, ClientError),
             (404, "no such model", NotFound),
             (408, "", Transient),
             (415, "", ClientError),
