@@ -30,7 +30,8 @@ impl Bounds<'_> {
     /// What to reserve: the dearest of the routes that may be tried, within the client's limit.
     #[must_use]
     pub fn need(&self, offers: &[Rc<Offer>]) -> Need {
-        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
+        let is_guess = self.max_cost.is_none() && self.is_guess(offers);
+        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess };
         for offer in offers {
             need.most = need.most.max(self.most(offer));
             need.least = need.least.max(self.least(offer));
@@ -40,6 +41,13 @@ impl Bounds<'_> {
             need.least = need.least.min(max_cost);
         }
         need
+    }
+
+    /// Whether nobody knows a maximum: of images, documents and what else is not counted in bytes, or of an answer that neither
+    /// the client nor a model limits.
+    fn is_guess(&self, offers: &[Rc<Offer>]) -> bool {
+        let has_no_end = self.request.max_output_tokens().is_none();
+        self.request.is_input_guessed() || has_no_end && offers.iter().any(|offer| offer.max_output_tokens == 0)
     }
 
     /// The least with which the call is worth making at a model: what is asked for, if the input is shorter than estimated;
@@ -56,10 +64,15 @@ impl Bounds<'_> {
 
     /// The most that the call can cost at a model.
     fn most(&self, offer: &Offer) -> MicroUsd {
-        let request = self.request;
-        let asked = request.max_output_tokens().map(|asked| offer.bound_output(asked));
-        let output = asked.unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(request.n());
-        offer.provider.origin().charge(offer.price.cost_at_most(request.input_tokens_upper(), output))
+        let input = self.request.input_tokens_upper();
+        offer.provider.origin().charge(offer.price.cost_at_most(input, self.output_at_most(offer)))
+    }
+
+    /// The most output tokens to reckon with at a model, over all choices.
+    #[must_use]
+    pub fn output_at_most(&self, offer: &Offer) -> u64 {
+        let asked = self.request.max_output_tokens().map(|asked| offer.bound_output(asked));
+        asked.unwrap_or_else(|| offer.output_tokens_cap()).saturating_mul(self.request.n())
     }
 
     /// Whether an amount covers the estimated input at a model, and an answer beside it.

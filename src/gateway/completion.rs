@@ -13,7 +13,7 @@ use super::bounds::Bounds;
 use super::cache::{Kept, Question, answer_chat, find_kept};
 use super::choice::{Choice, Policy, choose, draw_uniform};
 use super::dispatch::{Attempt, Failure};
-use super::endings::{Failures, leave, reject};
+use super::endings::{Failures, decline_large, leave, reject};
 use super::health::{note_nothing, note_success};
 use super::hedge::Race;
 use super::ladder::{Ladder, Step};
@@ -174,6 +174,10 @@ async fn climb(
             Attempt::Rejected(error) | Attempt::OptionsRefused(error) => {
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
+            }
+            Attempt::TooLarge => {
+                let done = Used::Estimated { output: bounds.output_at_most(&offer) };
+                return Err(decline_large(call, &offer, done));
             }
             Attempt::ClientGone { was_asked } => return Err(leave(call, &offer, was_asked.then_some(PROMPT_READ))),
         }

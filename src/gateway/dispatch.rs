@@ -19,7 +19,7 @@ use crate::error::{ApiError, Kind};
 use crate::ports::{FetchError, Inbound, InboundBody, Outbound, ReadMode, StreamEnd, StreamSource};
 
 /// Longest whole answer, in bytes.
-const ANSWER_MAX_BYTES: u32 = 32 << 20;
+pub const ANSWER_MAX_BYTES: u32 = 32 << 20;
 /// A whole answer comes only when the model has finished; a stream begins much sooner.
 const WHOLE_ANSWER_FACTOR: u32 = 8;
 /// A model's name that is shorter is as likely another word.
@@ -44,6 +44,8 @@ pub enum Attempt {
     Overflowed(ApiError),
     /// Another upstream may do better.
     Failed(Failure),
+    /// The answer is larger than [`ANSWER_MAX_BYTES`]: the upstream has done what the client asked, and bills it.
+    TooLarge,
     /// The client left.
     ClientGone {
         /// Whether the upstream may have the request; otherwise nobody owes anything.
@@ -203,6 +205,7 @@ fn judge(offer: &Offer, result: Result<Inbound, FetchError>, now_ms: i64, latenc
         Ok(inbound) if (200..300).contains(&inbound.status) => return Attempt::Answered { inbound, latency_ms },
         Ok(inbound) => inbound,
         Err(FetchError::ClientGone { was_asked }) => return Attempt::ClientGone { was_asked },
+        Err(FetchError::TooLarge) => return Attempt::TooLarge,
         Err(error @ FetchError::Broken(_)) => return Attempt::Failed(Failure::passing(error)),
         Err(error) => return Attempt::Failed(Failure::new(error)),
     };

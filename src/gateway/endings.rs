@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use guildhall_domain::routing::ErrorClass;
 
-use super::dispatch::Failure;
+use super::dispatch::{ANSWER_MAX_BYTES, Failure};
 use super::health::{is_routable, note_failure, note_nothing};
 use super::ladder::Ladder;
 use super::settlement::{Outcome, RunningCall, Used};
@@ -26,6 +26,17 @@ pub fn leave(call: RunningCall, offer: &Offer, done: Option<Used>) -> ApiError {
     note_nothing(&call.cx, &offer.provider);
     let error = ApiError::client_gone().paid(done.is_some());
     call.settle(Outcome::ClientGone, 499, done.unwrap_or(Used::Nothing));
+    error
+}
+
+/// Ends a call whose answer is too large to be passed on. How much that is is the client's choice, so `done` is paid for, nobody
+/// else is asked, and no provider is to blame.
+pub fn decline_large(call: RunningCall, offer: &Offer, done: Used) -> ApiError {
+    note_nothing(&call.cx, &offer.provider);
+    let text =
+        format!("The answer is larger than {} MiB; ask for less at once, or for a stream", ANSWER_MAX_BYTES >> 20);
+    let error = ApiError::new(Kind::Rejected(400), text).paid(true);
+    call.settle(Outcome::Rejected, error.kind.status(), done);
     error
 }
 

@@ -11,7 +11,7 @@ use guildhall_domain::pricing::TokenUsage;
 use super::cache::{Kept, Question, answer_media, find_kept};
 use super::choice::{Ask, Choice, Policy, choose_for, draw_uniform};
 use super::dispatch::{Attempt, Failure, Wire, send};
-use super::endings::{Failures, leave, reject};
+use super::endings::{Failures, decline_large, leave, reject};
 use super::health::{note_nothing, note_success};
 use super::ladder::Ladder;
 use super::own::find_own;
@@ -78,7 +78,7 @@ fn need(offers: &[Rc<Offer>], request: &MediaRequest<'_>) -> Need {
     let dearest = |quantity| offers.iter().map(|offer| offer.cost(quantity)).max().unwrap_or(MicroUsd::ZERO);
     let most = dearest(request.quantity_upper());
     // Only tokens are uncertain by nature: the estimate must be there.
-    Need { most, least: dearest(request.quantity_estimate()).min(most) }
+    Need { most, least: dearest(request.quantity_estimate()).min(most), is_guess: false }
 }
 
 /// Tries one upstream after the other.
@@ -120,6 +120,9 @@ async fn climb(
             Attempt::Overflowed(error) | Attempt::Rejected(error) | Attempt::OptionsRefused(error) => {
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
+            }
+            Attempt::TooLarge => {
+                return Err(decline_large(call, &offer, Used::Measured(request.quantity_estimate())));
             }
             Attempt::ClientGone { was_asked } => {
                 let all = Used::Measured(request.quantity_estimate());

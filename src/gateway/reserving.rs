@@ -70,7 +70,7 @@ pub async fn or_cheaper<R, E>(
 /// # Errors
 /// 503 when the wallet does not answer.
 pub async fn reserve_nothing(cx: &Cx) -> Result<Reservation, ApiError> {
-    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO };
+    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess: false };
     let reserved = reserve(cx, &cx.caller.key()?.payer, nothing).await;
     reserved.map_err(|refusal| refuse(cx, refusal))
 }

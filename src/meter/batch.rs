@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use durable_objects::wallet::protocol::{COUNTS_MAX, Capture, Count};
+use durable_objects::wallet::protocol::{AMOUNT_MAX, COUNTS_MAX, Capture, Count};
 use guildhall_domain::money::MicroUsd;
 
 use super::payer::Payer;
@@ -36,10 +36,11 @@ impl Batch {
         self.amount
     }
 
-    /// Whether one more record may be added.
-    pub fn has_room_for(&self, record: &str) -> bool {
+    /// Whether one more record of what was charged may be added.
+    pub fn has_room_for(&self, charged: MicroUsd, record: &str) -> bool {
         let is_short = self.records.len() + record.len() < RECORDS_MAX_BYTES;
-        self.sealed_at_ms.is_none() && is_short && self.shares.len() < PAYERS_MAX
+        let is_small = plus(self.amount, charged) <= AMOUNT_MAX;
+        self.sealed_at_ms.is_none() && is_short && is_small && self.shares.len() < PAYERS_MAX
     }
 
     /// Adds the record of what a payer was charged.
@@ -120,7 +121,7 @@ mod tests {
     fn a_batch_of_very_many_keys_is_full_before_its_counts_are_too_many() {
         let mut batch = Batch::new("b".to_owned());
         let mut keys = 0;
-        while batch.has_room_for("{}") {
+        while batch.has_room_for(MicroUsd::ZERO, "{}") {
             batch.add(&payer(&keys.to_string(), 0, None), MicroUsd(1), "{}");
             keys += 1;
         }

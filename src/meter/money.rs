@@ -47,6 +47,8 @@ pub enum Refusal {
 pub struct Reservation {
     /// How much may be spent.
     pub amount: MicroUsd,
+    /// As [`Need::is_guess`].
+    is_guess: bool,
     payer: Rc<Payer>,
     app: Rc<App>,
     ports: Rc<Ports>,
@@ -86,7 +88,8 @@ pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservati
             Step::Taken(amount) => {
                 keep_up(app, ports, payer, now_ms);
                 let (app, ports) = (Rc::clone(app), Rc::clone(ports));
-                return Ok(Reservation { amount, payer: Rc::clone(payer), app, ports, is_settled: false });
+                let (payer, is_guess) = (Rc::clone(payer), need.is_guess);
+                return Ok(Reservation { amount, is_guess, payer, app, ports, is_settled: false });
             }
             Step::Call(wish) => call(app, ports, payer, wish).await.map_err(Refusal::Failed)?,
             Step::Wait if is_worth_waiting(app, payer, started_ms, now_ms) => {
@@ -321,8 +324,8 @@ pub async fn read_spent(app: &App, ports: &Ports, owner: &str, tallies: &[Tally]
 }
 
 impl Reservation {
-    /// Ends the call: charges `cost`, as far as the reservation and the rest of the lease cover it, fills the record's
-    /// charge and files it. Gives what was charged.
+    /// Ends the call: charges `cost`, as far as [`Purse::spend`] does, fills the record's charge and files it. Gives what was
+    /// charged.
     pub fn settle(mut self, cost: MicroUsd, mut record: UsageRow) -> MicroUsd {
         self.is_settled = true;
         let meter = &self.app.meter;
@@ -330,7 +333,7 @@ impl Reservation {
         meter.note_settled(self.payer.owner(), now_ms);
         let charged = with_purse(&self.app, &self.payer, |purse| {
             purse.ended_ms = now_ms;
-            let charged = purse.spend(self.amount, cost);
+            let charged = purse.spend(self.amount, cost, self.is_guess);
             record.charged_micros = charged.0;
             match serde_json::to_string(&record) {
                 Ok(record) => purse.file(&self.payer, charged, &record, || meter.next_batch_id()),

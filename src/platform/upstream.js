@@ -69,12 +69,19 @@ async function exchange(signal, method, url, headers, body, stream, maxBytes, wa
   const type = response.headers.get("content-type") ?? "";
   const retryAfter = response.ok ? "" : (response.headers.get("retry-after") ?? "");
   if (!stream || !response.ok || !STREAMS.test(type) || !response.body) {
-    return [response.status, type, retryAfter, await readAll(response, statedBytesOf(response.headers), maxBytes), null];
+    const bytes = readAll(response, statedBytesOf(response.headers), maxBytes);
+    return [response.status, type, retryAfter, await (response.ok ? bytes : bytes.catch(leaveOut)), null];
   }
   const isEvents = EVENTS.test(type);
   const reader = (watch.reader = openReader(response.body, isEvents));
   const { done, value } = await reader.read();
   return [response.status, type, retryAfter, done ? NOTHING : value, done ? null : { reader, watch, isEvents }];
+}
+
+// A refusal that is too large still has its status.
+function leaveOut(error) {
+  if (error === "too_large") return NOTHING;
+  throw error;
 }
 
 // Reads on in a stream that nobody relays yet; gives null at its end.

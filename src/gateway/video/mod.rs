@@ -159,6 +159,9 @@ async fn submit(
             // It may have the request all the same: asking another could make the video twice, which costs us, not
             // the client.
             Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &step.offer, &failure),
+            Attempt::TooLarge => {
+                failures.note(&mut call, &mut ladder, &step.offer, &Failure::new("answered with far too much"));
+            }
             // What an upstream of the caller's own does not take, the platform's may.
             Attempt::Overflowed(_) | Attempt::Rejected(_) | Attempt::OptionsRefused(_)
                 if step.offer.provider.own.is_some() && ladder.has_more() => {}

@@ -1,9 +1,12 @@
 //! `POST /v1/chat/completions` with `stream`: every way in which a stream can end badly, and who pays what.
 
-use guildhall::ports::StreamEnd;
+use guildhall::ports::{FetchError, StreamEnd};
 use serde_json::{Value, json};
 
-use super::kit::{LiveStream, assert_balanced, chat, hello_stream, last_receipt, micros, rich_key, usage_rows};
+use super::kit::{
+    LiveStream, add_ladder, add_model, assert_balanced, chat, hello, hello_stream, last_receipt, micros, rich_key,
+    usage_rows,
+};
 use crate::support::{Key, Reply, TestApp, run};
 
 /// Input tokens of [`hello_stream`], estimated.
@@ -49,6 +52,32 @@ async fn check_broken(app: &TestApp, key: &Key, reply: Reply, code: &str, rule: 
     assert_eq!(record["outcome"], "stream_broken", "{code}");
     assert_eq!(record["receipt"]["rule"], rule, "{code}");
     assert_eq!(micros(&record["charged_usd"]), charged, "{code}");
+}
+
+#[test]
+fn an_answer_that_is_too_large_to_pass_on_is_paid_and_nobody_is_to_blame() {
+    run(async |app| {
+        add_ladder(&app, 2).await;
+        let key = rich_key(&app, "1").await;
+        app.upstream.always(Reply::Fails(FetchError::TooLarge));
+        let answer = chat(&app, &key, &hello("max")).send().await.expect(400);
+        assert!(answer.json()["error"].as_str().unwrap().contains("32 MiB"), "{}", answer.text());
+        assert_eq!(app.upstream.take_called(), ["p1"]);
+        let record = last_receipt(&app, &key).await;
+        assert_eq!((record["outcome"].as_str(), record["status"].as_i64()), (Some("rejected"), Some(400)));
+        // The 100 tokens that were asked for, and what was read.
+        assert!((3_000..4_000).contains(&micros(&record["charged_usd"])), "{record}");
+        let embed = r#"{"model":"e1","input":["one","two"]}"#;
+        add_model(&app, "e1", "p1", json!({ "kind": "embedding", "output_per_1k": 0, "max_output_tokens": 0 })).await;
+        let call = || app.post("/v1/embeddings").bearer(&key.key).body(embed).idempotency_key("one");
+        call().send().await.expect(400);
+        call().send().await.expect(400);
+        assert_eq!(app.upstream.take_called(), ["p1"], "repeated, it is the same answer");
+        assert!(micros(&last_receipt(&app, &key).await["charged_usd"]) > 0);
+        app.upstream.always(Reply::chat("hi", 10, 5));
+        chat(&app, &key, &hello("m1")).send().await.expect(200);
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
 }
 
 #[test]

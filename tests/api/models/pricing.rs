@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::kit::{add_model, assert_balanced, chat, hello, hello_stream, last_receipt, micros, rich_key, usage_rows};
-use crate::support::{Reply, run};
+use super::kit::{
+    add_model, assert_balanced, chat, hello, hello_stream, last_receipt, micros, rich_key, tokenhub_key, usage_rows,
+};
+use crate::support::{Key, Reply, run};
 
 /// A whole answer with this usage.
 fn answer_with(usage: &Value) -> Reply {
@@ -175,6 +177,66 @@ fn tokens_beyond_the_hold_are_paid_from_what_else_is_there() {
         assert!(micros(&record["charged_usd"]) <= 100 + 200 * 30, "{record}");
         assert_eq!(record["receipt"]["cost_micros"], 100 + 200 * 30);
         assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+/// How many tokens a picture is, and how long an answer that nobody limits, shows only in the usage.
+#[test]
+fn what_nobody_could_tell_beforehand_is_charged_beyond_the_hold() {
+    let picture = json!({ "model": "m1", "max_tokens": 100, "messages": [{ "role": "user", "content": [
+        { "type": "text", "text": "what is it?" }, { "type": "image_url", "image_url": { "url": "https://a.example/a.png" } }] }] });
+    let endless = json!({ "model": "endless", "messages": [{ "role": "user", "content": "write a book" }] });
+    let film = json!({ "model": "m1", "max_tokens": 100, "messages": [{ "role": "user", "content": [
+        { "type": "video_url", "video_url": { "url": "https://a.example/a.mp4" } }] }] });
+    for (name, body, (input, output)) in [
+        ("picture", &picture, (36_000, 50)),
+        ("endless", &endless, (20, 30_000)),
+        ("film", &film, (60_000, 50)),
+        // Of a limit that the client has set the platform bears what is beyond.
+        ("text", &json!({ "model": "m1", "max_tokens": 100, "messages": endless["messages"] }), (20, 30_000)),
+    ] {
+        run(async |app| {
+            app.with_model().await;
+            add_model(&app, "endless", "p1", json!({ "max_output_tokens": 0 })).await;
+            let cost = input * 10 + output * 30;
+            for balance in [10_000_000, cost - 1_000] {
+                let key = app.provision(&format!("{}", balance as f64 / 1e6)).await;
+                app.upstream.then(Reply::chat("hi", input as u64, output as u64));
+                let answer = chat(&app, &key, &body.to_string()).send().await.expect(200);
+                let record = last_receipt(&app, &key).await;
+                let charged = micros(&record["charged_usd"]);
+                assert_eq!(record["receipt"]["cost_micros"], cost, "{name}");
+                if name == "text" {
+                    assert!(charged < 10_000, "{name}: {record}");
+                } else {
+                    assert_eq!(charged, cost.min(balance), "{name}: {record}");
+                    assert_eq!(answer.header("x-tokaroo-cost"), Some(&*format!("{}", cost as f64 / 1e6)), "{name}");
+                }
+                assert_balanced(&app, &key, balance).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_guess_is_no_leave_to_overstep_a_budget_or_a_limit_of_the_clients() {
+    run(async |app| {
+        app.add_provider("p1").await;
+        add_model(&app, "endless", "p1", json!({ "max_output_tokens": 0 })).await;
+        let key = app.provision("10").await;
+        let body = r#"{"name":"small","monthly_budget_usd":0.5}"#;
+        let small = app.post("/v1/keys").bearer(&key.key).body(body).send().await.expect(200).json();
+        let small = Key { key: small["key"].as_str().unwrap().to_owned(), account_id: key.account_id.clone() };
+        app.upstream.always(Reply::chat("hi", 20, 30_000));
+        let endless = r#"{"model":"endless","messages":[{"role":"user","content":"write a book"}]}"#;
+        chat(&app, &small, endless).send().await.expect(200);
+        assert_eq!(micros(&last_receipt(&app, &small).await["charged_usd"]), 500_000);
+        assert_balanced(&app, &key, 10_000_000).await;
+        let house = tokenhub_key(&app).await;
+        let limited =
+            r#"{"request":{"messages":[{"role":"user","content":"write a book"}]},"policy":{"max_budget_usd":0.2}}"#;
+        app.post("/v1/chat").bearer(&house.key).body(limited).send().await.expect(200);
+        assert!(micros(&last_receipt(&app, &house).await["charged_usd"]) <= 200_000);
     });
 }
 

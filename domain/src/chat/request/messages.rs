@@ -20,6 +20,8 @@ pub(super) struct InputSize {
     pub pages_upper: u64,
     /// Pages that the documents likely have.
     pub pages_estimate: u64,
+    /// Whether it has what is sent otherwise than it is counted: pictures, pages, kinds of parts that are not known here.
+    pub is_guessed: bool,
 }
 
 /// Fewest bytes of base64 that a page takes.
@@ -32,15 +34,19 @@ const MAX_PAGES_ESTIMATE: u64 = 50;
 const PAGES_ELSEWHERE: u64 = 10;
 
 impl InputSize {
+    const fn add_image(&mut self, part_bytes: u64) {
+        self.is_guessed = true;
+        self.images += 1;
+        self.image_bytes += part_bytes;
+    }
+
     /// Adds a part of the type `file`; a plain text counts as the text that it is.
     fn add_document(&mut self, file: Option<Raw<'_>>, part_bytes: u64) {
         let data = file.and_then(find_file_data).map(|data| data.bytes);
         let (upper, estimate) = match data {
             Some([b'"', b'd', b'a', b't', b'a', b':', media @ ..]) if media.starts_with(b"text/") => return,
             Some([b'"', b'd', b'a', b't', b'a', b':', media @ ..]) if media.starts_with(b"image/") => {
-                self.images += 1;
-                self.image_bytes += part_bytes;
-                return;
+                return self.add_image(part_bytes);
             }
             None | Some([b'"', b'h', b't', b't', b'p', ..]) => (DOCUMENT_PAGES_UPPER, PAGES_ELSEWHERE),
             Some(data) => {
@@ -48,6 +54,7 @@ impl InputSize {
                 (bytes.div_ceil(PAGE_BYTES_LEAST), bytes.div_ceil(PAGE_BYTES).min(MAX_PAGES_ESTIMATE))
             }
         };
+        self.is_guessed = true;
         self.document_bytes += part_bytes;
         self.pages_upper += upper.min(DOCUMENT_PAGES_UPPER);
         self.pages_estimate += estimate;
@@ -203,14 +210,12 @@ fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut Inpu
     let part_bytes = (reader.position() - start) as u64;
     match kind.as_deref() {
         None => return Err(fault(".type", "is required")),
-        Some("image_url" | "image" | "input_image") => {
-            size.images += 1;
-            size.image_bytes += part_bytes;
-        }
+        Some("image_url" | "image" | "input_image") => size.add_image(part_bytes),
         Some("input_audio") => size.audio_bytes += part_bytes,
         Some("file") => size.add_document(file, part_bytes),
-        // Text, and kinds not known here: their bytes bound their tokens.
-        Some(_) => {}
+        // Their bytes bound their tokens.
+        Some("text" | "refusal") => {}
+        Some(_) => size.is_guessed = true,
     }
     Ok(())
 }

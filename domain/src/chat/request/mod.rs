@@ -222,6 +222,13 @@ impl<'a> ChatRequest<'a> {
             + PAGE_TOKENS_UPPER * self.input.pages_upper
     }
 
+    /// Whether [`ChatRequest::input_tokens_upper`] is no bound: how a model counts pictures, pages and parts of kinds that are
+    /// not known here is its own affair (one picture is 85 tokens or 36,000).
+    #[must_use]
+    pub const fn is_input_guessed(&self) -> bool {
+        self.input.is_guessed
+    }
+
     /// Input tokens that the request hardly falls below: one token per 8 bytes of text.
     #[must_use]
     pub const fn input_tokens_lower(&self) -> u64 {
