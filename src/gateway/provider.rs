@@ -52,7 +52,7 @@ pub struct Endpoint {
     has_v1: bool,
     /// Headers of every request to it.
     pub headers: Vec<(&'static str, String)>,
-    /// The field for a limit of output tokens where the client used none.
+    /// The field in which it takes a limit of output tokens.
     pub max_output_field: MaxOutputField,
 }
 

@@ -14,7 +14,7 @@ pub(super) fn write_limits(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Resu
     if max_tokens.count()? == 0 {
         return Err(max_tokens.path.invalid("Input should be greater than or equal to 1"));
     }
-    // OpenAI's reasoning models know no other name, and the way back reads both.
+    // Either name would do: it goes out under the one that the provider knows.
     w.member("max_completion_tokens", max_tokens.raw.bytes);
     write_sampling(request, w)
 }
