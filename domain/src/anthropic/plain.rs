@@ -9,7 +9,7 @@ use super::writer::Writer;
 use crate::json::Kind;
 
 /// Members of the request that only [`super`] reads.
-const OF_REQUEST: [&[u8]; 4] = [b"cache_control", b"output_config", b"thinking", b"top_k"];
+const OF_REQUEST: [&[u8]; 5] = [b"cache_control", b"metadata", b"output_config", b"thinking", b"top_k"];
 /// Members of a message that only [`super`] reads.
 const OF_MESSAGE: [&[u8]; 3] = [b"cache_control", b"is_error", b"reasoning_details"];
 /// Members of parts, calls and tools that only [`super`] reads.
@@ -178,7 +178,7 @@ mod tests {
             {"role":"assistant","content":null,"reasoning_content":"r","reasoning_details":[{}],"tool_calls":[{"id":"c","cache_control":{},"type":"function","function":{"name":"f","arguments":"{}"}}]},
             {"role":"tool","tool_call_id":"c","content":"x","is_error":true},
             {"content":[{"tool_call_id":"c","type":"text","text":"t"}],"role":"user"}],
-            "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"x":[1, 2],"cache_control":{}}"#;
+            "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"x":[1, 2],"cache_control":{},"metadata":{"user_id":"u"}}"#;
         let expected = r#"{"model":"a","messages":[{"role":"system","content":[{"type":"text","text":"s"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
         let drop = |takes| String::from_utf8(drop_extensions(chat.as_bytes(), takes).unwrap()).unwrap();
         assert_eq!(drop(Takes::default()), expected);
