@@ -10,6 +10,8 @@ use crate::json::Kind;
 
 /// Members of the request that only [`super`] reads.
 const OF_REQUEST: [&[u8]; 5] = [b"cache_control", b"metadata", b"output_config", b"thinking", b"top_k"];
+/// Members of the request that OpenAI's own servers know, and strict ones elsewhere refuse.
+const OF_OPENAI: [&[u8]; 4] = [b"prompt_cache_key", b"prompt_cache_retention", b"safety_identifier", b"verbosity"];
 /// Members of a message that only [`super`] reads.
 const OF_MESSAGE: [&[u8]; 3] = [b"cache_control", b"is_error", b"reasoning_details"];
 /// Members of parts, calls and tools that only [`super`] reads.
@@ -22,10 +24,12 @@ pub struct Takes {
     pub effort: bool,
     /// `reasoning_content` of earlier answers: strict servers refuse it.
     pub thoughts: bool,
+    /// `prompt_cache_key` and the like: others than `OpenAI` refuse them.
+    pub openais: bool,
 }
 
-/// A chat completion request without the members that [`to_chat_request`](super::to_chat_request) adds to OpenAI's,
-/// for providers that refuse members they do not know. All else keeps its bytes and its order.
+/// A chat completion request that was translated, without the members that its provider may not know, for some refuse
+/// those: what [`to_chat_request`](super::to_chat_request) adds to OpenAI's, and what `takes` does not name. All else keeps its bytes and its order.
 ///
 /// # Errors
 /// [`TranslateError`] when the text is no JSON object, or its messages or tools are no lists of objects.
@@ -33,7 +37,11 @@ pub fn drop_extensions(chat: &[u8], takes: Takes) -> Result<Vec<u8>, TranslateEr
     let request = read_body(chat, Style::Chat)?;
     let mut out = Vec::with_capacity(chat.len());
     let mut w = Writer::new(&mut out);
-    let is_dropped = |key: &[u8]| OF_REQUEST.contains(&key) || (key == b"reasoning_effort" && !takes.effort);
+    let is_dropped = |key: &[u8]| {
+        OF_REQUEST.contains(&key)
+            || (key == b"reasoning_effort" && !takes.effort)
+            || (OF_OPENAI.contains(&key) && !takes.openais)
+    };
     copy_members(&request, is_dropped, &mut w, |key, value, w| match key {
         b"messages" => copy_items(value, w, |message, w| copy_message(message, takes, w)),
         b"tools" => copy_items(value, w, copy_item),
@@ -178,14 +186,16 @@ mod tests {
             {"role":"assistant","content":null,"reasoning_content":"r","reasoning_details":[{}],"tool_calls":[{"id":"c","cache_control":{},"type":"function","function":{"name":"f","arguments":"{}"}}]},
             {"role":"tool","tool_call_id":"c","content":"x","is_error":true},
             {"content":[{"tool_call_id":"c","type":"text","text":"t"}],"role":"user"}],
-            "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"x":[1, 2],"cache_control":{},"metadata":{"user_id":"u"}}"#;
+            "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"verbosity":"low","safety_identifier":"s","prompt_cache_key":"k","prompt_cache_retention":"24h","x":[1, 2],"cache_control":{},"metadata":{"user_id":"u"}}"#;
         let expected = r#"{"model":"a","messages":[{"role":"system","content":[{"type":"text","text":"s"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
         let drop = |takes| String::from_utf8(drop_extensions(chat.as_bytes(), takes).unwrap()).unwrap();
         assert_eq!(drop(Takes::default()), expected);
         let effort = expected.replace(",\"x\"", ",\"reasoning_effort\":\"low\",\"x\"");
-        assert_eq!(drop(Takes { effort: true, thoughts: false }), effort);
+        assert_eq!(drop(Takes { effort: true, ..Takes::default() }), effort);
         let thoughts = expected.replace("null,", "null,\"reasoning_content\":\"r\",");
-        assert_eq!(drop(Takes { effort: false, thoughts: true }), thoughts);
+        assert_eq!(drop(Takes { thoughts: true, ..Takes::default() }), thoughts);
+        let keyed = expected.replace(",\"x\"", ",\"verbosity\":\"low\",\"safety_identifier\":\"s\",\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":\"24h\",\"x\"");
+        assert_eq!(drop(Takes { openais: true, ..Takes::default() }), keyed);
         assert!(drop_extensions(b"[]", Takes::default()).is_err());
         assert!(drop_extensions(b"{\"messages\":[1]}", Takes::default()).is_err());
     }
