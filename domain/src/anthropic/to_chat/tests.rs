@@ -141,6 +141,21 @@ fn turns_of_one_role_are_one() {
 }
 
 #[test]
+fn system_turns_that_follow_the_system_text_belong_to_it() {
+    let said = |text: &str| json!({"role": "system", "content": text});
+    let request = translate(&with(&json!({"system": "a", "messages": [
+        said("b"), {"role": "user", "content": "Hi"}, said("c"), said("d")]})));
+    let text = |text: &str| json!({"type": "text", "text": text});
+    assert_eq!(
+        request["messages"],
+        json!([
+            {"role": "system", "content": [text("a"), text("b")]}, {"role": "user", "content": "Hi"},
+            {"role": "system", "content": [text("c"), text("d")]}])
+    );
+    assert_eq!(chat(&json!([said("only")])), json!([said("only")]));
+}
+
+#[test]
 fn parameters_are_translated() {
     let schema = json!({"type": "object", "properties": {"x": {"type": "string"}}});
     let request = translate(&with(&json!({

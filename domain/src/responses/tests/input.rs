@@ -16,14 +16,29 @@ fn messages_of_every_role_and_form() {
         { "role": "user", "content": "two" },
     ]);
     let expected = json!([
-        { "role": "system", "content": "s" },
-        { "role": "system", "content": "a\nb" },
+        { "role": "system", "content": "s\n\na\nb" },
         { "role": "user", "content": "one" },
         { "role": "assistant", "content": "yes, but no" },
         { "role": "assistant", "content": "plain" },
         { "role": "user", "content": "two" },
     ]);
     assert_eq!(messages(items), expected);
+}
+
+#[test]
+fn one_system_message_leads() {
+    let of = |instructions: &str, items: Value| {
+        let body = json!({ "instructions": instructions, "input": items }).to_string().replace("LONE", "\\ud800");
+        let translated = Request::parse(body.as_bytes()).unwrap().translate(&[], &[]).unwrap();
+        String::from_utf8(translated.chat_body).unwrap()
+    };
+    let said = |role: &str, text: &str| json!({ "type": "message", "role": role, "content": text });
+    let body = of("Be \"brief\".", json!([said("developer", "é"), said("user", "hi"), said("developer", "later")]));
+    let expected = r#"[{"role":"system","content":"Be \"brief\".\n\né"},{"role":"user","content":"hi"},{"role":"system","content":"later"}]"#;
+    assert!(body.contains(expected), "{body}");
+    // A text that can't be decoded is not lost.
+    let body = of("a", json!([said("developer", "LONE"), said("user", "hi")]));
+    assert!(body.contains(r#"{"role":"system","content":"a"},{"role":"system","content":"\ud800"}"#), "{body}");
 }
 
 #[test]
