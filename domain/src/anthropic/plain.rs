@@ -29,7 +29,8 @@ pub struct Takes {
 }
 
 /// A chat completion request that was translated, without the members that its provider may not know, for some refuse
-/// those: what [`to_chat_request`](super::to_chat_request) adds to OpenAI's, and what `takes` does not name. All else keeps its bytes and its order.
+/// those: what [`to_chat_request`](super::to_chat_request) adds to OpenAI's, and what `takes` does not name. Texts of which
+/// many servers take one only are joined. All else keeps its bytes and its order.
 ///
 /// # Errors
 /// [`TranslateError`] when the text is no JSON object, or its messages or tools are no lists of objects.
@@ -53,9 +54,34 @@ pub fn drop_extensions(chat: &[u8], takes: Takes) -> Result<Vec<u8>, TranslateEr
 fn copy_message(message: &Fields<'_, '_>, takes: Takes, w: &mut Writer<'_>) -> Result<(), TranslateError> {
     let is_dropped = |key: &[u8]| OF_MESSAGE.contains(&key) || (key == b"reasoning_content" && !takes.thoughts);
     copy_members(message, is_dropped, w, |key, value, w| match key {
-        b"content" | b"tool_calls" => copy_items(value, w, copy_item),
+        b"content" if value.kind() == Kind::Array => copy_parts(message, value, w),
+        b"tool_calls" => copy_items(value, w, copy_item),
         _ => copy_raw(value, w),
     })
+}
+
+/// Copies a message's parts: as one string where they are texts and the user does not speak, for many servers take no other
+/// content of the others.
+fn copy_parts(message: &Fields<'_, '_>, parts: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let separator: &[u8] = match message.text("role")?.as_deref() {
+        Some("system" | "assistant") => br#""\n\n""#,
+        Some("tool") => br#""\n""#,
+        _ => return copy_items(parts, w, copy_item),
+    };
+    let mut literals = Vec::new();
+    for part in parts.items()? {
+        let part = part?.object()?;
+        let is_text = part.text("type")?.as_deref() == Some("text");
+        let Some(text) = part.get("text").filter(|text| is_text && text.is_string()) else {
+            return copy_items(parts, w, copy_item);
+        };
+        if !literals.is_empty() {
+            literals.push(separator);
+        }
+        literals.push(text.raw.bytes);
+    }
+    w.joined(literals);
+    Ok(())
 }
 
 fn copy_item(item: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
@@ -183,11 +209,12 @@ mod tests {
     #[test]
     fn only_the_extensions_go() {
         let chat = r#"{"model":"a","top_k":4,"messages":[{"role":"system","content":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}]},
+            {"role":"assistant","content":[{"type":"text","text":"t"},{"type":"x"}]},
             {"role":"assistant","content":null,"reasoning_content":"r","reasoning_details":[{}],"tool_calls":[{"id":"c","cache_control":{},"type":"function","function":{"name":"f","arguments":"{}"}}]},
             {"role":"tool","tool_call_id":"c","content":"x","is_error":true},
             {"content":[{"tool_call_id":"c","type":"text","text":"t"}],"role":"user"}],
             "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"verbosity":"low","safety_identifier":"s","prompt_cache_key":"k","prompt_cache_retention":"24h","x":[1, 2],"cache_control":{},"metadata":{"user_id":"u"}}"#;
-        let expected = r#"{"model":"a","messages":[{"role":"system","content":[{"type":"text","text":"s"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
+        let expected = r#"{"model":"a","messages":[{"role":"system","content":"s"},{"role":"assistant","content":[{"type":"text","text":"t"},{"type":"x"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
         let drop = |takes| String::from_utf8(drop_extensions(chat.as_bytes(), takes).unwrap()).unwrap();
         assert_eq!(drop(Takes::default()), expected);
         let effort = expected.replace(",\"x\"", ",\"reasoning_effort\":\"low\",\"x\"");
@@ -198,5 +225,24 @@ mod tests {
         assert_eq!(drop(Takes { openais: true, ..Takes::default() }), keyed);
         assert!(drop_extensions(b"[]", Takes::default()).is_err());
         assert!(drop_extensions(b"{\"messages\":[1]}", Takes::default()).is_err());
+    }
+
+    #[test]
+    fn texts_are_one_string_but_for_the_users() {
+        let parts = r#"[{"type":"text","text":"a\"","cache_control":{}},{"text":"\ud800b","type":"text"}]"#;
+        let sent = |role: &str, content: &str| {
+            let chat = format!(r#"{{"messages":[{{"content":{content},"role":"{role}"}}]}}"#);
+            String::from_utf8(drop_extensions(chat.as_bytes(), Takes::default()).unwrap()).unwrap()
+        };
+        let expected =
+            |role: &str, content: &str| format!(r#"{{"messages":[{{"content":{content},"role":"{role}"}}]}}"#);
+        assert_eq!(sent("system", parts), expected("system", r#""a\"\n\n\ud800b""#));
+        assert_eq!(sent("assistant", parts), expected("assistant", r#""a\"\n\n\ud800b""#));
+        assert_eq!(sent("tool", parts), expected("tool", r#""a\"\n\ud800b""#));
+        let cleaned = r#"[{"type":"text","text":"a\""},{"text":"\ud800b","type":"text"}]"#;
+        assert_eq!(sent("user", parts), expected("user", cleaned));
+        for content in [r#""s""#, "null", r#"[{"type":"text","text":"a"},{"type":"refusal","refusal":"b"}]"#] {
+            assert_eq!(sent("assistant", content), expected("assistant", content));
+        }
     }
 }
