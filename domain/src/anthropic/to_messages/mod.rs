@@ -26,6 +26,7 @@ use tools::{write_tool_choice, write_tools};
 ///   on also one at the end if it ends with the assistant.
 /// - A call without a result gets one that says so. Ids that come twice in a conversation are told
 ///   apart; ids that Anthropic would refuse are encoded.
+/// - Arguments of a call that are no JSON object are the value of a member `invalid_arguments`, as on the way back.
 /// - Texts that are empty or blank are left out; Anthropic refuses them.
 /// - `reasoning_effort` becomes a thinking budget of a share of `max_tokens`, or adaptive thinking with
 ///   that effort for models from 4.6 on. It is left out where Anthropic would refuse it: when a

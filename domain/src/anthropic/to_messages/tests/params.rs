@@ -201,8 +201,6 @@ fn faults_name_the_parameter() {
             Invalid,
             "messages[0].content[0].type",
         ),
-        (assistant(call("call_1", "{\"x\":")), Invalid, "messages[0].tool_calls[0].function.arguments"),
-        (assistant(call("call_1", "[1]")), Invalid, "messages[0].tool_calls[0].function.arguments"),
         (assistant(call("", "{}")), Invalid, "messages[0].tool_calls[0].id"),
         (assistant(json!({"id": "c", "type": "custom"})), Unsupported, "messages[0].tool_calls[0].type"),
         (
