@@ -32,7 +32,8 @@ use tools::{write_tool_choice, write_tools};
 ///   that effort for models from 4.6 on. It is left out where Anthropic would refuse it: when a
 ///   tool is forced, or in a loop of tool calls whose thinking the caller did not send back.
 ///   `thinking` passes as it is, but for that last case, and but for a budget that leaves nothing of `max_tokens`:
-///   it is then half of that, or left out where that is less than Anthropic takes.
+///   it is then half of that, or left out where that is less than Anthropic takes. A type (`adaptive`,
+///   `enabled`) that the model does not know is put as an effort; an `output_config.effort` that it does not know is left out.
 /// - `response_format` of type `json_schema`: models from 4.6 on get a strict schema as
 ///   `output_config.format`. Others are made to call the tool [`JSON_ANSWER_TOOL`](super::JSON_ANSWER_TOOL),
 ///   whose input comes back as content. Where no tool can be forced (the caller brings tools or
@@ -71,7 +72,7 @@ pub fn to_messages_request(chat: &[u8], model: &str, default_max_tokens: u64) ->
     write_tool_choice(&request, &conversation.called, &answer, &mut w)?;
     write_stops(&request, &mut w)?;
     write_sampling(&request, generation, &thinking, &mut w)?;
-    thinking.write(&request, &answer, &mut w);
+    thinking.write(&request, generation, &answer, &mut w);
     write_passed(&request, &mut w)?;
     w.close_object();
     Ok(out)

@@ -128,6 +128,40 @@ fn newer_models_think_by_effort() {
     }
 }
 
+/// What a Messages client says for one model goes to another.
+#[test]
+fn thinking_is_said_as_the_model_knows_it() {
+    let ask = |model: &str, members: Value| {
+        let mut asked = json!({"max_tokens": 10_000, "messages": [{"role": "user", "content": "Hi"}], "model": "m"});
+        asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let chat = crate::anthropic::to_chat_request(asked.to_string().as_bytes()).unwrap();
+        let request = translate_for(model, &serde_json::from_slice(&chat).unwrap());
+        (request["thinking"].clone(), request["output_config"].clone())
+    };
+    let adaptive = json!({"type": "adaptive"});
+    let budget = |tokens: u64| json!({"type": "enabled", "budget_tokens": tokens});
+    let effort = |effort: &str| json!({"effort": effort});
+    let low = json!({"thinking": adaptive, "output_config": effort("low")});
+    assert_eq!(ask("claude-haiku-4-5", low.clone()), (budget(2_000), Value::Null));
+    assert_eq!(ask("claude-haiku-4-5", json!({"thinking": adaptive})), (budget(8_000), Value::Null));
+    assert_eq!(ask("claude-opus-4-5", low.clone()), (budget(2_000), effort("low")));
+    for model in ["claude-sonnet-4-6", "claude-opus-4-7", "other-maker"] {
+        assert_eq!(ask(model, low.clone()), (adaptive.clone(), effort("low")), "{model}");
+    }
+    assert_eq!(ask("claude-sonnet-4-5", json!({"output_config": effort("low")})), (Value::Null, Value::Null));
+    let schema = json!({"type": "json_schema", "schema": {"type": "object"}});
+    let formatted = json!({"output_config": {"effort": "low", "format": schema}});
+    assert_eq!(ask("claude-sonnet-4-5", formatted), (Value::Null, json!({"format": schema})));
+
+    let enabled = json!({"thinking": budget(2_000)});
+    assert_eq!(ask("claude-sonnet-4-6", enabled.clone()), (budget(2_000), Value::Null));
+    assert_eq!(ask("claude-opus-4-7", enabled.clone()), (adaptive.clone(), effort("low")));
+    let own = json!({"thinking": budget(2_000), "output_config": effort("max")});
+    assert_eq!(ask("claude-opus-4-7", own), (adaptive, effort("max")));
+    let disabled = json!({"type": "disabled"});
+    assert_eq!(ask("claude-haiku-4-5", json!({"thinking": disabled})).0, disabled);
+}
+
 #[test]
 fn a_loop_without_thinking_goes_on_without() {
     let chat = |details: Value| {
