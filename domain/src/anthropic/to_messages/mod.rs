@@ -7,7 +7,7 @@ mod tools;
 mod turns;
 
 use super::TranslateError;
-use super::fields::{Fields, Style, read_body};
+use super::fields::{Fields, Style, Value, read_body};
 use super::generation::Generation;
 use super::writer::Writer;
 use messages::read_messages;
@@ -51,6 +51,10 @@ pub fn to_messages_request(chat: &[u8], model: &str, default_max_tokens: u64) ->
         && n.count()? != 1
     {
         return Err(request.unsupported("n", "must be 1 for this model: it gives one answer a request"));
+    }
+    let is_audio = |item: Result<Value<'_, '_>, _>| item.is_ok_and(|item| item.raw.bytes == b"\"audio\"");
+    if request.get("modalities").is_some_and(|list| list.items().is_ok_and(|mut items| items.any(is_audio))) {
+        return Err(request.unsupported("modalities", "must not hold audio for this model: it answers in text"));
     }
     let generation = Generation::of(model);
     let max_tokens = read_max_tokens(&request)?.unwrap_or(default_max_tokens);

@@ -48,6 +48,7 @@ fn images_files_and_audio_stay_parts() {
         { "type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "high" },
         { "type": "input_image", "image_url": "https://example.com/a.png", "file_id": null },
         { "type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA" },
+        { "type": "input_file", "file_data": null, "file_url": "https://example.com/a.pdf" },
         { "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } },
     ] }]);
     let expected = json!([{ "role": "user", "content": [
@@ -55,6 +56,7 @@ fn images_files_and_audio_stay_parts() {
         { "type": "image_url", "image_url": { "url": "data:image/png;base64,AA", "detail": "high" } },
         { "type": "image_url", "image_url": { "url": "https://example.com/a.png" } },
         { "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA" } },
+        { "type": "file", "file": { "file_data": "https://example.com/a.pdf" } },
         { "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } },
     ] }]);
     assert_eq!(messages(items), expected);
@@ -177,6 +179,10 @@ fn faults_name_the_item() {
         (
             json!({ "role": "user", "content": [{ "type": "input_file", "file_id": "f" }] }),
             "input[1].content[0].file_data",
+        ),
+        (
+            json!({ "role": "user", "content": [{ "type": "input_file", "file_url": 5 }] }),
+            "input[1].content[0].file_url",
         ),
         (json!({ "role": "system", "content": [{ "type": "input_image", "image_url": "u" }] }), "input[1].content"),
         (json!({ "type": "function_call", "call_id": "c", "arguments": "{}" }), "input[1]"),

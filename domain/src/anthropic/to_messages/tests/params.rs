@@ -47,6 +47,7 @@ fn parameters_are_translated() {
         "stop": "END", "temperature": 1.7, "top_p": 0.5, "top_k": 7, "max_tokens": 5, "max_completion_tokens": 9,
         "stream": true, "stream_options": {"include_usage": true}, "user": "u-1", "n": 1, "seed": 3, "logprobs": true,
         "service_tier": "default", "cache_control": {"type": "ephemeral"}, "frequency_penalty": 1,
+        "modalities": ["text"],
     })));
     assert_eq!(
         request,
@@ -243,6 +244,7 @@ fn faults_name_the_parameter() {
             "messages[0].tool_call_id",
         ),
         (with(&json!({"n": 2})), Unsupported, "n"),
+        (with(&json!({"modalities": ["text", "audio"], "audio": {"voice": "alloy"}})), Unsupported, "modalities"),
         (with(&json!({"stop": "\n"})), Unsupported, "stop"),
         (with(&json!({"stop": ["a", 5]})), Invalid, "stop[1]"),
         (with(&json!({"temperature": "hot"})), Invalid, "temperature"),
