@@ -37,7 +37,7 @@ pub fn write_chat(
     let edit = UpstreamEdit {
         model: &offer.upstream_model,
         max_output_tokens,
-        max_output_field: offer.provider.endpoint.max_output_field,
+        max_output_field: offer.provider.endpoint.max_output_field(),
         keeps_tier: pays_itself,
     };
     let mut body = request.rewrite(&edit);
@@ -55,7 +55,12 @@ pub fn write_chat(
     let body = match kind {
         ProviderKind::Anthropic => to_messages_request(&body, &offer.upstream_model, offer.output_tokens_cap()),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox if is_extended => {
-            drop_extensions(&body, Takes { effort: offer.reasons != Some(false), thoughts: kind == ProviderKind::Vllm })
+            let takes = Takes {
+                effort: offer.reasons != Some(false),
+                thoughts: kind == ProviderKind::Vllm,
+                openais: offer.provider.endpoint.is_openais,
+            };
+            drop_extensions(&body, takes)
         }
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Sandbox => Ok(body),
     };

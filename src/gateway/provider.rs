@@ -52,8 +52,8 @@ pub struct Endpoint {
     has_v1: bool,
     /// Headers of every request to it.
     pub headers: Vec<(&'static str, String)>,
-    /// The field for a limit of output tokens where the client used none.
-    pub max_output_field: MaxOutputField,
+    /// Whether OpenAI itself answers there, or Azure for it.
+    pub is_openais: bool,
 }
 
 impl Endpoint {
@@ -72,11 +72,14 @@ impl Endpoint {
                 }
             });
         }
-        // OpenAI's newest models refuse the old field; others that speak its protocol may not know the new one, and what they
-        // do not know limits nothing.
-        let max_output_field =
-            if is_openais(base_url) { MaxOutputField::MaxCompletionTokens } else { MaxOutputField::MaxTokens };
-        Self { base_url: base_url.to_owned(), has_v1: true, headers, max_output_field }
+        Self { base_url: base_url.to_owned(), has_v1: true, headers, is_openais: is_openais(base_url) }
+    }
+
+    /// The field in which it takes a limit of output tokens: OpenAI's newest models refuse the old one; others that speak its
+    /// protocol may not know the new one, and what they do not know limits nothing.
+    #[must_use]
+    pub const fn max_output_field(&self) -> MaxOutputField {
+        if self.is_openais { MaxOutputField::MaxCompletionTokens } else { MaxOutputField::MaxTokens }
     }
 
     /// The same, with paths that have no `/v1`.

@@ -1,7 +1,13 @@
-//! The tool calls of one turn, and which of them were answered.
+//! The tool calls of one turn, and which of them were answered; what a call is made with.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use super::writer::Writer;
+use crate::json::{Kind, Reader};
+
+/// The member that holds a call's arguments when the model wrote no JSON object.
+const INVALID_ARGUMENTS: &str = "invalid_arguments";
 
 /// A call that waits for its result.
 #[derive(Debug)]
@@ -56,5 +62,17 @@ impl<'a, T> Calls<'a, T> {
         self.by_id.clear();
         self.has_results = false;
         std::mem::take(&mut self.list)
+    }
+}
+
+/// Writes a call's arguments as the object that Anthropic wants, byte for byte; what is none, as a call that was cut off,
+/// as the text that it is.
+pub(super) fn write_input(arguments: &str, w: &mut Writer<'_>) {
+    let mut reader = Reader::new(arguments.as_bytes());
+    match reader.read_value().and_then(|raw| reader.finish().map(|()| raw)) {
+        Ok(raw) if raw.kind() == Kind::Object => _ = w.raw(raw.bytes),
+        Ok(raw) if raw.kind() == Kind::Null => _ = w.raw(b"{}"),
+        _ if arguments.trim().is_empty() => _ = w.raw(b"{}"),
+        _ => _ = w.open_object().member_text(INVALID_ARGUMENTS, arguments).close_object(),
     }
 }

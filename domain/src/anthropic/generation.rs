@@ -5,6 +5,7 @@
 pub(super) struct Generation {
     major: u64,
     minor: u64,
+    is_opus: bool,
 }
 
 impl Generation {
@@ -13,7 +14,7 @@ impl Generation {
     /// first form of the API.
     pub(super) fn of(model: &str) -> Self {
         let Some((_, name)) = model.rsplit_once("claude-") else {
-            return Self { major: 0, minor: 0 };
+            return Self { major: 0, minor: 0, is_opus: false };
         };
         // Of a date (eight digits) nothing is to be learnt.
         let mut numbers = name
@@ -22,7 +23,7 @@ impl Generation {
             .map(|word| if is_version(word) { word.parse::<u64>().ok() } else { None });
         let major = numbers.next().flatten().unwrap_or(0);
         let minor = numbers.next().flatten().unwrap_or(0);
-        Self { major, minor }
+        Self { major, minor, is_opus: name.starts_with("opus") }
     }
 
     const fn is_at_least(self, major: u64, minor: u64) -> bool {
@@ -33,6 +34,20 @@ impl Generation {
     /// conversation must end with the user.
     pub(super) const fn is_adaptive(self) -> bool {
         self.is_at_least(4, 6)
+    }
+
+    /// Whether `thinking` of this type is refused. Of models without a version nothing is known.
+    pub(super) fn refuses_thinking(self, kind: &str) -> bool {
+        match kind {
+            "adaptive" => self.major > 0 && !self.is_adaptive(),
+            "enabled" => self.is_at_least(4, 7),
+            _ => false,
+        }
+    }
+
+    /// Whether `output_config.effort` is refused: of those before adaptive thinking, Opus 4.5 alone knows it.
+    pub(super) fn refuses_effort(self) -> bool {
+        self.refuses_thinking("adaptive") && !(self.is_opus && self.is_at_least(4, 5))
     }
 
     /// Whether `temperature` and `top_p` are refused together.
@@ -66,7 +81,8 @@ mod tests {
             ("claude-instant", 0, 0),
             ("deepseek-4-7", 0, 0),
         ] {
-            assert_eq!(Generation::of(model), Generation { major, minor }, "{model}");
+            let found = Generation::of(model);
+            assert_eq!((found.major, found.minor), (major, minor), "{model}");
         }
         let traits = |model| {
             let generation = Generation::of(model);
@@ -76,5 +92,16 @@ mod tests {
         assert_eq!(traits("claude-sonnet-4-6"), (true, false));
         assert_eq!(traits("claude-opus-4-7"), (true, true));
         assert_eq!(traits("claude-sonnet-5"), (true, true));
+        let refusals = |model| {
+            let generation = Generation::of(model);
+            let [adaptive, enabled] = ["adaptive", "enabled"].map(|kind| generation.refuses_thinking(kind));
+            (adaptive, enabled, generation.refuses_effort())
+        };
+        assert_eq!(refusals("claude-haiku-4-5"), (true, false, true));
+        assert_eq!(refusals("claude-3-opus-latest"), (true, false, true));
+        assert_eq!(refusals("claude-opus-4-5-20251101"), (true, false, false));
+        assert_eq!(refusals("claude-opus-4-6"), (false, false, false));
+        assert_eq!(refusals("claude-sonnet-5"), (false, true, false));
+        assert_eq!(refusals("glm-5"), (false, false, false));
     }
 }

@@ -13,7 +13,7 @@
 //! that becomes a chat request and a Messages request again has lost nothing that matters:
 //! `cache_control` on parts, messages, calls and tools; `reasoning_details` on assistant messages (signed
 //! and redacted thinking); `is_error` on tool messages; `tool_call_id` on user parts that came out
-//! of a tool result; `thinking`, `top_k`, `output_config` and `cache_control` on the request.
+//! of a tool result; `thinking`, `top_k`, `output_config`, `cache_control` and a long `metadata.user_id` on the request.
 //! [`drop_extensions`] takes them out for providers that refuse what they do not know.
 
 mod calls;

@@ -9,7 +9,9 @@ use super::writer::Writer;
 use crate::json::Kind;
 
 /// Members of the request that only [`super`] reads.
-const OF_REQUEST: [&[u8]; 4] = [b"cache_control", b"output_config", b"thinking", b"top_k"];
+const OF_REQUEST: [&[u8]; 5] = [b"cache_control", b"metadata", b"output_config", b"thinking", b"top_k"];
+/// Members of the request that OpenAI's own servers know, and strict ones elsewhere refuse.
+const OF_OPENAI: [&[u8]; 4] = [b"prompt_cache_key", b"prompt_cache_retention", b"safety_identifier", b"verbosity"];
 /// Members of a message that only [`super`] reads.
 const OF_MESSAGE: [&[u8]; 3] = [b"cache_control", b"is_error", b"reasoning_details"];
 /// Members of parts, calls and tools that only [`super`] reads.
@@ -22,10 +24,13 @@ pub struct Takes {
     pub effort: bool,
     /// `reasoning_content` of earlier answers: strict servers refuse it.
     pub thoughts: bool,
+    /// `prompt_cache_key` and the like: others than `OpenAI` refuse them.
+    pub openais: bool,
 }
 
-/// A chat completion request without the members that [`to_chat_request`](super::to_chat_request) adds to OpenAI's,
-/// for providers that refuse members they do not know. All else keeps its bytes and its order.
+/// A chat completion request that was translated, without the members that its provider may not know, for some refuse
+/// those: what [`to_chat_request`](super::to_chat_request) adds to OpenAI's, and what `takes` does not name. Texts of which
+/// many servers take one only are joined. All else keeps its bytes and its order.
 ///
 /// # Errors
 /// [`TranslateError`] when the text is no JSON object, or its messages or tools are no lists of objects.
@@ -33,7 +38,11 @@ pub fn drop_extensions(chat: &[u8], takes: Takes) -> Result<Vec<u8>, TranslateEr
     let request = read_body(chat, Style::Chat)?;
     let mut out = Vec::with_capacity(chat.len());
     let mut w = Writer::new(&mut out);
-    let is_dropped = |key: &[u8]| OF_REQUEST.contains(&key) || (key == b"reasoning_effort" && !takes.effort);
+    let is_dropped = |key: &[u8]| {
+        OF_REQUEST.contains(&key)
+            || (key == b"reasoning_effort" && !takes.effort)
+            || (OF_OPENAI.contains(&key) && !takes.openais)
+    };
     copy_members(&request, is_dropped, &mut w, |key, value, w| match key {
         b"messages" => copy_items(value, w, |message, w| copy_message(message, takes, w)),
         b"tools" => copy_items(value, w, copy_item),
@@ -45,9 +54,34 @@ pub fn drop_extensions(chat: &[u8], takes: Takes) -> Result<Vec<u8>, TranslateEr
 fn copy_message(message: &Fields<'_, '_>, takes: Takes, w: &mut Writer<'_>) -> Result<(), TranslateError> {
     let is_dropped = |key: &[u8]| OF_MESSAGE.contains(&key) || (key == b"reasoning_content" && !takes.thoughts);
     copy_members(message, is_dropped, w, |key, value, w| match key {
-        b"content" | b"tool_calls" => copy_items(value, w, copy_item),
+        b"content" if value.kind() == Kind::Array => copy_parts(message, value, w),
+        b"tool_calls" => copy_items(value, w, copy_item),
         _ => copy_raw(value, w),
     })
+}
+
+/// Copies a message's parts: as one string where they are texts and the user does not speak, for many servers take no other
+/// content of the others.
+fn copy_parts(message: &Fields<'_, '_>, parts: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let separator: &[u8] = match message.text("role")?.as_deref() {
+        Some("system" | "assistant") => br#""\n\n""#,
+        Some("tool") => br#""\n""#,
+        _ => return copy_items(parts, w, copy_item),
+    };
+    let mut literals = Vec::new();
+    for part in parts.items()? {
+        let part = part?.object()?;
+        let is_text = part.text("type")?.as_deref() == Some("text");
+        let Some(text) = part.get("text").filter(|text| is_text && text.is_string()) else {
+            return copy_items(parts, w, copy_item);
+        };
+        if !literals.is_empty() {
+            literals.push(separator);
+        }
+        literals.push(text.raw.bytes);
+    }
+    w.joined(literals);
+    Ok(())
 }
 
 fn copy_item(item: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
@@ -175,18 +209,40 @@ mod tests {
     #[test]
     fn only_the_extensions_go() {
         let chat = r#"{"model":"a","top_k":4,"messages":[{"role":"system","content":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}]},
+            {"role":"assistant","content":[{"type":"text","text":"t"},{"type":"x"}]},
             {"role":"assistant","content":null,"reasoning_content":"r","reasoning_details":[{}],"tool_calls":[{"id":"c","cache_control":{},"type":"function","function":{"name":"f","arguments":"{}"}}]},
             {"role":"tool","tool_call_id":"c","content":"x","is_error":true},
             {"content":[{"tool_call_id":"c","type":"text","text":"t"}],"role":"user"}],
-            "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"x":[1, 2],"cache_control":{}}"#;
-        let expected = r#"{"model":"a","messages":[{"role":"system","content":[{"type":"text","text":"s"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
+            "tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}},"strict":true,"cache_control":{}}],"reasoning_effort":"low","thinking":{},"verbosity":"low","safety_identifier":"s","prompt_cache_key":"k","prompt_cache_retention":"24h","x":[1, 2],"cache_control":{},"metadata":{"user_id":"u"}}"#;
+        let expected = r#"{"model":"a","messages":[{"role":"system","content":"s"},{"role":"assistant","content":[{"type":"text","text":"t"},{"type":"x"}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"},{"content":[{"type":"text","text":"t"}],"role":"user"}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"cache_control":1,"b":1.0}}}],"x":[1, 2]}"#;
         let drop = |takes| String::from_utf8(drop_extensions(chat.as_bytes(), takes).unwrap()).unwrap();
         assert_eq!(drop(Takes::default()), expected);
         let effort = expected.replace(",\"x\"", ",\"reasoning_effort\":\"low\",\"x\"");
-        assert_eq!(drop(Takes { effort: true, thoughts: false }), effort);
+        assert_eq!(drop(Takes { effort: true, ..Takes::default() }), effort);
         let thoughts = expected.replace("null,", "null,\"reasoning_content\":\"r\",");
-        assert_eq!(drop(Takes { effort: false, thoughts: true }), thoughts);
+        assert_eq!(drop(Takes { thoughts: true, ..Takes::default() }), thoughts);
+        let keyed = expected.replace(",\"x\"", ",\"verbosity\":\"low\",\"safety_identifier\":\"s\",\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":\"24h\",\"x\"");
+        assert_eq!(drop(Takes { openais: true, ..Takes::default() }), keyed);
         assert!(drop_extensions(b"[]", Takes::default()).is_err());
         assert!(drop_extensions(b"{\"messages\":[1]}", Takes::default()).is_err());
+    }
+
+    #[test]
+    fn texts_are_one_string_but_for_the_users() {
+        let parts = r#"[{"type":"text","text":"a\"","cache_control":{}},{"text":"\ud800b","type":"text"}]"#;
+        let sent = |role: &str, content: &str| {
+            let chat = format!(r#"{{"messages":[{{"content":{content},"role":"{role}"}}]}}"#);
+            String::from_utf8(drop_extensions(chat.as_bytes(), Takes::default()).unwrap()).unwrap()
+        };
+        let expected =
+            |role: &str, content: &str| format!(r#"{{"messages":[{{"content":{content},"role":"{role}"}}]}}"#);
+        assert_eq!(sent("system", parts), expected("system", r#""a\"\n\n\ud800b""#));
+        assert_eq!(sent("assistant", parts), expected("assistant", r#""a\"\n\n\ud800b""#));
+        assert_eq!(sent("tool", parts), expected("tool", r#""a\"\n\ud800b""#));
+        let cleaned = r#"[{"type":"text","text":"a\""},{"text":"\ud800b","type":"text"}]"#;
+        assert_eq!(sent("user", parts), expected("user", cleaned));
+        for content in [r#""s""#, "null", r#"[{"type":"text","text":"a"},{"type":"refusal","refusal":"b"}]"#] {
+            assert_eq!(sent("assistant", content), expected("assistant", content));
+        }
     }
 }

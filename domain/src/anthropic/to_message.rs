@@ -1,14 +1,12 @@
 //! A chat completion as a Messages answer.
 
 use super::TranslateError;
+use super::calls::write_input;
 use super::fields::{Fields, Style, Value, read_body};
 use super::ids::{to_message_id, to_tool_use_id};
 use super::outcome::{matched_stop_of_choice, read_chat_usage, write_message_usage, write_stop};
 use super::writer::{Writer, inside};
-use crate::json::{Kind, Reader};
-
-/// The member that holds a call's arguments when the model wrote no JSON object.
-const INVALID_ARGUMENTS: &str = "invalid_arguments";
+use crate::json::Kind;
 
 /// Translates a chat completion into a Messages answer.
 ///
@@ -130,12 +128,7 @@ fn write_call(id: &str, function: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(
         Some(object) if object.kind() == Kind::Object => String::from_utf8_lossy(object.raw.bytes),
         other => other.map(Value::text).transpose()?.unwrap_or_default(),
     };
-    let mut reader = Reader::new(arguments.as_bytes());
-    match reader.read_value().and_then(|raw| reader.finish().map(|()| raw)) {
-        Ok(raw) if raw.kind() == Kind::Object => _ = w.raw(raw.bytes),
-        _ if arguments.trim().is_empty() => _ = w.raw(b"{}"),
-        _ => _ = w.open_object().member_text(INVALID_ARGUMENTS, &arguments).close_object(),
-    }
+    write_input(&arguments, w);
     w.close_object();
     Ok(())
 }
@@ -180,7 +173,7 @@ mod tests {
         let message = answer(
             json!({"role": "assistant", "content": null, "tool_calls": [
                 call("call_A", json!("{\"x\": [1]}")), call("functions.f:0", json!("")), call("", json!("{\"cut")),
-                call("call_B", json!("[1]")), call("call_C", json!({"y": 2}))]}),
+                call("call_B", json!("[1]")), call("call_C", json!({"y": 2})), call("call_D", json!(" null"))]}),
             "tool_calls",
         );
         assert_eq!(message["stop_reason"], "tool_use");
@@ -192,6 +185,7 @@ mod tests {
                 {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {"invalid_arguments": "{\"cut"}},
                 {"type": "tool_use", "id": "toolu_B", "name": "f", "input": {"invalid_arguments": "[1]"}},
                 {"type": "tool_use", "id": "toolu_C", "name": "f", "input": {"y": 2}},
+                {"type": "tool_use", "id": "toolu_D", "name": "f", "input": {}},
             ])
         );
     }

@@ -54,6 +54,7 @@ struct InputPart<'a> {
     image_url: Option<&'a RawValue>,
     detail: Option<&'a RawValue>,
     file_data: Option<&'a RawValue>,
+    file_url: Option<&'a RawValue>,
     filename: Option<&'a RawValue>,
     input_audio: Option<&'a RawValue>,
 }
@@ -82,9 +83,14 @@ fn read_part<'a>(raw: &'a RawValue, param: &str) -> Result<ChatPart<'a>, Invalid
             // By `file_id` alone: no files are kept here, so there is nothing to show.
             image_url: ImageUrl { url: member(part.image_url, "image_url")?, detail: part.detail.map(Cow::Borrowed) },
         },
-        Some("input_file") => ChatPart::File {
-            file: File { file_data: member(part.file_data, "file_data")?, filename: part.filename.map(Cow::Borrowed) },
-        },
+        Some("input_file") => {
+            // An address stands where the data would, as for documents of messages.
+            let file_data = match part.file_data {
+                None if part.file_url.is_some() => member(part.file_url, "file_url")?,
+                data => member(data, "file_data")?,
+            };
+            ChatPart::File { file: File { file_data, filename: part.filename.map(Cow::Borrowed) } }
+        }
         Some("input_audio") => {
             let audio = part.input_audio;
             let audio = audio.ok_or_else(|| InvalidRequest::new(format!("{param}.input_audio"), "is required"))?;

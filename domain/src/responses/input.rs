@@ -129,6 +129,7 @@ impl<'a, 't> Conversation<'a, 't> {
     pub(super) fn finish(mut self) -> Vec<ChatMessage<'a>> {
         self.end_assistant();
         self.release_held();
+        self.join_leading();
         // Thoughts matter to the answer that is being worked on; of older ones no server wants to hear again.
         let question = self.messages.iter().rposition(|message| message.begins_turn).unwrap_or_default();
         for (index, message) in self.messages.iter_mut().enumerate() {
@@ -275,6 +276,22 @@ impl<'a, 't> Conversation<'a, 't> {
         self.release_held();
         self.open_calls.extend(message.tool_calls.iter().map(|call| call.id.clone()));
         self.messages.push(message);
+    }
+
+    /// Makes one of the system messages that lead: many chat templates take no second one.
+    fn join_leading(&mut self) {
+        let count = self.messages.iter().take_while(|message| message.role == "system").count();
+        if count < 2 {
+            return;
+        }
+        let leading = self.messages.iter().take(count);
+        let texts: Option<Vec<String>> = leading.map(|message| message.content.as_ref()?.decode_text()).collect();
+        // What is no Unicode can't be joined, and stays as it is.
+        let Some(texts) = texts else { return };
+        self.messages.drain(1..count);
+        if let Some(first) = self.messages.first_mut() {
+            first.content = Some(Content::Text(texts.join("\n\n")));
+        }
     }
 
     fn release_held(&mut self) {

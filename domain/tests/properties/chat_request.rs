@@ -59,21 +59,17 @@ prop_compose! {
 fn edit_value(request: &Value, edit: &UpstreamEdit<'_>) -> Value {
     let mut request = request.clone();
     request["model"] = edit.model.into();
-    if let Some(cap) = edit.max_output_tokens {
-        let mut has_limit = false;
-        for key in ["max_tokens", "max_completion_tokens"] {
-            if let Some(tokens) = request.get(key).and_then(Value::as_u64) {
-                has_limit = true;
-                request[key] = tokens.min(cap).into();
-            }
-        }
-        if !has_limit {
-            let key = match edit.max_output_field {
-                MaxOutputField::MaxTokens => "max_tokens",
-                MaxOutputField::MaxCompletionTokens => "max_completion_tokens",
-            };
-            request[key] = cap.into();
-        }
+    let mut given = Vec::new();
+    for key in ["max_tokens", "max_completion_tokens"] {
+        given.extend(request.get(key).and_then(Value::as_u64));
+    }
+    if let Some(tokens) = given.into_iter().max().into_iter().chain(edit.max_output_tokens).min() {
+        let (known, other) = match edit.max_output_field {
+            MaxOutputField::MaxTokens => ("max_tokens", "max_completion_tokens"),
+            MaxOutputField::MaxCompletionTokens => ("max_completion_tokens", "max_tokens"),
+        };
+        request[known] = tokens.into();
+        request.as_object_mut().unwrap().remove(other);
     }
     if request["stream"] == true {
         if !request["stream_options"].is_object() {
@@ -111,7 +107,7 @@ proptest! {
         prop_assert_eq!(again.model(), model.as_str());
         prop_assert_eq!(again.stream(), parsed.stream());
         prop_assert!(!again.stream() || again.include_usage());
-        prop_assert!(cap.is_none_or(|cap| again.max_output_tokens().unwrap() <= cap));
+        prop_assert_eq!(again.max_output_tokens(), parsed.max_output_tokens().into_iter().chain(cap).min());
         prop_assert!(parsed.input_tokens_lower() <= parsed.input_tokens_estimate());
         prop_assert!(parsed.input_tokens_estimate() <= parsed.input_tokens_upper());
     }

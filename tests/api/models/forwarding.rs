@@ -204,6 +204,10 @@ fn output_is_limited_only_when_the_balance_binds_and_in_the_providers_own_field(
     // What the balance covers stays as it is.
     let small = bare.replacen('{', r#"{"max_tokens":100,"#, 1);
     assert_eq!(forward_on_a_cent("openai", &small), small);
+    assert_eq!(
+        forward_on_a_cent_to("openai", "https://api.openai.com", &small),
+        small.replace("max_tokens", "max_completion_tokens")
+    );
 }
 
 #[test]
@@ -215,9 +219,11 @@ fn a_limit_of_the_clients_own_is_lowered_in_its_place_when_the_balance_binds() {
         let estimate = i64::try_from(body.len()).unwrap() / 4;
         let tokens = (10_000 - estimate * 10) / 30;
         assert!(tokens < 310);
-        let expected = body.replacen("310", &tokens.to_string(), 1);
-        assert_eq!(forward_on_a_cent("openai", &body), expected);
-        assert_eq!(forward_on_a_cent("vllm", &body), expected);
+        let given = format!("\"{field}\" : 310");
+        let expected = |key: &str| body.replacen(&given, &format!("\"{key}{tokens}"), 1);
+        let known = if field == "max_tokens" { "max_tokens\" : " } else { "max_tokens\":" };
+        assert_eq!(forward_on_a_cent("openai", &body), expected(known));
+        assert_eq!(forward_on_a_cent("vllm", &body), expected(known));
     }
 }
 
@@ -225,10 +231,16 @@ fn a_limit_of_the_clients_own_is_lowered_in_its_place_when_the_balance_binds() {
 fn a_rich_account_is_never_limited() {
     run(async |app| {
         let key = with_renamed_model(&app).await;
-        for extra in ["", r#","max_tokens":100000"#, r#","max_completion_tokens":7,"n":3"#] {
-            let body = format!(r#"{{"model":"m1","messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
-            let sent = forward(&app, &key, &body).await;
-            assert_eq!(sent, body.replacen("\"m1\"", "\"vendor/real-1\"", 1));
+        for (extra, sent) in [
+            ("", ""),
+            (r#","max_tokens":100000"#, r#","max_tokens":100000"#),
+            (r#","max_completion_tokens":7,"n":3"#, r#","max_tokens":7,"n":3"#),
+            (r#","max_tokens":7,"n":3,"max_completion_tokens":9"#, r#","max_tokens":9,"n":3"#),
+        ] {
+            let body =
+                |extra: &str| format!(r#"{{"model":"m1","messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
+            let expected = body(sent).replacen("\"m1\"", "\"vendor/real-1\"", 1);
+            assert_eq!(forward(&app, &key, &body(extra)).await, expected);
         }
     });
 }

@@ -53,6 +53,31 @@ fn a_response_is_given_kept_continued_and_forgotten() {
 }
 
 #[test]
+fn what_only_openai_knows_goes_only_there() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("Hi!", 100, 10));
+        let known = json!({ "prompt_cache_key": "k", "safety_identifier": "s", "verbosity": "low" });
+        let mut asked = json!({ "model": "m1", "input": "Hi", "max_output_tokens": 9, "text": { "verbosity": "low" } });
+        asked.as_object_mut().unwrap().extend(known.as_object().unwrap().clone());
+        for (base_url, limit, is_openais) in [
+            ("https://api.groq.com/openai", "max_tokens", false),
+            ("https://api.openai.com", "max_completion_tokens", true),
+            ("https://mine.openai.azure.com/openai", "max_completion_tokens", true),
+        ] {
+            let provider = app.admin("PATCH", "/admin/v1/providers/p1").json(&json!({ "base_url": base_url }));
+            provider.send().await.expect(200);
+            create(&app, &key, &asked).await.expect(200);
+            let mut expected = json!({ "model": "m1", "messages": [{ "role": "user", "content": "Hi" }], limit: 9 });
+            if is_openais {
+                expected.as_object_mut().unwrap().extend(known.as_object().unwrap().clone());
+            }
+            assert_eq!(app.upstream.bodies().pop().unwrap(), expected, "{base_url}");
+        }
+    });
+}
+
+#[test]
 fn another_account_sees_nothing_of_it() {
     run(async |app| {
         let key = app.with_model().await;

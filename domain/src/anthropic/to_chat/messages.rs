@@ -36,15 +36,21 @@ struct Round<'a> {
 
 pub(super) fn write_messages(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
     let messages = request.need("messages")?;
-    if let Some(system) = request.get("system") {
-        write_system(system, w)?;
+    // Of what is said before anybody speaks one message is made: many chat templates take no second one.
+    let mut system = Content::default();
+    if let Some(text) = request.get("system") {
+        read_system(text, &mut system)?;
     }
     let mut round = Round::default();
     let mut is_empty = true;
     for message in messages.items()? {
         is_empty = false;
         let message = message?.object()?;
-        match message.need("role")?.text()?.as_ref() {
+        let role = message.need("role")?.text()?;
+        if role != "system" {
+            write_system(&std::mem::take(&mut system), w);
+        }
+        match role.as_ref() {
             "user" => round.read_user(&message)?,
             "assistant" => {
                 if round.is_answered() {
@@ -55,7 +61,7 @@ pub(super) fn write_messages(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Re
             "tool" => round.read_tool_message(&message)?,
             "system" => {
                 std::mem::take(&mut round).write(w);
-                write_system(message.need("content")?, w)?;
+                read_system(message.need("content")?, &mut system)?;
             }
             _ => return Err(message.invalid("role", "Input should be 'user' or 'assistant'")),
         }
@@ -63,16 +69,16 @@ pub(super) fn write_messages(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Re
     if is_empty {
         return Err(messages.path.invalid("at least one message is required"));
     }
+    write_system(&system, w);
     round.write(w);
     Ok(())
 }
 
-fn write_system(system: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
-    let mut content = Content::default();
+fn read_system(system: Value<'_, '_>, out: &mut Content) -> Result<(), TranslateError> {
     if system.is_string() {
         let literal = system.literal()?;
         if !inside(literal).is_empty() {
-            content.add_text(literal, None);
+            out.add_text(literal, None);
         }
     } else {
         for block in system.items()? {
@@ -80,15 +86,18 @@ fn write_system(system: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), Transla
             if block.need("type")?.text()? != "text" {
                 return Err(block.invalid("type", "Input should be 'text'"));
             }
-            add_text(&block, &mut content)?;
+            add_text(&block, out)?;
         }
     }
-    if !content.is_empty() {
+    Ok(())
+}
+
+fn write_system(system: &Content, w: &mut Writer<'_>) {
+    if !system.is_empty() {
         w.open_object().member_text("role", "system").key("content");
-        content.write(w);
+        system.write(w);
         w.close_object();
     }
-    Ok(())
 }
 
 impl<'a> Round<'a> {

@@ -1,20 +1,25 @@
 //! Limits, tools, thinking and the rest of the parameters.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::anthropic::fields::{Fields, Value};
 use crate::anthropic::writer::Writer;
 use crate::anthropic::{JSON_ANSWER_TOOL, TranslateError};
+use crate::hex::to_hex;
 use crate::json::Kind;
 
 /// Budgets up to which thinking counts as of low or medium effort, in tokens.
 const LOW_EFFORT_TOKENS: u64 = 4_096;
 const MEDIUM_EFFORT_TOKENS: u64 = 16_384;
+/// Longest `user` that `OpenAI` takes.
+const MAX_USER_BYTES: usize = 64;
 
 pub(super) fn write_limits(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
     let max_tokens = request.need("max_tokens")?;
     if max_tokens.count()? == 0 {
         return Err(max_tokens.path.invalid("Input should be greater than or equal to 1"));
     }
-    // OpenAI's reasoning models know no other name, and the way back reads both.
+    // Either name would do: it goes out under the one that the provider knows.
     w.member("max_completion_tokens", max_tokens.raw.bytes);
     write_sampling(request, w)
 }
@@ -157,15 +162,27 @@ pub(super) fn write_output(request: &Fields<'_, '_>, w: &mut Writer<'_>) -> Resu
         w.member_text("reasoning_effort", effort);
     }
     if let Some(metadata) = request.get("metadata") {
-        let metadata = metadata.object()?;
-        if let Some(user) = metadata.get("user_id") {
-            w.member("user", user.literal()?);
-        }
+        write_user(metadata, w)?;
     }
     if request.text("service_tier")?.as_deref() == Some("standard_only") {
         w.member_text("service_tier", "default");
     }
     w.member_if("cache_control", request.raw_object("cache_control"));
+    Ok(())
+}
+
+/// Writes whom the answer is for: a text too long for others as its digest, and itself for Anthropic alone.
+fn write_user(metadata: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let fields = metadata.object()?;
+    let Some(user_id) = fields.get("user_id") else {
+        return Ok(());
+    };
+    let user = user_id.text()?;
+    if user.len() <= MAX_USER_BYTES {
+        w.member("user", user_id.raw.bytes);
+    } else {
+        w.member_text("user", &to_hex(&Sha256::digest(user.as_bytes()))).member("metadata", metadata.raw.bytes);
+    }
     Ok(())
 }
 

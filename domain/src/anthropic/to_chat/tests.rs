@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
 use super::to_chat_request;
-use crate::anthropic::{JSON_ANSWER_TOOL, TranslateError, TranslateErrorKind};
+use crate::anthropic::{
+    JSON_ANSWER_TOOL, Takes, TranslateError, TranslateErrorKind, drop_extensions, to_messages_request,
+};
 
 fn translate(request: &Value) -> Value {
     serde_json::from_slice(&to_chat_request(request.to_string().as_bytes()).unwrap()).unwrap()
@@ -139,6 +141,21 @@ fn turns_of_one_role_are_one() {
 }
 
 #[test]
+fn system_turns_that_follow_the_system_text_belong_to_it() {
+    let said = |text: &str| json!({"role": "system", "content": text});
+    let request = translate(&with(&json!({"system": "a", "messages": [
+        said("b"), {"role": "user", "content": "Hi"}, said("c"), said("d")]})));
+    let text = |text: &str| json!({"type": "text", "text": text});
+    assert_eq!(
+        request["messages"],
+        json!([
+            {"role": "system", "content": [text("a"), text("b")]}, {"role": "user", "content": "Hi"},
+            {"role": "system", "content": [text("c"), text("d")]}])
+    );
+    assert_eq!(chat(&json!([said("only")])), json!([said("only")]));
+}
+
+#[test]
 fn parameters_are_translated() {
     let schema = json!({"type": "object", "properties": {"x": {"type": "string"}}});
     let request = translate(&with(&json!({
@@ -177,6 +194,24 @@ fn parameters_are_translated() {
         request["response_format"],
         json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}})
     );
+}
+
+#[test]
+fn a_user_id_too_long_for_openai_is_told_to_anthropic_alone() {
+    let request = |user_id: &str| with(&json!({"metadata": {"user_id": user_id}}));
+    let short = "u".repeat(64);
+    let translated = translate(&request(&short));
+    assert_eq!((&translated["user"], translated.get("metadata")), (&json!(short), None));
+    // As Claude Code sends it: JSON in a string.
+    let long = json!({"device_id": "d".repeat(64), "account_uuid": "", "session_id": "é"}).to_string();
+    let chat = to_chat_request(request(&long).to_string().as_bytes()).unwrap();
+    let plain: Value = serde_json::from_slice(&drop_extensions(&chat, Takes::default()).unwrap()).unwrap();
+    let user = plain["user"].as_str().unwrap();
+    assert!(user.len() == 64 && user.bytes().all(|byte| byte.is_ascii_hexdigit()), "{user}");
+    assert_eq!(plain.get("metadata"), None);
+    assert_ne!(translate(&request(&long.replace('é', "e")))["user"], user);
+    let back: Value = serde_json::from_slice(&to_messages_request(&chat, "claude-sonnet-4-5", 9).unwrap()).unwrap();
+    assert_eq!(back["metadata"]["user_id"], long);
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use super::parts::{Blocks, Place, write_content, write_part};
 use super::turns::{Turns, write_blocks};
 use crate::anthropic::TranslateError;
+use crate::anthropic::calls::write_input;
 use crate::anthropic::fields::{Fields, Value};
 use crate::anthropic::generation::Generation;
 use crate::anthropic::writer::{Writer, inside};
-use crate::json::{Kind, Reader};
+use crate::json::Kind;
 
 /// A conversation in Anthropic's words.
 pub(super) struct Conversation {
@@ -178,7 +179,7 @@ fn function_call_id(name: &str) -> String {
     format!("function:{name}")
 }
 
-/// The arguments of a call as the object that Anthropic wants, byte for byte.
+/// The arguments of a call as the object that Anthropic wants.
 fn read_input<'a>(function: &Fields<'a, '_>) -> Result<Cow<'a, [u8]>, TranslateError> {
     let Some(arguments) = function.get("arguments") else {
         return Ok(Cow::Borrowed(b"{}"));
@@ -186,17 +187,9 @@ fn read_input<'a>(function: &Fields<'a, '_>) -> Result<Cow<'a, [u8]>, TranslateE
     if arguments.kind() == Kind::Object {
         return Ok(Cow::Borrowed(arguments.raw.bytes));
     }
-    let text = arguments.text()?;
-    if text.trim().is_empty() {
-        return Ok(Cow::Borrowed(b"{}"));
-    }
-    let mut reader = Reader::new(text.as_bytes());
-    let parsed = reader.read_value().and_then(|raw| reader.finish().map(|()| raw));
-    match parsed {
-        Ok(raw) if raw.kind() == Kind::Object => Ok(Cow::Owned(raw.bytes.to_vec())),
-        Ok(_) => Err(arguments.path.invalid("must be the text of a JSON object")),
-        Err(error) => Err(arguments.path.invalid(format_args!("must be the text of a JSON object: {error}"))),
-    }
+    let mut input = Vec::new();
+    write_input(&arguments.text()?, &mut Writer::new(&mut input));
+    Ok(Cow::Owned(input))
 }
 
 /// One thinking block in the making: streams bring it in pieces.

@@ -7,7 +7,7 @@ mod tools;
 mod turns;
 
 use super::TranslateError;
-use super::fields::{Fields, Style, read_body};
+use super::fields::{Fields, Style, Value, read_body};
 use super::generation::Generation;
 use super::writer::Writer;
 use messages::read_messages;
@@ -26,12 +26,14 @@ use tools::{write_tool_choice, write_tools};
 ///   on also one at the end if it ends with the assistant.
 /// - A call without a result gets one that says so. Ids that come twice in a conversation are told
 ///   apart; ids that Anthropic would refuse are encoded.
+/// - Arguments of a call that are no JSON object are the value of a member `invalid_arguments`, as on the way back.
 /// - Texts that are empty or blank are left out; Anthropic refuses them.
 /// - `reasoning_effort` becomes a thinking budget of a share of `max_tokens`, or adaptive thinking with
 ///   that effort for models from 4.6 on. It is left out where Anthropic would refuse it: when a
 ///   tool is forced, or in a loop of tool calls whose thinking the caller did not send back.
 ///   `thinking` passes as it is, but for that last case, and but for a budget that leaves nothing of `max_tokens`:
-///   it is then half of that, or left out where that is less than Anthropic takes.
+///   it is then half of that, or left out where that is less than Anthropic takes. A type (`adaptive`,
+///   `enabled`) that the model does not know is put as an effort; an `output_config.effort` that it does not know is left out.
 /// - `response_format` of type `json_schema`: models from 4.6 on get a strict schema as
 ///   `output_config.format`. Others are made to call the tool [`JSON_ANSWER_TOOL`](super::JSON_ANSWER_TOOL),
 ///   whose input comes back as content. Where no tool can be forced (the caller brings tools or
@@ -49,6 +51,10 @@ pub fn to_messages_request(chat: &[u8], model: &str, default_max_tokens: u64) ->
         && n.count()? != 1
     {
         return Err(request.unsupported("n", "must be 1 for this model: it gives one answer a request"));
+    }
+    let is_audio = |item: Result<Value<'_, '_>, _>| item.is_ok_and(|item| item.raw.bytes == b"\"audio\"");
+    if request.get("modalities").is_some_and(|list| list.items().is_ok_and(|mut items| items.any(is_audio))) {
+        return Err(request.unsupported("modalities", "must not hold audio for this model: it answers in text"));
     }
     let generation = Generation::of(model);
     let max_tokens = read_max_tokens(&request)?.unwrap_or(default_max_tokens);
@@ -70,7 +76,7 @@ pub fn to_messages_request(chat: &[u8], model: &str, default_max_tokens: u64) ->
     write_tool_choice(&request, &conversation.called, &answer, &mut w)?;
     write_stops(&request, &mut w)?;
     write_sampling(&request, generation, &thinking, &mut w)?;
-    thinking.write(&request, &answer, &mut w);
+    thinking.write(&request, generation, &answer, &mut w);
     write_passed(&request, &mut w)?;
     w.close_object();
     Ok(out)

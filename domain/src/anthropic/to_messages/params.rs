@@ -1,5 +1,7 @@
 //! Limits, sampling, thinking and the form of the answer.
 
+use std::borrow::Cow;
+
 use super::messages::Conversation;
 use crate::anthropic::TranslateError;
 use crate::anthropic::fields::{Fields, Value};
@@ -185,7 +187,13 @@ impl<'a> Thinking<'a> {
         answer: &JsonAnswer<'_>,
     ) -> Result<Self, TranslateError> {
         let is_lost = conversation.is_in_loop_without_thinking;
-        if let Some(value) = request.get("thinking") {
+        let kind = match request.get("thinking") {
+            Some(thinking) => thinking.object()?.text("type")?,
+            None => None,
+        };
+        // A type of thinking that the model does not know is put as an effort.
+        let is_rephrased = kind.is_some_and(|kind| generation.refuses_thinking(&kind));
+        if let Some(value) = request.get("thinking").filter(|_| !is_rephrased) {
             let thinking = value.object()?;
             if thinking.text("type")?.as_deref() != Some("enabled") {
                 return Ok(Self::Given(value.raw.bytes));
@@ -202,17 +210,23 @@ impl<'a> Thinking<'a> {
             });
         }
         let has_own_config = request.raw_object("output_config").is_some();
-        let Some(effort) = request.get("reasoning_effort").filter(|_| !has_own_config) else {
-            return Ok(Self::Unsaid);
+        let effort = match request.get("reasoning_effort").filter(|_| is_rephrased || !has_own_config) {
+            Some(effort) => effort.text()?,
+            // As adaptive thinking is where no effort is named.
+            None if is_rephrased => Cow::Borrowed("high"),
+            None => return Ok(Self::Unsaid),
         };
-        let share_percent = match effort.text()?.as_ref() {
+        let share_percent = match effort.as_ref() {
             "none" => return Ok(Self::Unsaid),
             "minimal" => 10,
             "low" => 20,
             "medium" => 50,
             "high" => 80,
             "xhigh" | "max" => 95,
-            _ => return Err(effort.path.invalid("must be one of none, minimal, low, medium, high, xhigh")),
+            _ => {
+                let fault = "must be one of none, minimal, low, medium, high, xhigh";
+                return Err(request.invalid("reasoning_effort", fault));
+            }
         };
         if is_forced(request) || matches!(answer, JsonAnswer::Tool { .. }) {
             return Ok(Self::Unsaid);
@@ -235,7 +249,13 @@ impl<'a> Thinking<'a> {
     }
 
     /// Writes `thinking` and `output_config`.
-    pub(super) fn write(&self, request: &Fields<'_, '_>, answer: &JsonAnswer<'_>, w: &mut Writer<'_>) {
+    pub(super) fn write(
+        &self,
+        request: &Fields<'_, '_>,
+        generation: Generation,
+        answer: &JsonAnswer<'_>,
+        w: &mut Writer<'_>,
+    ) {
         let mut config = Vec::new();
         let mut inner = Writer::new(&mut config);
         match self {
@@ -254,10 +274,17 @@ impl<'a> Thinking<'a> {
             inner.key("format").open_object().member_text("type", "json_schema").member("schema", schema);
             inner.close_object();
         }
-        // A caller that speaks of it knows better.
-        if let Some(given) = request.raw_object("output_config") {
-            w.member("output_config", given);
-        } else if !config.is_empty() {
+        // A caller that speaks of it knows better, but for an effort that the model does not know.
+        let given = request.get("output_config").and_then(|config| config.object().ok());
+        if let Some(given) = given {
+            config.clear();
+            let is_dropped = |key: &[u8]| key == b"effort" && generation.refuses_effort();
+            let mut inner = Writer::new(&mut config);
+            for (key, raw) in given.members().filter(|(key, _)| !is_dropped(key)) {
+                inner.key(&String::from_utf8_lossy(key)).raw(raw.bytes);
+            }
+        }
+        if !config.is_empty() {
             w.key("output_config").open_object().raw(&config).close_object();
         }
     }

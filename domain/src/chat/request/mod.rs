@@ -94,8 +94,8 @@ pub struct ChatRequest<'a> {
     tools: Range<usize>,
     is_stream: bool,
     stream_options: StreamOptions<'a>,
-    max_tokens: TokenLimit<'a>,
-    max_completion_tokens: TokenLimit<'a>,
+    /// The limits on output tokens, in the order of the body.
+    limits: [Option<TokenLimit<'a>>; 2],
     choices: u64,
     is_repeatable: bool,
     /// `service_tier`, where it asks for a dearer one.
@@ -116,12 +116,17 @@ struct StreamOptions<'a> {
     has_others: bool,
 }
 
-/// One of the two limits on output tokens as the client sent it.
-#[derive(Clone, Copy, Debug, Default)]
+/// A limit on output tokens as the client sent it.
+#[derive(Clone, Copy, Debug)]
 struct TokenLimit<'a> {
+    field: MaxOutputField,
+    /// Offset of its key.
+    start: usize,
+    /// Offset of the comma before it, if it is not the first member.
+    separator: usize,
     /// The value, `null` included.
-    value: Option<Raw<'a>>,
-    /// The limit, unless absent or `null`.
+    value: Raw<'a>,
+    /// The limit, unless it is `null`.
     tokens: Option<u64>,
 }
 
@@ -172,7 +177,7 @@ impl<'a> ChatRequest<'a> {
     /// parameters.
     #[must_use]
     pub fn max_output_tokens(&self) -> Option<u64> {
-        self.max_completion_tokens.tokens.max(self.max_tokens.tokens)
+        self.limits.iter().flatten().filter_map(|limit| limit.tokens).max()
     }
 
     /// How many choices are asked for.

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use super::messages::{InputSize, read_messages, read_tools};
 use super::{
-    ChatRequest, DEFAULT_MODEL, InvalidRequest, MAX_CHOICES, MAX_MEMBERS, MAX_MODEL_BYTES, StreamOptions, TokenLimit,
+    ChatRequest, DEFAULT_MODEL, InvalidRequest, MAX_CHOICES, MAX_MEMBERS, MAX_MODEL_BYTES, MaxOutputField,
+    StreamOptions, TokenLimit,
 };
-use crate::json::{Kind, Raw, Reader};
+use crate::json::{Kind, Member, Raw, Reader};
 
 pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
     // Once for the whole body: all text taken from it below is known to be UTF-8.
@@ -27,8 +28,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         stream_options: StreamOptions::default(),
         messages: 0..0,
         tools: 0..0,
-        max_tokens: TokenLimit::default(),
-        max_completion_tokens: TokenLimit::default(),
+        limits: [None; 2],
         choices: 1,
         is_repeatable: false,
         dear_tier: None,
@@ -43,7 +43,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         if keys.len() == MAX_MEMBERS {
             return Err(InvalidRequest::body(format!("The request body must have at most {MAX_MEMBERS} members.")));
         }
-        request.read_parameter(&member.key, &mut reader)?;
+        request.read_parameter(&member, &mut reader)?;
         keys.push(member.key);
     }
     reader.finish()?;
@@ -54,8 +54,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
 }
 
 impl<'a> ChatRequest<'a> {
-    fn read_parameter(&mut self, key: &[u8], reader: &mut Reader<'a>) -> Result<(), InvalidRequest> {
-        match key {
+    fn read_parameter(&mut self, member: &Member<'_>, reader: &mut Reader<'a>) -> Result<(), InvalidRequest> {
+        match member.key.as_ref() {
             b"messages" => {
                 let start = begin_value(reader)?;
                 read_messages(reader, &mut self.input)?;
@@ -74,16 +74,32 @@ impl<'a> ChatRequest<'a> {
             }
             b"stream" => self.is_stream = read_bool(reader.read_value()?, "stream")?.unwrap_or(false),
             b"n" => self.choices = read_choices(reader.read_value()?)?,
-            b"max_tokens" => self.max_tokens = read_limit(reader.read_value()?, "max_tokens")?,
-            b"max_completion_tokens" => {
-                self.max_completion_tokens = read_limit(reader.read_value()?, "max_completion_tokens")?;
-            }
+            b"max_tokens" => self.read_limit(MaxOutputField::MaxTokens, member, reader)?,
+            b"max_completion_tokens" => self.read_limit(MaxOutputField::MaxCompletionTokens, member, reader)?,
             b"temperature" => self.is_repeatable |= read_temperature(reader.read_value()?)? == Some(0.0),
             b"service_tier" => self.dear_tier = Some(reader.read_value()?).filter(|value| is_dear(*value)),
             b"seed" => self.is_repeatable |= reader.read_value()?.kind() == Kind::Number,
             _ => {
                 reader.read_value()?;
             }
+        }
+        Ok(())
+    }
+
+    fn read_limit(
+        &mut self,
+        field: MaxOutputField,
+        member: &Member<'_>,
+        reader: &mut Reader<'a>,
+    ) -> Result<(), InvalidRequest> {
+        let value = reader.read_value()?;
+        let tokens = value.to_u64().filter(|tokens| *tokens > 0);
+        if tokens.is_none() && value.kind() != Kind::Null {
+            return Err(InvalidRequest::new(String::from_utf8_lossy(&member.key), "must be a positive integer"));
+        }
+        let limit = TokenLimit { field, start: member.start, separator: member.separator, value, tokens };
+        if let Some(place) = self.limits.iter_mut().find(|place| place.is_none()) {
+            *place = Some(limit);
         }
         Ok(())
     }
@@ -132,16 +148,6 @@ fn read_choices(value: Raw<'_>) -> Result<u64, InvalidRequest> {
         .to_u64()
         .filter(|n| (1..=MAX_CHOICES).contains(n))
         .ok_or_else(|| InvalidRequest::new("n", format_args!("must be an integer from 1 to {MAX_CHOICES}")))
-}
-
-fn read_limit<'a>(value: Raw<'a>, param: &str) -> Result<TokenLimit<'a>, InvalidRequest> {
-    if value.kind() == Kind::Null {
-        return Ok(TokenLimit { value: Some(value), tokens: None });
-    }
-    match value.to_u64() {
-        Some(tokens) if tokens > 0 => Ok(TokenLimit { value: Some(value), tokens: Some(tokens) }),
-        _ => Err(InvalidRequest::new(param, "must be a positive integer")),
-    }
 }
 
 /// `None` for `null`.

@@ -1,7 +1,7 @@
 //! The request as an upstream gets it: a few values spliced in, everything else the client's own
 //! bytes.
 
-use super::{ChatRequest, TokenLimit};
+use super::ChatRequest;
 use crate::json::{Kind, push_string};
 
 /// What an upstream gets instead of the client's own values.
@@ -11,7 +11,7 @@ pub struct UpstreamEdit<'e> {
     pub model: &'e str,
     /// Cap on output tokens per choice: put in where the client's own limit is absent or larger.
     pub max_output_tokens: Option<u64>,
-    /// Where the cap goes when the client used neither parameter.
+    /// The one name under which the provider gets a limit, whichever the client used.
     pub max_output_field: MaxOutputField,
     /// Whether a dearer `service_tier` stays: where the client pays for it itself.
     pub keeps_tier: bool,
@@ -25,6 +25,16 @@ pub enum MaxOutputField {
     MaxTokens,
     /// `max_completion_tokens`: the one that OpenAI's reasoning models insist on.
     MaxCompletionTokens,
+}
+
+impl MaxOutputField {
+    /// How the member begins.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "\"max_tokens\":",
+            Self::MaxCompletionTokens => "\"max_completion_tokens\":",
+        }
+    }
 }
 
 /// New text for a stretch of the body.
@@ -45,7 +55,7 @@ enum NewValue<'e> {
     None,
 }
 
-/// Model, both limits, the service tier, and the stream options.
+/// Model, two limits, the service tier, and the stream options.
 const MAX_SPLICES: usize = 5;
 /// Bytes that all splices add at most, the model's name and its escapes aside.
 const SPLICE_BYTES: usize = 160;
@@ -81,8 +91,8 @@ impl<'e> Splices<'e> {
 
     fn sorted(&mut self) -> &[Splice<'e>] {
         let used = self.items.get_mut(..self.len).unwrap_or_default();
-        // Stable: insertions at one place stay in order.
-        used.sort_by_key(|splice| splice.start);
+        // Stable: insertions at one place stay in order, and before what is replaced there.
+        used.sort_by_key(|splice| (splice.start, splice.end));
         used
     }
 }
@@ -93,9 +103,7 @@ pub(super) fn rewrite(request: &ChatRequest<'_>, edit: &UpstreamEdit<'_>) -> Vec
         Some(value) => splices.replace(value.range(), NewValue::Text(edit.model), ""),
         None => splices.insert(request.inside, "\"model\":", NewValue::Text(edit.model)),
     }
-    if let Some(cap) = edit.max_output_tokens {
-        cap_output(request, cap, edit.max_output_field, &mut splices);
-    }
+    limit_output(request, edit.max_output_tokens, edit.max_output_field, &mut splices);
     if let Some(tier) = request.dear_tier.filter(|_| !edit.keeps_tier) {
         splices.replace(tier.range(), NewValue::None, "\"auto\"");
     }
@@ -119,28 +127,24 @@ pub(super) fn rewrite(request: &ChatRequest<'_>, edit: &UpstreamEdit<'_>) -> Vec
     out
 }
 
-fn cap_output<'e>(request: &ChatRequest<'_>, cap: u64, field: MaxOutputField, splices: &mut Splices<'e>) {
-    let limits = [request.max_tokens, request.max_completion_tokens];
-    let mut has_limit = false;
-    for limit in limits {
-        has_limit |= limit.tokens.is_some();
-        if let TokenLimit { value: Some(value), tokens: Some(tokens) } = limit
-            && tokens > cap
-        {
-            splices.replace(value.range(), NewValue::Number(cap), "");
+/// Writes the limit, the client's own or the smaller cap, under the name that the provider knows: another name is refused, or
+/// limits nothing.
+fn limit_output<'e>(request: &ChatRequest<'_>, cap: Option<u64>, field: MaxOutputField, splices: &mut Splices<'e>) {
+    let Some(tokens) = request.max_output_tokens().into_iter().chain(cap).min() else { return };
+    let [first, second] = request.limits;
+    match first {
+        None => splices.insert(request.inside, field.key(), NewValue::Number(tokens)),
+        Some(limit) if limit.field != field => {
+            splices.replace(limit.start..limit.value.end(), NewValue::Number(tokens), field.key());
         }
+        Some(limit) if limit.tokens != Some(tokens) => {
+            splices.replace(limit.value.range(), NewValue::Number(tokens), "");
+        }
+        Some(_) => {}
     }
-    if has_limit {
-        return;
-    }
-    // A `null` in the wanted place is overwritten; a second key of that name would be an error.
-    let (limit, key) = match field {
-        MaxOutputField::MaxTokens => (request.max_tokens, "\"max_tokens\":"),
-        MaxOutputField::MaxCompletionTokens => (request.max_completion_tokens, "\"max_completion_tokens\":"),
-    };
-    match limit.value {
-        Some(null) => splices.replace(null.range(), NewValue::Number(cap), ""),
-        None => splices.insert(request.inside, key, NewValue::Number(cap)),
+    // Both together are refused by `OpenAI`, too.
+    if let Some(limit) = second {
+        splices.replace(limit.separator..limit.value.end(), NewValue::None, "");
     }
 }
 

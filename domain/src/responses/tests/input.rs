@@ -16,8 +16,7 @@ fn messages_of_every_role_and_form() {
         { "role": "user", "content": "two" },
     ]);
     let expected = json!([
-        { "role": "system", "content": "s" },
-        { "role": "system", "content": "a\nb" },
+        { "role": "system", "content": "s\n\na\nb" },
         { "role": "user", "content": "one" },
         { "role": "assistant", "content": "yes, but no" },
         { "role": "assistant", "content": "plain" },
@@ -27,12 +26,29 @@ fn messages_of_every_role_and_form() {
 }
 
 #[test]
+fn one_system_message_leads() {
+    let of = |instructions: &str, items: Value| {
+        let body = json!({ "instructions": instructions, "input": items }).to_string().replace("LONE", "\\ud800");
+        let translated = Request::parse(body.as_bytes()).unwrap().translate(&[], &[]).unwrap();
+        String::from_utf8(translated.chat_body).unwrap()
+    };
+    let said = |role: &str, text: &str| json!({ "type": "message", "role": role, "content": text });
+    let body = of("Be \"brief\".", json!([said("developer", "é"), said("user", "hi"), said("developer", "later")]));
+    let expected = r#"[{"role":"system","content":"Be \"brief\".\n\né"},{"role":"user","content":"hi"},{"role":"system","content":"later"}]"#;
+    assert!(body.contains(expected), "{body}");
+    // A text that can't be decoded is not lost.
+    let body = of("a", json!([said("developer", "LONE"), said("user", "hi")]));
+    assert!(body.contains(r#"{"role":"system","content":"a"},{"role":"system","content":"\ud800"}"#), "{body}");
+}
+
+#[test]
 fn images_files_and_audio_stay_parts() {
     let items = json!([{ "role": "user", "content": [
         { "type": "input_text", "text": "see" },
         { "type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "high" },
         { "type": "input_image", "image_url": "https://example.com/a.png", "file_id": null },
         { "type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA" },
+        { "type": "input_file", "file_data": null, "file_url": "https://example.com/a.pdf" },
         { "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } },
     ] }]);
     let expected = json!([{ "role": "user", "content": [
@@ -40,6 +56,7 @@ fn images_files_and_audio_stay_parts() {
         { "type": "image_url", "image_url": { "url": "data:image/png;base64,AA", "detail": "high" } },
         { "type": "image_url", "image_url": { "url": "https://example.com/a.png" } },
         { "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA" } },
+        { "type": "file", "file": { "file_data": "https://example.com/a.pdf" } },
         { "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } },
     ] }]);
     assert_eq!(messages(items), expected);
@@ -162,6 +179,10 @@ fn faults_name_the_item() {
         (
             json!({ "role": "user", "content": [{ "type": "input_file", "file_id": "f" }] }),
             "input[1].content[0].file_data",
+        ),
+        (
+            json!({ "role": "user", "content": [{ "type": "input_file", "file_url": 5 }] }),
+            "input[1].content[0].file_url",
         ),
         (json!({ "role": "system", "content": [{ "type": "input_image", "image_url": "u" }] }), "input[1].content"),
         (json!({ "type": "function_call", "call_id": "c", "arguments": "{}" }), "input[1]"),

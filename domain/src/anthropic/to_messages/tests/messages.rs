@@ -92,6 +92,23 @@ fn inputs_and_schemas_keep_their_bytes() {
 }
 
 #[test]
+fn arguments_that_are_no_object_do_not_end_a_conversation() {
+    for (arguments, input) in [
+        ("{\"x\":", json!({"invalid_arguments": "{\"x\":"})),
+        ("[1]", json!({"invalid_arguments": "[1]"})),
+        ("null", json!({})),
+        (" ", json!({})),
+    ] {
+        let turns = turns(&json!([
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": null, "tool_calls": [call("call_1", arguments)]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "not valid"},
+        ]));
+        assert_eq!(turns[1]["content"][0]["input"], input, "{arguments}");
+    }
+}
+
+#[test]
 fn ids_that_come_again_are_told_apart() {
     let round = |text: &str| {
         [

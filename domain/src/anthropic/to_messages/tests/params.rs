@@ -47,6 +47,7 @@ fn parameters_are_translated() {
         "stop": "END", "temperature": 1.7, "top_p": 0.5, "top_k": 7, "max_tokens": 5, "max_completion_tokens": 9,
         "stream": true, "stream_options": {"include_usage": true}, "user": "u-1", "n": 1, "seed": 3, "logprobs": true,
         "service_tier": "default", "cache_control": {"type": "ephemeral"}, "frequency_penalty": 1,
+        "modalities": ["text"],
     })));
     assert_eq!(
         request,
@@ -128,6 +129,40 @@ fn newer_models_think_by_effort() {
     }
 }
 
+/// What a Messages client says for one model goes to another.
+#[test]
+fn thinking_is_said_as_the_model_knows_it() {
+    let ask = |model: &str, members: Value| {
+        let mut asked = json!({"max_tokens": 10_000, "messages": [{"role": "user", "content": "Hi"}], "model": "m"});
+        asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let chat = crate::anthropic::to_chat_request(asked.to_string().as_bytes()).unwrap();
+        let request = translate_for(model, &serde_json::from_slice(&chat).unwrap());
+        (request["thinking"].clone(), request["output_config"].clone())
+    };
+    let adaptive = json!({"type": "adaptive"});
+    let budget = |tokens: u64| json!({"type": "enabled", "budget_tokens": tokens});
+    let effort = |effort: &str| json!({"effort": effort});
+    let low = json!({"thinking": adaptive, "output_config": effort("low")});
+    assert_eq!(ask("claude-haiku-4-5", low.clone()), (budget(2_000), Value::Null));
+    assert_eq!(ask("claude-haiku-4-5", json!({"thinking": adaptive})), (budget(8_000), Value::Null));
+    assert_eq!(ask("claude-opus-4-5", low.clone()), (budget(2_000), effort("low")));
+    for model in ["claude-sonnet-4-6", "claude-opus-4-7", "other-maker"] {
+        assert_eq!(ask(model, low.clone()), (adaptive.clone(), effort("low")), "{model}");
+    }
+    assert_eq!(ask("claude-sonnet-4-5", json!({"output_config": effort("low")})), (Value::Null, Value::Null));
+    let schema = json!({"type": "json_schema", "schema": {"type": "object"}});
+    let formatted = json!({"output_config": {"effort": "low", "format": schema}});
+    assert_eq!(ask("claude-sonnet-4-5", formatted), (Value::Null, json!({"format": schema})));
+
+    let enabled = json!({"thinking": budget(2_000)});
+    assert_eq!(ask("claude-sonnet-4-6", enabled.clone()), (budget(2_000), Value::Null));
+    assert_eq!(ask("claude-opus-4-7", enabled.clone()), (adaptive.clone(), effort("low")));
+    let own = json!({"thinking": budget(2_000), "output_config": effort("max")});
+    assert_eq!(ask("claude-opus-4-7", own), (adaptive, effort("max")));
+    let disabled = json!({"type": "disabled"});
+    assert_eq!(ask("claude-haiku-4-5", json!({"thinking": disabled})).0, disabled);
+}
+
 #[test]
 fn a_loop_without_thinking_goes_on_without() {
     let chat = |details: Value| {
@@ -201,8 +236,6 @@ fn faults_name_the_parameter() {
             Invalid,
             "messages[0].content[0].type",
         ),
-        (assistant(call("call_1", "{\"x\":")), Invalid, "messages[0].tool_calls[0].function.arguments"),
-        (assistant(call("call_1", "[1]")), Invalid, "messages[0].tool_calls[0].function.arguments"),
         (assistant(call("", "{}")), Invalid, "messages[0].tool_calls[0].id"),
         (assistant(json!({"id": "c", "type": "custom"})), Unsupported, "messages[0].tool_calls[0].type"),
         (
@@ -211,6 +244,7 @@ fn faults_name_the_parameter() {
             "messages[0].tool_call_id",
         ),
         (with(&json!({"n": 2})), Unsupported, "n"),
+        (with(&json!({"modalities": ["text", "audio"], "audio": {"voice": "alloy"}})), Unsupported, "modalities"),
         (with(&json!({"stop": "\n"})), Unsupported, "stop"),
         (with(&json!({"stop": ["a", 5]})), Invalid, "stop[1]"),
         (with(&json!({"temperature": "hot"})), Invalid, "temperature"),
