@@ -1,6 +1,8 @@
 //! How much a model has written, for when its upstream does not say.
 
+use super::usage::read_usage;
 use crate::json::{JsonError, Kind, Raw, Reader};
+use crate::pricing::TokenUsage;
 
 /// What the `choices` of an answer or of a stream chunk hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +16,19 @@ pub(super) struct Choices {
     pub text_bytes: u64,
     /// Whether they say anything but who speaks: text, calls, an end, a member that is not known here.
     pub is_said: bool,
+    /// The usage that a choice tells, as Kimi's last one does.
+    pub usage: Option<TokenUsage>,
+}
+
+impl Choices {
+    /// Adds those of the stream's next chunk.
+    pub fn add(&mut self, next: &Self) {
+        self.count += next.count;
+        self.written += next.written;
+        self.text_bytes += next.text_bytes;
+        self.is_said |= next.is_said;
+        self.usage = next.usage.or(self.usage);
+    }
 }
 
 /// Tokens that so many bytes of English or code make, rounded up.
@@ -44,6 +59,7 @@ fn measure_choice(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64,
     while let Some(member) = reader.next_member()? {
         match member.key.as_ref() {
             b"delta" | b"message" => text_bytes += measure_message(reader, choices)?,
+            b"usage" => choices.usage = read_usage(reader)?.or(choices.usage),
             b"finish_reason" | b"text" => choices.is_said |= says_something(reader.read_value()?),
             _ => _ = reader.read_value()?,
         }

@@ -44,10 +44,15 @@ pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>, 
 }
 
 /// Appends a `usage` object of so many tokens.
-pub(super) fn push_usage(input: u64, output: u64, out: &mut Vec<u8>) {
-    let total = input.saturating_add(output);
-    let usage = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total}}}");
-    out.extend_from_slice(usage.as_bytes());
+pub(super) fn push_usage(usage: &TokenUsage, out: &mut Vec<u8>) {
+    let TokenUsage { input, output, cache_read, .. } = *usage;
+    let total = usage.total();
+    let counts = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total}");
+    out.extend_from_slice(counts.as_bytes());
+    if cache_read > 0 {
+        out.extend_from_slice(format!(",\"prompt_tokens_details\":{{\"cached_tokens\":{cache_read}}}").as_bytes());
+    }
+    out.push(b'}');
 }
 
 impl Reported {

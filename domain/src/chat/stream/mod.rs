@@ -151,7 +151,7 @@ impl StreamRewriter {
 
     /// Tokens as the upstream counted them, once it said.
     #[must_use]
-    pub const fn usage(&self) -> Option<TokenUsage> {
+    pub fn usage(&self) -> Option<TokenUsage> {
         self.state.frames.usage()
     }
 
@@ -346,11 +346,11 @@ impl State {
             return Err(StreamFault::Empty);
         }
         self.is_done = true;
-        if let (Some(input), None) = (self.input_to_tell, self.frames.usage()) {
+        if let (Some(input), false) = (self.input_to_tell, self.frames.has_told_usage()) {
             if self.data == Data::Written {
                 out.push(b'\n');
             }
-            self.frames.write_estimate(input, out);
+            self.frames.write_usage(input, out);
         }
         Ok(())
     }
