@@ -68,16 +68,23 @@ fn measure_choice(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64,
 }
 
 fn measure_message(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64, JsonError> {
-    let mut text_bytes = 0;
+    let (mut text_bytes, mut thought_bytes) = (0, 0);
     if !reader.enter_object()? {
         return Ok(0);
     }
     while let Some(member) = reader.next_member()? {
         text_bytes += match member.key.as_ref() {
-            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" => {
+            b"content" | b"refusal" => {
                 let value = reader.read_value()?;
                 choices.is_said |= says_something(value);
-                text_bytes_of(value)
+                text_bytes_of(value)?
+            }
+            // Some servers tell their thoughts under both names.
+            b"reasoning_content" | b"reasoning" => {
+                let value = reader.read_value()?;
+                choices.is_said |= says_something(value);
+                thought_bytes = text_bytes_of(value)?.max(thought_bytes);
+                0
             }
             b"tool_calls" => {
                 choices.is_said = true;
@@ -94,7 +101,7 @@ fn measure_message(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64
             }
         };
     }
-    Ok(text_bytes)
+    Ok(text_bytes + thought_bytes)
 }
 
 fn measure_tool_calls(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
@@ -123,23 +130,42 @@ fn measure_function(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
     }
     while let Some(member) = reader.next_member()? {
         text_bytes += match member.key.as_ref() {
-            b"name" | b"arguments" | b"input" => measure_string(reader)?,
+            b"name" | b"arguments" | b"input" => measure_text(reader)?,
             _ => skip(reader)?,
         };
     }
     Ok(text_bytes)
 }
 
-fn measure_string(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
-    reader.read_value().map(text_bytes_of)
+fn measure_text(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
+    text_bytes_of(reader.read_value()?)
 }
 
-/// Bytes between the quotes; 0 for another kind of value.
-fn text_bytes_of(value: Raw<'_>) -> u64 {
+/// Bytes between the quotes of a text, or of the texts of its parts; 0 for another kind of value.
+fn text_bytes_of(value: Raw<'_>) -> Result<u64, JsonError> {
     match value.kind() {
-        Kind::String => value.bytes.len().saturating_sub(2) as u64,
-        _ => 0,
+        Kind::String => Ok(value.bytes.len().saturating_sub(2) as u64),
+        Kind::Array => measure_parts(&mut Reader::new(value.bytes)),
+        _ => Ok(0),
     }
+}
+
+/// Parts of a text; those that think may have parts of their own.
+fn measure_parts(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
+    let mut text_bytes = 0;
+    reader.enter_array()?;
+    while reader.next_item()? {
+        if !reader.enter_object()? {
+            continue;
+        }
+        while let Some(member) = reader.next_member()? {
+            text_bytes += match member.key.as_ref() {
+                b"text" | b"thinking" | b"refusal" => measure_text(reader)?,
+                _ => skip(reader)?,
+            };
+        }
+    }
+    Ok(text_bytes)
 }
 
 fn says_something(value: Raw<'_>) -> bool {
@@ -170,6 +196,11 @@ mod tests {
             (
                 r#"[{"message":{"role":"assistant","content":"ab","refusal":null},"logprobs":{"content":[]}}]"#,
                 (1, 1, 2),
+            ),
+            (r#"[{"delta":{"reasoning_content":"hmm","reasoning":"hmm","content":"x"}}]"#, (1, 1, 4)),
+            (
+                r#"[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hmm"}]},7,{"type":"text","text":"ab"}]}}]"#,
+                (1, 1, 5),
             ),
             (r#"[1,{"delta":5},{"delta":{"tool_calls":[7]}}]"#, (3, 0, 0)),
         ];
