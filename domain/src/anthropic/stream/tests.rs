@@ -207,6 +207,14 @@ fn usage_is_known_before_the_end_and_hidden_on_request() {
     assert_eq!(stream.usage(), Some(TokenUsage { input: 17, output: 1, cache_read: 5, cache_write: 2 }));
     stream.push(events(&rich()[1..]).as_bytes(), &mut out).unwrap();
     assert!(!String::from_utf8(out).unwrap().contains("\"usage\""));
+    // Zeros at the end take nothing back of the input.
+    for (input, expected) in [(0, 17), (12, 19)] {
+        let last = json!({"type": "message_delta", "delta": {}, "usage":
+            {"input_tokens": input, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 9}});
+        let mut stream = MessagesToChatStream::new("auto", 7, false);
+        stream.push(events(&[start(), last]).as_bytes(), &mut Vec::new()).unwrap();
+        assert_eq!(stream.usage(), Some(TokenUsage { input: expected, output: 9, cache_read: 5, cache_write: 2 }));
+    }
 }
 
 #[test]
