@@ -234,7 +234,7 @@ fn signed_thinking_is_given_again_in_its_order() {
         { "type": "text", "text": "Hello" }], "stop_reason": "end_turn" });
     let kept = crate::anthropic::to_chat_completion(message.to_string().as_bytes(), "auto", 1).unwrap();
     let events = replay_stream(&kept, &Replay { id: "new", created_s: 9, model: "auto" }, true).unwrap();
-    let mut stream = crate::anthropic::ChatToMessagesStream::new("auto");
+    let mut stream = crate::anthropic::ChatToMessagesStream::new("auto", "msg_01X".to_owned());
     let mut out = Vec::new();
     stream.push(&events, &mut out);
     let text = String::from_utf8(out).unwrap();
