@@ -16,6 +16,9 @@ pub(super) struct Choices {
     pub text_bytes: u64,
     /// Whether they say anything but who speaks: text, calls, an end, a member that is not known here.
     pub is_said: bool,
+    /// Those that began, and those that came to their end: a bit each, by their index.
+    begun: u128,
+    finished: u128,
     /// The usage that a choice tells, as Kimi's last one does.
     pub usage: Option<TokenUsage>,
 }
@@ -27,7 +30,14 @@ impl Choices {
         self.written += next.written;
         self.text_bytes += next.text_bytes;
         self.is_said |= next.is_said;
+        self.begun |= next.begun;
+        self.finished |= next.finished;
         self.usage = next.usage.or(self.usage);
+    }
+
+    /// Whether every choice that began has said why it ended.
+    pub const fn is_finished(&self) -> bool {
+        self.begun != 0 && self.begun == self.finished
     }
 }
 
@@ -56,13 +66,23 @@ fn measure_choice(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64,
     if !reader.enter_object()? {
         return Ok(0);
     }
+    let (mut index, mut is_finished) = (Some(0), false);
     while let Some(member) = reader.next_member()? {
         match member.key.as_ref() {
+            b"index" => index = reader.read_value()?.to_u64(),
             b"delta" | b"message" => text_bytes += measure_message(reader, choices)?,
             b"usage" => choices.usage = read_usage(reader)?.or(choices.usage),
-            b"finish_reason" | b"text" => choices.is_said |= says_something(reader.read_value()?),
+            b"finish_reason" => is_finished = says_something(reader.read_value()?),
+            b"text" => choices.is_said |= says_something(reader.read_value()?),
             _ => _ = reader.read_value()?,
         }
+    }
+    // One that has no bit never ends.
+    let bit = index.and_then(|index| 1_u128.checked_shl(u32::try_from(index).ok()?));
+    choices.begun |= bit.unwrap_or(u128::MAX);
+    choices.is_said |= is_finished;
+    if is_finished {
+        choices.finished |= bit.unwrap_or(0);
     }
     Ok(text_bytes)
 }
@@ -226,5 +246,29 @@ mod tests {
             assert_eq!(measure_choices(&mut Reader::new(text.as_bytes())).unwrap().is_said, is_said, "{text}");
         }
         assert_eq!((estimate_tokens(0), estimate_tokens(1), estimate_tokens(8)), (0, 1, 2));
+    }
+
+    #[test]
+    fn a_stream_is_finished_when_all_that_began_is() {
+        let begun = |index: &str| format!(r#"[{{"index":{index},"delta":{{}},"finish_reason":null}}]"#);
+        let ended = |index: &str| begun(index).replace("null", "\"stop\"");
+        for (chunks, is_finished) in [
+            (vec![], false),
+            (vec!["[]".to_owned()], false),
+            (vec![begun("0")], false),
+            (vec![begun("0"), ended("0"), "[]".to_owned()], true),
+            (vec![r#"[{"finish_reason":"length"}]"#.to_owned()], true),
+            (vec![begun("1"), begun("0"), ended("0")], false),
+            (vec![begun("1"), begun("0"), ended("0"), ended("1")], true),
+            (vec![begun("0").replace("null", "\"\"")], false),
+            (vec![ended("0"), ended("128")], false),
+            (vec![ended("0"), ended("-1")], false),
+        ] {
+            let mut all = Choices::default();
+            for chunk in &chunks {
+                all.add(&measure_choices(&mut Reader::new(chunk.as_bytes())).unwrap());
+            }
+            assert_eq!(all.is_finished(), is_finished, "{chunks:?}");
+        }
     }
 }

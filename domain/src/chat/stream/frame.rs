@@ -102,6 +102,11 @@ impl FrameRewriter {
         self.written.is_said
     }
 
+    /// Whether every choice that began has come to its end.
+    pub(super) const fn is_finished(&self) -> bool {
+        self.written.is_finished()
+    }
+
     /// Appends an event that tells the usage; so much input and the output seen, where the upstream has not told any.
     pub(super) fn write_usage(&self, input: u64, out: &mut Vec<u8>) {
         let mut push = |name: &[u8], value: &[u8]| {

@@ -4,7 +4,8 @@
 //! in the call in which they arrived, names and ids with the data of their event. Each `data:`
 //! object gets the model that was asked for; usage is remembered, and hidden if the client did not
 //! ask for it; events without data are left out; all else is forwarded byte for byte. Only an
-//! upstream that said `[DONE]` behind an answer ends in a `[DONE]`.
+//! answer that came to its end ends in a `[DONE]`: the upstream said it, or closed in good order behind
+//! the `finish_reason` of every choice.
 
 mod frame;
 
@@ -119,7 +120,7 @@ impl StreamRewriter {
         result
     }
 
-    /// Ends the stream. Unless the upstream said `[DONE]`, appends an error event, and never a
+    /// Ends the stream. Unless the answer came to its end, appends an error event, and never a
     /// `[DONE]`.
     pub fn finish(&mut self, end: StreamEnd<'_>, out: &mut Vec<u8>) {
         let end = match end {
@@ -136,6 +137,12 @@ impl StreamRewriter {
             out.push(b'\n');
         }
         if self.state.is_done {
+            return;
+        }
+        // Some servers have no word for the end.
+        let is_closed = end == StreamEnd::Eof && self.fault.is_none() && self.state.frames.is_finished();
+        if is_closed && self.state.finish_answer(out).is_ok() {
+            out.extend_from_slice(b"data: [DONE]\n\n");
             return;
         }
         let (code, message) = match end {
@@ -169,7 +176,7 @@ impl StreamRewriter {
         self.state.frames.has_begun()
     }
 
-    /// Whether the upstream said `[DONE]`.
+    /// Whether the answer came to its end.
     #[must_use]
     pub const fn saw_done(&self) -> bool {
         self.state.is_done
