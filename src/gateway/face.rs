@@ -26,14 +26,16 @@ pub fn tell_model(output: Output, negotiated_model: String, alias_from: Option<S
     }
 }
 
-/// An answer as Anthropic's messages.
+/// An answer as Anthropic's messages, with an id of the request's own: some upstreams give one id to many answers, and
+/// clients take those for one message.
 ///
 /// # Errors
 /// 502 when a whole answer has no such form.
-pub fn as_message(mut output: Output, asked_model: &str) -> Result<Output, ApiError> {
+pub fn as_message(mut output: Output, asked_model: &str, request_id: &str) -> Result<Output, ApiError> {
+    let id = format!("msg_{request_id}");
     output.body = match output.body {
-        Body::Whole(completion) => Body::Whole(to_message(&completion, asked_model).map_err(unfit)?),
-        body => rewrite_relay(body, MessagesFace(ChatToMessagesStream::new(asked_model))),
+        Body::Whole(completion) => Body::Whole(to_message(&completion, asked_model, &id).map_err(unfit)?),
+        body => rewrite_relay(body, MessagesFace(ChatToMessagesStream::new(asked_model, id))),
     };
     Ok(output)
 }

@@ -133,7 +133,9 @@ impl StreamTap for ChatTap {
                 message: "The model's provider stopped sending in the middle of the answer.",
             },
         };
+        let known = out.len();
         self.rewriter.finish(written, out);
+        self.keep(out.get(known..).unwrap_or_default());
         self.settle(match end {
             _ if self.rewriter.saw_done() => Outcome::Completed,
             StreamEnd::ClientGone => Outcome::ClientGone,

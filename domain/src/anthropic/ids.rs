@@ -55,19 +55,10 @@ pub(super) fn to_answered_call_id(upstream_id: &str, index: u64) -> String {
     format!("{CALL}{}", rest.unwrap_or(upstream_id))
 }
 
-/// `chatcmpl-X` for `msg_X`.
+/// `chatcmpl-X` for `msg_X`. It is repeated in every chunk of a stream: an upstream is not to make it long.
 pub(super) fn to_completion_id(message_id: &str) -> String {
-    format!("chatcmpl-{}", bound(message_id.strip_prefix("msg_").unwrap_or(message_id)))
-}
-
-/// `msg_X` for `chatcmpl-X`.
-pub(super) fn to_message_id(completion_id: &str) -> String {
-    format!("msg_{}", bound(completion_id.strip_prefix("chatcmpl-").unwrap_or(completion_id)))
-}
-
-/// An answer's id is repeated in every chunk of a stream: an upstream is not to make it long.
-fn bound(id: &str) -> &str {
-    id.char_indices().nth(MAX_ANSWER_ID_CHARS).map_or(id, |(end, _)| id.get(..end).unwrap_or(id))
+    let id = message_id.strip_prefix("msg_").unwrap_or(message_id);
+    format!("chatcmpl-{}", id.chars().take(MAX_ANSWER_ID_CHARS).collect::<String>())
 }
 
 #[cfg(test)]
@@ -110,7 +101,6 @@ mod tests {
     fn answers_keep_their_number() {
         assert_eq!(to_completion_id("msg_01X"), "chatcmpl-01X");
         assert_eq!(to_completion_id("other"), "chatcmpl-other");
-        assert_eq!(to_message_id("chatcmpl-01X"), "msg_01X");
         assert_eq!(to_completion_id(&"é".repeat(5_000)), format!("chatcmpl-{}", "é".repeat(200)));
     }
 }

@@ -58,18 +58,20 @@ pub(super) struct MessageUsage {
 }
 
 impl MessageUsage {
-    /// Takes the counts that are there; later ones stand for the whole, and replace earlier ones.
+    /// Takes the counts that are there; later ones stand for the whole, and replace earlier ones. Input does not become 0:
+    /// some servers write that at the end, where they told it at the beginning.
     pub(super) fn take(&mut self, holder: &Fields<'_, '_>) {
         let Some(usage) = holder.get("usage").and_then(|usage| usage.object().ok()) else {
             return;
         };
+        let told = |name| usage.get(name).and_then(|value| value.raw.to_u64());
+        self.output = told("output_tokens").or(self.output);
         for (name, count) in [
             ("input_tokens", &mut self.input),
-            ("output_tokens", &mut self.output),
             ("cache_read_input_tokens", &mut self.cache_read),
             ("cache_creation_input_tokens", &mut self.cache_write),
         ] {
-            *count = usage.get(name).and_then(|value| value.raw.to_u64()).or(*count);
+            *count = told(name).filter(|later| *later > 0 || count.is_none()).or(*count);
         }
     }
 

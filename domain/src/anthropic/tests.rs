@@ -37,7 +37,7 @@ fn deep_nesting_is_refused_without_recursion() {
     assert!(to_messages_request(deep.as_bytes(), "m", 1).is_err());
     assert!(to_chat_request(deep.as_bytes()).is_err());
     assert!(to_chat_completion(deep.as_bytes(), "m", 1).is_err());
-    assert!(to_message(deep.as_bytes(), "m").is_err());
+    assert!(to_message(deep.as_bytes(), "m", "msg_01").is_err());
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use super::TranslateError;
 use super::calls::write_input;
 use super::fields::{Fields, Style, Value, read_body};
-use super::ids::{to_message_id, to_tool_use_id};
+use super::ids::to_tool_use_id;
 use super::outcome::{matched_stop_of_choice, read_chat_usage, write_message_usage, write_stop};
 use super::writer::{Writer, inside};
 use crate::json::Kind;
 
-/// Translates a chat completion into a Messages answer.
+/// Translates a chat completion into a Messages answer that has this id, and names `asked_model`.
 ///
 /// The first choice's reasoning becomes thinking (signed, if the house's `reasoning_details` carry the
 /// signature), its content and refusal texts, its calls tool uses. Arguments that are no JSON
@@ -16,7 +16,7 @@ use crate::json::Kind;
 ///
 /// # Errors
 /// [`TranslateError`] when the text is no chat completion; its words are for the log.
-pub fn to_message(chat_completion: &[u8], asked_model: &str) -> Result<Vec<u8>, TranslateError> {
+pub fn to_message(chat_completion: &[u8], asked_model: &str, id: &str) -> Result<Vec<u8>, TranslateError> {
     let fields = read_body(chat_completion, Style::Chat)?;
     let choices = fields.need("choices")?;
     let choice = choices.items()?.next().ok_or_else(|| choices.path.invalid("must not be empty"))??.object()?;
@@ -25,8 +25,7 @@ pub fn to_message(chat_completion: &[u8], asked_model: &str) -> Result<Vec<u8>, 
 
     let mut out = Vec::with_capacity(chat_completion.len() + 512);
     let mut w = Writer::new(&mut out);
-    let id = to_message_id(fields.text("id")?.as_deref().unwrap_or_default());
-    w.open_object().member_text("id", &id).member_text("type", "message").member_text("role", "assistant");
+    w.open_object().member_text("id", id).member_text("type", "message").member_text("role", "assistant");
     w.member_text("model", asked_model).key("content").open_array();
     write_thinking(&message, &mut w)?;
     write_texts(&message, &mut w)?;
@@ -78,26 +77,49 @@ fn write_thought(text: &[u8], signature: Option<&[u8]>, w: &mut Writer<'_>) {
 }
 
 fn write_texts(message: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
-    let mut write = |text: Value<'_, '_>| {
-        let literal = text.literal()?;
-        if !inside(literal).is_empty() {
-            w.open_object().member_text("type", "text").member("text", literal).close_object();
-        }
-        Ok::<_, TranslateError>(())
-    };
     match message.get("content") {
         None => {}
-        Some(content) if content.is_string() => write(content)?,
+        Some(content) if content.is_string() => write_text(content, w)?,
         Some(content) => {
             for part in content.items()? {
                 let part = part?.object()?;
+                if let Some(thoughts) = thoughts_of(&part)? {
+                    write_thought(&thoughts, None, w);
+                }
                 if let Some(text) = part.get("text").or_else(|| part.get("refusal")) {
-                    write(text)?;
+                    write_text(text, w)?;
                 }
             }
         }
     }
-    message.get("refusal").map_or(Ok(()), write)
+    message.get("refusal").map_or(Ok(()), |refusal| write_text(refusal, w))
+}
+
+fn write_text(text: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
+    let literal = text.literal()?;
+    if !inside(literal).is_empty() {
+        w.open_object().member_text("type", "text").member("text", literal).close_object();
+    }
+    Ok(())
+}
+
+/// The literal of what a part of the content thinks: Mistral's are parts with parts of their own.
+pub(super) fn thoughts_of(part: &Fields<'_, '_>) -> Result<Option<Vec<u8>>, TranslateError> {
+    let Some(thinking) = part.get("thinking") else { return Ok(None) };
+    let mut texts = Vec::new();
+    match thinking.kind() {
+        Kind::String => texts.push(thinking.literal()?),
+        Kind::Array => {
+            for inner in thinking.items()? {
+                let inner = inner?.object().ok();
+                texts.extend(inner.and_then(|inner| inner.get("text")?.literal().ok()));
+            }
+        }
+        _ => {}
+    }
+    let mut literal = Vec::new();
+    Writer::new(&mut literal).joined(texts);
+    Ok(Some(literal))
 }
 
 /// Writes the tool uses; tells whether there are any.
@@ -139,7 +161,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn translate(completion: &Value) -> Value {
-        serde_json::from_slice(&to_message(completion.to_string().as_bytes(), "auto").unwrap()).unwrap()
+        serde_json::from_slice(&to_message(completion.to_string().as_bytes(), "auto", "msg_own").unwrap()).unwrap()
     }
 
     fn answer(message: Value, finish_reason: &str) -> Value {
@@ -159,7 +181,7 @@ mod tests {
         assert_eq!(
             message,
             json!({
-                "id": "msg_01X", "type": "message", "role": "assistant", "model": "auto",
+                "id": "msg_own", "type": "message", "role": "assistant", "model": "auto",
                 "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "stop_sequence": null,
                 "usage": {"input_tokens": 10, "cache_creation_input_tokens": 4, "cache_read_input_tokens": 3,
                     "output_tokens": 20},
@@ -226,13 +248,15 @@ mod tests {
     #[test]
     fn parts_refusals_and_old_calls_are_understood() {
         let message = answer(
-            json!({"role": "assistant", "content": [{"type": "text", "text": "a"}], "refusal": "no",
+            json!({"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "h"},
+                {"type": "text", "text": "m"}]}, {"type": "text", "text": "a"}], "refusal": "no",
                 "function_call": {"name": "g", "arguments": "{}"}}),
             "content_filter",
         );
         assert_eq!(
             message["content"],
-            json!([{"type": "text", "text": "a"}, {"type": "text", "text": "no"},
+            json!([{"type": "thinking", "thinking": "hm", "signature": ""},
+                {"type": "text", "text": "a"}, {"type": "text", "text": "no"},
                 {"type": "tool_use", "id": "toolu_0", "name": "g", "input": {}}])
         );
         assert_eq!(message["stop_reason"], "refusal");
@@ -247,7 +271,7 @@ mod tests {
             ("{\"choices\":[{}]}", "choices[0].message is required"),
             ("{\"choices\":[{\"message\":{\"content\":5}}]}", "choices[0].message.content must be an array"),
         ] {
-            let error = to_message(text.as_bytes(), "auto").unwrap_err();
+            let error = to_message(text.as_bytes(), "auto", "msg_own").unwrap_err();
             assert!(error.message.contains(words), "{text}: {error}");
         }
     }

@@ -175,6 +175,12 @@ fn merge(call: &mut Map<String, Value>, piece: Map<String, Value>) -> Option<()>
                     }
                 }
             }
+            // Another id tells of another call, whatever its index.
+            ("id", Value::String(id)) => match call.get("id").and_then(Value::as_str).unwrap_or_default() {
+                "" => drop(call.insert(name, Value::String(id))),
+                known if id.is_empty() || known == id => {}
+                _ => return None,
+            },
             (_, value @ Value::String(_)) => drop(call.insert(name, value)),
             _ => return None,
         }

@@ -87,7 +87,9 @@ impl Events {
         // stream that comes from its model: readers take one of them.
         let is_thought = |name: &str| matches!(name, "reasoning_content" | "reasoning" | "reasoning_details");
         let (thoughts, others): (Vec<_>, Vec<_>) = message.iter().partition(|(name, _)| is_thought(name));
-        let is_told_twice = message.get("reasoning_details").is_some_and(Value::is_array);
+        let is_text = |name| message.get(name).is_some_and(Value::is_string);
+        let is_told_twice = message.get("reasoning_details").is_some_and(Value::is_array)
+            || is_text("reasoning_content") && is_text("reasoning");
         if is_told_twice {
             let both: Map<String, Value> =
                 thoughts.iter().map(|(name, value)| ((*name).clone(), (*value).clone())).collect();

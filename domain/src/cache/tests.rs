@@ -189,6 +189,18 @@ fn only_what_is_finished_and_understood_is_kept() {
     assert!(assembled(&end("stop")[..2], true).is_none(), "without [DONE]");
     let odd = [chunk(&json!({ "audio": { "id": "a" } }), Some("stop")), DONE.to_owned()];
     assert!(assembled(&odd, true).is_none(), "what is not understood");
+    let call = |id: &str| {
+        let call = json!({ "index": 0, "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } });
+        chunk(&json!({ "tool_calls": [call] }), None)
+    };
+    let calls = |second: &str| {
+        let piece = call(second).replace("\"name\":\"f\",", "").replace("{}\"", "\"");
+        [call("a"), piece, chunk(&json!({}), Some("tool_calls")), DONE.to_owned()]
+    };
+    let told =
+        |second: &str| Some(assembled(&calls(second), false)?["choices"][0]["message"]["tool_calls"][0]["id"].clone());
+    assert_eq!((told("a"), told("")), (Some(json!("a")), Some(json!("a"))));
+    assert_eq!(told("b"), None, "two calls under one index");
     let error = [text, "data: {\"error\":{\"message\":\"x\"}}\n\n".to_owned(), DONE.to_owned()];
     assert!(assembled(&error, true).is_none());
     let whole = |finish: &str| json!({ "choices": [{ "finish_reason": finish }] }).to_string().into_bytes();
@@ -234,7 +246,7 @@ fn signed_thinking_is_given_again_in_its_order() {
         { "type": "text", "text": "Hello" }], "stop_reason": "end_turn" });
     let kept = crate::anthropic::to_chat_completion(message.to_string().as_bytes(), "auto", 1).unwrap();
     let events = replay_stream(&kept, &Replay { id: "new", created_s: 9, model: "auto" }, true).unwrap();
-    let mut stream = crate::anthropic::ChatToMessagesStream::new("auto");
+    let mut stream = crate::anthropic::ChatToMessagesStream::new("auto", "msg_01X".to_owned());
     let mut out = Vec::new();
     stream.push(&events, &mut out);
     let text = String::from_utf8(out).unwrap();
@@ -256,4 +268,10 @@ fn signed_thinking_is_given_again_in_its_order() {
         replay_stream(plain.to_string().as_bytes(), &Replay { id: "", created_s: 9, model: "" }, false).unwrap();
     let text = String::from_utf8(events).unwrap();
     assert!(text.find("\"reasoning_content\"").unwrap() < text.find("Hello").unwrap());
+    // Under both names it is in one chunk: readers take one of them.
+    let both = plain.to_string().replace("\"reasoning_content\"", "\"reasoning\":\"hm\",\"reasoning_content\"");
+    let events = replay_stream(both.as_bytes(), &Replay { id: "", created_s: 9, model: "" }, false).unwrap();
+    let text = String::from_utf8(events).unwrap();
+    assert!(text.lines().any(|line| line.contains("\"reasoning\"") && line.contains("\"reasoning_content\"")));
+    assert_eq!(text.matches("hm").count(), 2);
 }

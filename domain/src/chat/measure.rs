@@ -1,6 +1,8 @@
 //! How much a model has written, for when its upstream does not say.
 
+use super::usage::read_usage;
 use crate::json::{JsonError, Kind, Raw, Reader};
+use crate::pricing::TokenUsage;
 
 /// What the `choices` of an answer or of a stream chunk hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +16,29 @@ pub(super) struct Choices {
     pub text_bytes: u64,
     /// Whether they say anything but who speaks: text, calls, an end, a member that is not known here.
     pub is_said: bool,
+    /// Those that began, and those that came to their end: a bit each, by their index.
+    begun: u128,
+    finished: u128,
+    /// The usage that a choice tells, as Kimi's last one does.
+    pub usage: Option<TokenUsage>,
+}
+
+impl Choices {
+    /// Adds those of the stream's next chunk.
+    pub fn add(&mut self, next: &Self) {
+        self.count += next.count;
+        self.written += next.written;
+        self.text_bytes += next.text_bytes;
+        self.is_said |= next.is_said;
+        self.begun |= next.begun;
+        self.finished |= next.finished;
+        self.usage = next.usage.or(self.usage);
+    }
+
+    /// Whether every choice that began has said why it ended.
+    pub const fn is_finished(&self) -> bool {
+        self.begun != 0 && self.begun == self.finished
+    }
 }
 
 /// Tokens that so many bytes of English or code make, rounded up.
@@ -41,27 +66,45 @@ fn measure_choice(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64,
     if !reader.enter_object()? {
         return Ok(0);
     }
+    let (mut index, mut is_finished) = (Some(0), false);
     while let Some(member) = reader.next_member()? {
         match member.key.as_ref() {
+            b"index" => index = reader.read_value()?.to_u64(),
             b"delta" | b"message" => text_bytes += measure_message(reader, choices)?,
-            b"finish_reason" | b"text" => choices.is_said |= says_something(reader.read_value()?),
+            b"usage" => choices.usage = read_usage(reader)?.or(choices.usage),
+            b"finish_reason" => is_finished = says_something(reader.read_value()?),
+            b"text" => choices.is_said |= says_something(reader.read_value()?),
             _ => _ = reader.read_value()?,
         }
+    }
+    // One that has no bit never ends.
+    let bit = index.and_then(|index| 1_u128.checked_shl(u32::try_from(index).ok()?));
+    choices.begun |= bit.unwrap_or(u128::MAX);
+    choices.is_said |= is_finished;
+    if is_finished {
+        choices.finished |= bit.unwrap_or(0);
     }
     Ok(text_bytes)
 }
 
 fn measure_message(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64, JsonError> {
-    let mut text_bytes = 0;
+    let (mut text_bytes, mut thought_bytes) = (0, 0);
     if !reader.enter_object()? {
         return Ok(0);
     }
     while let Some(member) = reader.next_member()? {
         text_bytes += match member.key.as_ref() {
-            b"content" | b"reasoning_content" | b"reasoning" | b"refusal" => {
+            b"content" | b"refusal" => {
                 let value = reader.read_value()?;
                 choices.is_said |= says_something(value);
-                text_bytes_of(value)
+                text_bytes_of(value)?
+            }
+            // Some servers tell their thoughts under both names.
+            b"reasoning_content" | b"reasoning" => {
+                let value = reader.read_value()?;
+                choices.is_said |= says_something(value);
+                thought_bytes = text_bytes_of(value)?.max(thought_bytes);
+                0
             }
             b"tool_calls" => {
                 choices.is_said = true;
@@ -78,7 +121,7 @@ fn measure_message(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64
             }
         };
     }
-    Ok(text_bytes)
+    Ok(text_bytes + thought_bytes)
 }
 
 fn measure_tool_calls(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
@@ -107,23 +150,42 @@ fn measure_function(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
     }
     while let Some(member) = reader.next_member()? {
         text_bytes += match member.key.as_ref() {
-            b"name" | b"arguments" | b"input" => measure_string(reader)?,
+            b"name" | b"arguments" | b"input" => measure_text(reader)?,
             _ => skip(reader)?,
         };
     }
     Ok(text_bytes)
 }
 
-fn measure_string(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
-    reader.read_value().map(text_bytes_of)
+fn measure_text(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
+    text_bytes_of(reader.read_value()?)
 }
 
-/// Bytes between the quotes; 0 for another kind of value.
-fn text_bytes_of(value: Raw<'_>) -> u64 {
+/// Bytes between the quotes of a text, or of the texts of its parts; 0 for another kind of value.
+fn text_bytes_of(value: Raw<'_>) -> Result<u64, JsonError> {
     match value.kind() {
-        Kind::String => value.bytes.len().saturating_sub(2) as u64,
-        _ => 0,
+        Kind::String => Ok(value.bytes.len().saturating_sub(2) as u64),
+        Kind::Array => measure_parts(&mut Reader::new(value.bytes)),
+        _ => Ok(0),
     }
+}
+
+/// Parts of a text; those that think may have parts of their own.
+fn measure_parts(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
+    let mut text_bytes = 0;
+    reader.enter_array()?;
+    while reader.next_item()? {
+        if !reader.enter_object()? {
+            continue;
+        }
+        while let Some(member) = reader.next_member()? {
+            text_bytes += match member.key.as_ref() {
+                b"text" | b"thinking" | b"refusal" => measure_text(reader)?,
+                _ => skip(reader)?,
+            };
+        }
+    }
+    Ok(text_bytes)
 }
 
 fn says_something(value: Raw<'_>) -> bool {
@@ -155,6 +217,11 @@ mod tests {
                 r#"[{"message":{"role":"assistant","content":"ab","refusal":null},"logprobs":{"content":[]}}]"#,
                 (1, 1, 2),
             ),
+            (r#"[{"delta":{"reasoning_content":"hmm","reasoning":"hmm","content":"x"}}]"#, (1, 1, 4)),
+            (
+                r#"[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hmm"}]},7,{"type":"text","text":"ab"}]}}]"#,
+                (1, 1, 5),
+            ),
             (r#"[1,{"delta":5},{"delta":{"tool_calls":[7]}}]"#, (3, 0, 0)),
         ];
         for (text, (count, written, text_bytes)) in cases {
@@ -179,5 +246,29 @@ mod tests {
             assert_eq!(measure_choices(&mut Reader::new(text.as_bytes())).unwrap().is_said, is_said, "{text}");
         }
         assert_eq!((estimate_tokens(0), estimate_tokens(1), estimate_tokens(8)), (0, 1, 2));
+    }
+
+    #[test]
+    fn a_stream_is_finished_when_all_that_began_is() {
+        let begun = |index: &str| format!(r#"[{{"index":{index},"delta":{{}},"finish_reason":null}}]"#);
+        let ended = |index: &str| begun(index).replace("null", "\"stop\"");
+        for (chunks, is_finished) in [
+            (vec![], false),
+            (vec!["[]".to_owned()], false),
+            (vec![begun("0")], false),
+            (vec![begun("0"), ended("0"), "[]".to_owned()], true),
+            (vec![r#"[{"finish_reason":"length"}]"#.to_owned()], true),
+            (vec![begun("1"), begun("0"), ended("0")], false),
+            (vec![begun("1"), begun("0"), ended("0"), ended("1")], true),
+            (vec![begun("0").replace("null", "\"\"")], false),
+            (vec![ended("0"), ended("128")], false),
+            (vec![ended("0"), ended("-1")], false),
+        ] {
+            let mut all = Choices::default();
+            for chunk in &chunks {
+                all.add(&measure_choices(&mut Reader::new(chunk.as_bytes())).unwrap());
+            }
+            assert_eq!(all.is_finished(), is_finished, "{chunks:?}");
+        }
     }
 }

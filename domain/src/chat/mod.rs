@@ -1,5 +1,6 @@
 //! OpenAI chat completions as they pass through: requests, answers, streams.
 
+pub(crate) mod calls;
 mod fault;
 pub(crate) mod lines;
 mod measure;

@@ -86,7 +86,8 @@ pub fn rewrite_completion(body: &[u8], asked_model: &str, input_estimate: u64) -
     let output_tokens_estimate = estimate_tokens(choices.text_bytes);
     if usage.is_none() {
         let mut estimate = Vec::new();
-        push_usage(input_estimate, output_tokens_estimate, &mut estimate);
+        let estimated = TokenUsage { input: input_estimate, output: output_tokens_estimate, ..TokenUsage::default() };
+        push_usage(&estimated, &mut estimate);
         if let Some(gap) = gap {
             out.splice(gap..gap + NULL.len(), estimate);
         } else {

@@ -2,11 +2,15 @@
 
 /// The text before the first of the tokens, that token, and what is behind it. Where none is whole, the text before what
 /// may be the beginning of one, and that beginning.
+///
+/// Tokens begin with `<`: the text is gone over once, up to the first of them.
 pub(crate) fn split_at_token<'t>(text: &'t str, tokens: &[&'static str]) -> (&'t str, Option<&'static str>, &'t str) {
-    let found = tokens.iter().filter_map(|token| Some((text.find(token)?, *token)));
-    if let Some((at, token)) = found.min_by_key(|(at, _)| *at) {
-        let (before, behind) = text.split_at(at);
-        return (before, Some(token), behind.get(token.len()..).unwrap_or_default());
+    for (at, _) in text.match_indices('<') {
+        let (before, rest) = text.split_at(at);
+        let split = tokens.iter().find_map(|token| Some((*token, rest.strip_prefix(token)?)));
+        if let Some((token, behind)) = split {
+            return (before, Some(token), behind);
+        }
     }
     // Tokens are ASCII: so is every beginning of one, and its place is a character's boundary.
     let begun =

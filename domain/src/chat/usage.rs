@@ -9,13 +9,14 @@ const MAX_TOKENS: u64 = 1_000_000_000_000;
 /// A `usage` object, read leniently.
 #[derive(Default)]
 struct Reported {
+    prompt: Option<u64>,
     input: Option<u64>,
+    completion: Option<u64>,
     output: Option<u64>,
     total: Option<u64>,
-    cache_read: u64,
-    cache_write: u64,
-    /// Whether `input` leaves the cached tokens out (Anthropic's names).
-    is_input_without_cache: bool,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
+    reasoning: Option<u64>,
     /// Whether a count is negative, fractional or absurd: then none of them is believed.
     is_absurd: bool,
 }
@@ -23,8 +24,8 @@ struct Reported {
 /// Reads the value that comes next as a `usage` object; `None` when it is not one or can't be
 /// believed.
 ///
-/// `prompt_tokens` and `input_tokens`, `completion_tokens` and `output_tokens` are the same thing.
-/// 0 and 0 is how some upstreams say "not counted".
+/// `prompt_tokens` and `input_tokens`, `completion_tokens` and `output_tokens` are the same thing; some
+/// servers write both, and 0 into those that they don't mean. 0 and 0 is how some say "not counted".
 pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>, JsonError> {
     let mut reported = Reported::default();
     if !reader.enter_object()? {
@@ -32,7 +33,10 @@ pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>, 
     }
     while let Some(member) = reader.next_member()? {
         match member.key.as_ref() {
-            b"prompt_tokens_details" | b"input_tokens_details" => reported.read_details(reader)?,
+            b"prompt_tokens_details"
+            | b"input_tokens_details"
+            | b"completion_tokens_details"
+            | b"output_tokens_details" => reported.read_details(reader)?,
             key => reported.take_count(key, reader.read_value()?),
         }
     }
@@ -40,10 +44,15 @@ pub(crate) fn read_usage(reader: &mut Reader<'_>) -> Result<Option<TokenUsage>, 
 }
 
 /// Appends a `usage` object of so many tokens.
-pub(super) fn push_usage(input: u64, output: u64, out: &mut Vec<u8>) {
-    let total = input.saturating_add(output);
-    let usage = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total}}}");
-    out.extend_from_slice(usage.as_bytes());
+pub(super) fn push_usage(usage: &TokenUsage, out: &mut Vec<u8>) {
+    let TokenUsage { input, output, cache_read, .. } = *usage;
+    let total = usage.total();
+    let counts = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total}");
+    out.extend_from_slice(counts.as_bytes());
+    if cache_read > 0 {
+        out.extend_from_slice(format!(",\"prompt_tokens_details\":{{\"cached_tokens\":{cache_read}}}").as_bytes());
+    }
+    out.push(b'}');
 }
 
 impl Reported {
@@ -54,8 +63,8 @@ impl Reported {
         while let Some(member) = reader.next_member()? {
             let value = reader.read_value()?;
             match member.key.as_ref() {
-                b"cached_tokens" => self.cache_read = self.count(value).unwrap_or(self.cache_read),
-                b"cache_write_tokens" => self.cache_write = self.count(value).unwrap_or(self.cache_write),
+                key @ (b"cached_tokens" | b"cache_write_tokens") => self.take_count(key, value),
+                b"reasoning_tokens" => self.reasoning = value.to_u64().or(self.reasoning),
                 _ => {}
             }
         }
@@ -63,45 +72,45 @@ impl Reported {
     }
 
     fn take_count(&mut self, key: &[u8], value: Raw<'_>) {
-        match key {
-            b"prompt_tokens" => self.input = self.count(value).or(self.input),
-            b"input_tokens" => self.input = self.input.or(self.count(value)),
-            b"completion_tokens" => self.output = self.count(value).or(self.output),
-            b"output_tokens" => self.output = self.output.or(self.count(value)),
-            b"total_tokens" => self.total = self.count(value),
-            b"prompt_cache_hit_tokens" => self.cache_read = self.count(value).unwrap_or(self.cache_read),
-            b"cache_read_input_tokens" => self.cache_read = self.count(value).unwrap_or(self.cache_read),
-            b"cache_creation_input_tokens" => self.cache_write = self.count(value).unwrap_or(self.cache_write),
+        let known = match key {
+            b"prompt_tokens" => &mut self.prompt,
+            b"input_tokens" => &mut self.input,
+            b"completion_tokens" => &mut self.completion,
+            b"output_tokens" => &mut self.output,
+            b"total_tokens" => &mut self.total,
+            b"cached_tokens" | b"prompt_cache_hit_tokens" | b"cache_read_input_tokens" => &mut self.cache_read,
+            b"cache_write_tokens" | b"cache_creation_input_tokens" => &mut self.cache_write,
             _ => return,
-        }
-        match key {
-            b"input_tokens" => self.is_input_without_cache = true,
-            b"prompt_tokens" | b"total_tokens" => self.is_input_without_cache = false,
-            _ => {}
-        }
-    }
-
-    fn count(&mut self, value: Raw<'_>) -> Option<u64> {
+        };
         let count = value.to_u64().filter(|count| *count <= MAX_TOKENS);
-        if count.is_none() && value.kind() == Kind::Number {
-            self.is_absurd = true;
-        }
-        count
+        *known = count.max(*known);
+        self.is_absurd |= count.is_none() && value.kind() == Kind::Number;
     }
 
     fn into_usage(self) -> Option<TokenUsage> {
         if self.is_absurd {
             return None;
         }
-        let mut input = self.input?;
-        let output = self.output.or_else(|| self.total?.checked_sub(input))?;
-        if self.is_input_without_cache {
-            input = input.saturating_add(self.cache_read).saturating_add(self.cache_write);
-        }
-        if input == 0 && output == 0 {
+        let input = self.prompt.or(self.input)?;
+        let output = self.completion.or(self.output).or_else(|| self.total?.checked_sub(input))?;
+        let told = input.saturating_add(output);
+        if told == 0 {
             return None;
         }
-        Some(TokenUsage { input, output, cache_read: self.cache_read, cache_write: self.cache_write })
+        let (cache_read, cache_write) = (self.cache_read.unwrap_or(0), self.cache_write.unwrap_or(0));
+        let cached = cache_read.saturating_add(cache_write);
+        // What the total has beyond the two: cached tokens that the input leaves out, thoughts that the output does.
+        let beyond = self.total.unwrap_or(0).saturating_sub(told);
+        let is_anthropics = self.prompt.is_none() && self.total.is_none();
+        let is_without_cache = is_anthropics || beyond == cached || beyond > cached && cached > input;
+        let cached_beside = if is_without_cache { cached } else { 0 };
+        let thoughts = beyond.saturating_sub(cached_beside).min(self.reasoning.unwrap_or(u64::MAX));
+        Some(TokenUsage {
+            input: input.saturating_add(cached_beside),
+            output: output.saturating_add(thoughts),
+            cache_read,
+            cache_write,
+        })
     }
 }
 
@@ -138,6 +147,58 @@ mod tests {
             (r#"{"prompt_tokens":10,"completion_tokens":2,"prompt_cache_hit_tokens":4}"#, usage(10, 2, 4, 0)),
             (r#"{"prompt_tokens":10,"total_tokens":15}"#, usage(10, 5, 0, 0)),
             (r#"{"prompt_tokens":10,"completion_tokens":0,"input_tokens":99}"#, usage(10, 0, 0, 0)),
+            // Kimi's.
+            (
+                r#"{"prompt_tokens":2000,"completion_tokens":9,"total_tokens":2009,"cached_tokens":1792}"#,
+                usage(2000, 9, 1792, 0),
+            ),
+            // new-api's: the names that it does not mean come last.
+            (
+                r#"{"prompt_tokens":100,"completion_tokens":5,"total_tokens":105,"prompt_tokens_details":{"cached_tokens":80},
+                "input_tokens":0,"output_tokens":0,"input_tokens_details":{"cached_tokens":0}}"#,
+                usage(100, 5, 80, 0),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn thoughts_that_only_the_total_counts_are_output() {
+        let cases = [
+            // Gemini's.
+            (r#"{"completion_tokens":102,"prompt_tokens":758,"total_tokens":1725}"#, usage(758, 967, 0, 0)),
+            // xAI's.
+            (
+                r#"{"prompt_tokens":10120,"completion_tokens":1499,"total_tokens":14428,
+                "prompt_tokens_details":{"cached_tokens":9000},"completion_tokens_details":{"reasoning_tokens":2809}}"#,
+                usage(10120, 4308, 9000, 0),
+            ),
+            // OpenAI's output has them.
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":50,"total_tokens":60,"completion_tokens_details":{"reasoning_tokens":40}}"#,
+                usage(10, 50, 0, 0),
+            ),
+            // More than the thoughts that are told is none of them.
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":90,"completion_tokens_details":{"reasoning_tokens":0}}"#,
+                usage(10, 5, 0, 0),
+            ),
+            (r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":3}"#, usage(10, 5, 0, 0)),
+            // What the total has beyond may be cached tokens that the prompt leaves out, and is no output then.
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":2,"total_tokens":5012,"cache_read_input_tokens":5000}"#,
+                usage(5010, 2, 5000, 0),
+            ),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":2,"total_tokens":5112,"prompt_tokens_details":{"cached_tokens":5000}}"#,
+                usage(5010, 102, 5000, 0),
+            ),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":2,"total_tokens":12,"cache_read_input_tokens":5000}"#,
+                usage(10, 2, 5000, 0),
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(read(text), expected, "{text}");
@@ -151,6 +212,8 @@ mod tests {
             "{}",
             "[1]",
             r#"{"prompt_tokens":0,"completion_tokens":0}"#,
+            r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":5}"#,
+            r#"{"prompt_tokens":1,"completion_tokens":2,"total_tokens":1000000000001}"#,
             r#"{"prompt_tokens":-1,"completion_tokens":5}"#,
             r#"{"prompt_tokens":1,"completion_tokens":1000000000001}"#,
             r#"{"prompt_tokens":1,"completion_tokens":2.5}"#,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Number, Value};
 
 use super::value::{Types, canonical, compare, to_billionths};
-use super::{MAX_CHECK_STEPS, MAX_DEPTH, Mismatch, Node, NodeId};
+use super::{BYTES_PER_STEP, MAX_CHECK_STEPS, MAX_DEPTH, Mismatch, NAMES_PER_STEP, Node, NodeId};
 use crate::decimal::DecimalError;
 
 /// Longest name of a field that is told back, in characters.
@@ -60,7 +60,7 @@ struct Checker<'s> {
 
 impl Checker<'_> {
     fn check(&mut self, id: NodeId, value: &Value, depth: u32) -> Result<(), Fault> {
-        self.spend(1)?;
+        self.spend(1, 1)?;
         let node = self.nodes.get(id).filter(|_| depth <= MAX_DEPTH).ok_or(Fault::TooComplex)?;
         if node.is_never {
             return Err(Fault::new("nothing is allowed here"));
@@ -74,20 +74,26 @@ impl Checker<'_> {
             Value::String(text) => {
                 // Counting characters is only needed where there is a bound.
                 let is_bound = node.length.min > 0 || node.length.max.is_some();
-                if is_bound && !node.length.contain(text.chars().count()) {
-                    return Err(Fault::new("the text is too short or too long"));
+                if is_bound {
+                    self.spend(text.len(), BYTES_PER_STEP)?;
+                    if !node.length.contain(text.chars().count()) {
+                        return Err(Fault::new("the text is too short or too long"));
+                    }
                 }
             }
             Value::Number(number) => check_number(node, number)?,
             Value::Bool(_) | Value::Null => {}
         }
-        if node.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&canonical(value))) {
+        if let Some(allowed) = &node.allowed
+            && !allowed.contains(&self.canonical(value)?)
+        {
             return Err(Fault::new("the value is none of those allowed"));
         }
         self.check_combinations(node, value, depth)
     }
 
     fn check_object(&mut self, node: &Node, members: &Map<String, Value>, depth: u32) -> Result<(), Fault> {
+        self.spend(node.required.len() + members.len(), NAMES_PER_STEP)?;
         if let Some(name) = node.required.iter().find(|name| !members.contains_key(*name)) {
             return Err(Fault::new(format!("missing required field \"{}\"", shorten(name))));
         }
@@ -114,15 +120,16 @@ impl Checker<'_> {
             return Err(Fault::new("the array has too few or too many items"));
         }
         for (index, item) in items.iter().enumerate() {
-            if let Some(id) = node.prefix_items.get(index).copied().or(node.items) {
-                self.check(id, item, depth + 1).map_err(|fault| fault.within(|| index.to_string()))?;
-            }
+            let Some(id) = node.prefix_items.get(index).copied().or(node.items) else { break };
+            self.check(id, item, depth + 1).map_err(|fault| fault.within(|| index.to_string()))?;
         }
         if node.unique_items {
-            self.spend(u32::try_from(items.len()).unwrap_or(u32::MAX))?;
+            self.spend(items.len(), 1)?;
             let mut seen = BTreeSet::new();
-            if !items.iter().all(|item| seen.insert(canonical(item))) {
-                return Err(Fault::new("the array has an item twice"));
+            for item in items {
+                if !seen.insert(self.canonical(item)?) {
+                    return Err(Fault::new("the array has an item twice"));
+                }
             }
         }
         Ok(())
@@ -166,7 +173,15 @@ impl Checker<'_> {
         Ok(fitting)
     }
 
-    fn spend(&mut self, steps: u32) -> Result<(), Fault> {
+    /// A value's canonical text, which is as much work as it is long.
+    fn canonical(&mut self, value: &Value) -> Result<String, Fault> {
+        let text = canonical(value);
+        self.spend(text.len(), BYTES_PER_STEP)?;
+        Ok(text)
+    }
+
+    fn spend(&mut self, work: usize, per_step: usize) -> Result<(), Fault> {
+        let steps = u32::try_from(work / per_step).unwrap_or(u32::MAX);
         self.steps_left = self.steps_left.checked_sub(steps).ok_or(Fault::TooComplex)?;
         Ok(())
     }

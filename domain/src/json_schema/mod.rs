@@ -25,8 +25,11 @@ pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 pub const MAX_SCHEMA_NODES: usize = 2_000;
 /// How deep schemas may lie in each other, and how deep a value is followed.
 pub const MAX_DEPTH: u32 = 256;
-/// Most schemas that one check applies: combinations of combinations must end.
+/// Most schemas that one check applies: combinations of combinations must end. Where one looks at much, that counts as more.
 pub const MAX_CHECK_STEPS: u32 = 200_000;
+/// Bytes of text, and names, that are looked at in one step.
+const BYTES_PER_STEP: usize = 128;
+const NAMES_PER_STEP: usize = 16;
 
 /// A schema whose every keyword can be checked. Stored and sent as the document it came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -135,6 +135,35 @@ fn checks_end() {
     assert!(fault(json!({"type":"object","not":{"$ref":"#/not"}}), &json!({})).contains("too complex"));
 }
 
+/// What one schema looks at may be large, and so may the number of schemas that look at it.
+#[test]
+fn a_check_ends_however_large_its_value_is() {
+    let many = |branch: Value| {
+        let branches: Vec<_> = (0..600).map(|_| branch.clone()).collect();
+        let refs: Vec<_> = (0..150).map(|_| json!({"$ref": "#/$defs/a"})).collect();
+        json!({"anyOf": refs, "$defs": {"a": {"anyOf": branches}}})
+    };
+    let text = "x".repeat(1 << 20);
+    let members: Value = (0..10_000).map(|at| (at.to_string(), json!(0))).collect::<serde_json::Map<_, _>>().into();
+    let names: Vec<_> = (0..3_000).map(|at| at.to_string()).collect();
+    for (branch, value) in [
+        (json!({"enum": [0]}), json!(text)),
+        (json!({"type": "string", "maxLength": 9}), json!(text)),
+        (json!({"type": "array", "uniqueItems": true, "not": {}}), json!([text, "y"])),
+        (json!({"type": "object", "properties": {"9999": {"type": "null"}}}), members.clone()),
+    ] {
+        assert!(fault(many(branch), &value).contains("too complex"));
+    }
+    let required = json!({"type": "object", "required": names, "not": {}});
+    let refs: Vec<_> = (0..900).map(|_| json!({"$ref": "#/$defs/a"})).collect();
+    assert!(fault(json!({"anyOf": refs, "$defs": {"a": required}}), &members).contains("too complex"));
+    // What is looked at once may be as large as an answer.
+    let large = json!({"list": vec![0; 190_000], "text": "x".repeat(20 << 20)});
+    let source = json!({"type": "object", "required": ["list"], "properties":
+        {"list": {"type": "array", "items": {"type": "integer"}}, "text": {"type": "string"}}});
+    assert_eq!(schema(source).check(&large), Ok(()));
+}
+
 /// Stored with a workflow: the document itself.
 #[test]
 fn stored_format_is_unchanged() {

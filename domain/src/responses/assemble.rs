@@ -2,7 +2,6 @@
 
 use serde_json::value::RawValue;
 
-use super::calls::{Call, Calls};
 use super::close::{close_item, close_part, write_reasoning_part};
 use super::completion::{CallPiece, Completion, Logprobs, Message, arguments_of, text_of, view_usage};
 use super::echo::Echo;
@@ -13,6 +12,7 @@ use super::items::output_item_id;
 use super::output::{Item, ItemBody, Part, Status};
 use super::tools::Origin;
 use super::{MAX_OUTPUT_BYTES, MAX_OUTPUT_ITEMS};
+use crate::chat::calls::{Call, Calls};
 use crate::ids::ResponseId;
 
 /// An answer over [`MAX_OUTPUT_BYTES`] or [`MAX_OUTPUT_ITEMS`].
@@ -292,15 +292,8 @@ impl Assembler {
         if self.calls.list.len() > self.items_left.saturating_add(self.items.len()) {
             return Err(TooLarge);
         }
-        let Some(call) = self.calls.list.get_mut(place) else { return Ok(()) };
-        if call.id.is_empty() {
-            call.id = id.into_owned();
-        }
-        if call.name.is_empty() {
-            call.name = name.into_owned();
-        }
-        if call.item.is_none() && call.name.is_empty() {
-            call.early.push_str(&arguments);
+        if self.calls.list.get(place).is_some_and(|call| call.item.is_none() && call.name.is_empty()) {
+            self.calls.keep_early(place, &arguments);
             return Ok(());
         }
         let (item, early) = self.open_call(place, out)?;

@@ -8,7 +8,6 @@
 //! the schema's order.
 
 mod assemble;
-mod calls;
 mod choice;
 mod close;
 mod completion;

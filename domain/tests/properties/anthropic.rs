@@ -29,7 +29,7 @@ fn run_to_chat<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> (Vec<u8>, Resu
 }
 
 fn run_to_messages<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Vec<u8> {
-    let mut stream = ChatToMessagesStream::new("auto");
+    let mut stream = ChatToMessagesStream::new("auto", "msg_01".to_owned());
     let mut out = Vec::new();
     chunks.into_iter().for_each(|chunk| stream.push(chunk, &mut out));
     stream.finish(&mut out);
@@ -70,7 +70,7 @@ proptest! {
     fn an_answer_survives_the_way_through_chat(message in message()) {
         let text = message.to_string();
         let completion = to_chat_completion(text.as_bytes(), "auto", 1).unwrap();
-        prop_assert_eq!(parse(&to_message(&completion, "auto").unwrap()), parse(text.as_bytes()));
+        prop_assert_eq!(parse(&to_message(&completion, "auto", "msg_01").unwrap()), parse(text.as_bytes()));
     }
 
     #[test]
@@ -150,7 +150,7 @@ proptest! {
             let _ = to_messages_request(text, MODEL, 1);
             let _ = to_chat_request(text);
             let _ = to_chat_completion(text, "m", 1);
-            let _ = to_message(text, "m");
+            let _ = to_message(text, "m", "msg_01");
             let _ = drop_extensions(text, Takes::default());
             let line = [b"data: ", text.as_slice(), b"\n\n"].concat();
             let _ = run_to_chat([line.as_slice()]);
@@ -178,7 +178,7 @@ fn a_stream_is_forwarded_not_kept() {
     let endless = vec![b'x'; MAX_LINE_BYTES / 4 + 1];
     let faults: Vec<bool> = (0..5).map(|_| stream.push(&endless, &mut out).is_err()).collect();
     assert_eq!(faults, [false, false, false, true, true]);
-    let mut client = ChatToMessagesStream::new("auto");
+    let mut client = ChatToMessagesStream::new("auto", "msg_01".to_owned());
     out.clear();
     for _ in 0..9 {
         client.push(&endless, &mut out);

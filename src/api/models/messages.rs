@@ -87,7 +87,7 @@ async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Stre
     let model = read_model(&chat).map_err(ApiError::internal)?;
     let policy = Policy { is_extended: true, ..Policy::default() };
     let answer = complete_chat(cx.clone(), &chat, &policy).await?;
-    Ok(as_message(answer.output, &model)?.header("request-id", &*cx.request_id).into())
+    Ok(as_message(answer.output, &model, &cx.request_id)?.header("request-id", &*cx.request_id).into())
 }
 
 /// The model's name, which stands first in what [`to_chat_request`] writes: the answer repeats it.

@@ -127,12 +127,31 @@ fn a_broken_stream_ends_in_an_error_event_and_what_was_delivered_is_paid() {
 fn usage_that_came_before_the_break_is_what_is_paid() {
     run(async |app| {
         let key = app.with_model().await;
-        for (end, code) in [
-            (StreamEnd::Eof, "upstream_incomplete"),
-            (StreamEnd::Broken, "upstream_reset"),
-            (StreamEnd::Stalled, "upstream_timeout"),
-        ] {
+        for (end, code) in [(StreamEnd::Broken, "upstream_reset"), (StreamEnd::Stalled, "upstream_timeout")] {
             check_broken(&app, &key, Reply::Stream(all_but_done(), end), code, "reported", 250).await;
+        }
+        let half = [all_but_done(), vec![b"data: {\"choices\":[".to_vec()]].concat();
+        check_broken(&app, &key, Reply::Stream(half, StreamEnd::Eof), "upstream_incomplete", "reported", 250).await;
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn a_stream_that_closes_behind_its_end_is_complete() {
+    run(async |app| {
+        let key = app.with_model().await;
+        let without_usage = all_but_done()[..4].to_vec();
+        let estimated = input_estimate() * 10 + 2 * 30;
+        for (chunks, rule, charged) in [(all_but_done(), "reported", 250), (without_usage, "estimated", estimated)] {
+            // So often that its provider would be taken down if it were its fault.
+            for _ in 0..6 {
+                app.upstream.then(Reply::Stream(chunks.clone(), StreamEnd::Eof));
+                let answer = chat(&app, &key, &hello_stream("m1")).send().await.expect(200);
+                assert_eq!(answer.events().last().unwrap(), "[DONE]");
+                let record = last_receipt(&app, &key).await;
+                assert_eq!((&record["outcome"], &record["receipt"]["rule"]), (&json!("completed"), &json!(rule)));
+                assert_eq!(micros(&record["charged_usd"]), charged);
+            }
         }
         assert_balanced(&app, &key, 10_000_000).await;
     });

@@ -1,3 +1,5 @@
+mod careless;
+
 use serde_json::{Value, json};
 
 use super::{ChatToMessagesStream, MessagesToChatStream};
@@ -75,7 +77,7 @@ fn to_chat(text: &str) -> (Vec<Value>, bool, Result<(), StreamFault>) {
 }
 
 fn to_messages(text: &str) -> Vec<Value> {
-    let mut stream = ChatToMessagesStream::new("auto");
+    let mut stream = ChatToMessagesStream::new("auto", "msg_01X".to_owned());
     let mut out = Vec::new();
     stream.push(text.as_bytes(), &mut out);
     stream.finish(&mut out);
@@ -207,6 +209,14 @@ fn usage_is_known_before_the_end_and_hidden_on_request() {
     assert_eq!(stream.usage(), Some(TokenUsage { input: 17, output: 1, cache_read: 5, cache_write: 2 }));
     stream.push(events(&rich()[1..]).as_bytes(), &mut out).unwrap();
     assert!(!String::from_utf8(out).unwrap().contains("\"usage\""));
+    // Zeros at the end take nothing back of the input.
+    for (input, expected) in [(0, 17), (12, 19)] {
+        let last = json!({"type": "message_delta", "delta": {}, "usage":
+            {"input_tokens": input, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 9}});
+        let mut stream = MessagesToChatStream::new("auto", 7, false);
+        stream.push(events(&[start(), last]).as_bytes(), &mut Vec::new()).unwrap();
+        assert_eq!(stream.usage(), Some(TokenUsage { input: expected, output: 9, cache_read: 5, cache_write: 2 }));
+    }
 }
 
 #[test]
@@ -300,34 +310,6 @@ fn chunks_become_anthropics_events() {
 }
 
 #[test]
-fn calls_are_told_apart_though_servers_are_careless() {
-    let whole =
-        |index: Option<u64>, id: &str| json!({"index": index, "id": id, "function": {"name": "f", "arguments": "{}"}});
-    let names = |deltas: &[Value]| {
-        let text: String = deltas.iter().map(|delta| chunk(json!({"tool_calls": [delta]}), None)).collect();
-        let events = to_messages(&(text + "data: [DONE]\n\n"));
-        let ids = events.iter().filter_map(|event| event["content_block"]["id"].as_str().map(str::to_owned));
-        (ids.collect::<Vec<_>>(), events[events.len() - 2]["delta"]["stop_reason"].clone())
-    };
-    let expected = (vec!["toolu_a".to_owned(), "toolu_b".to_owned()], json!("tool_use"));
-    assert_eq!(names(&[whole(Some(0), "call_a"), whole(Some(0), "call_b")]), expected);
-    assert_eq!(names(&[whole(None, "call_a"), whole(None, "call_b")]), expected);
-    let repeated = json!({"index": 0, "id": "call_a", "function": {"arguments": " "}});
-    assert_eq!(names(&[whole(Some(0), "call_a"), repeated, whole(Some(1), "call_b")]), expected);
-    assert_eq!(names(&[whole(Some(0), "")]).0, ["toolu_0"]);
-}
-
-#[test]
-fn arguments_may_come_as_json() {
-    let call =
-        json!({"tool_calls": [{"index": 0, "id": "call_A", "function": {"name": "f", "arguments": {"x": "é"}}}]});
-    let told = to_messages(&format!("{}data: [DONE]\n\n", chunk(call, Some("tool_calls"))));
-    let delta = told.iter().find(|event| event["type"] == "content_block_delta").unwrap();
-    assert_eq!(delta["delta"], json!({"type": "input_json_delta", "partial_json": "{\"x\":\"é\"}"}));
-    assert_eq!(told.last().unwrap()["type"], "message_stop");
-}
-
-#[test]
 fn a_stream_that_fails_ends_in_an_error_event() {
     let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
     let failing = |frame: &str| {
@@ -355,7 +337,7 @@ fn a_stream_that_fails_ends_in_an_error_event() {
 fn a_stream_survives_the_way_there_and_back() {
     let mut upstream = MessagesToChatStream::new("claude", 7, true);
     let mut rewriter = StreamRewriter::new("auto", false);
-    let mut client = ChatToMessagesStream::new("auto");
+    let mut client = ChatToMessagesStream::new("auto", "msg_01X".to_owned());
     let (mut chat, mut house, mut out) = (Vec::new(), Vec::new(), Vec::new());
     upstream.push(events(&rich()).as_bytes(), &mut chat).unwrap();
     rewriter.push(&chat, &mut house).unwrap();

@@ -3,9 +3,11 @@
 use crate::anthropic::TranslateError;
 use crate::anthropic::error::write_error;
 use crate::anthropic::fields::{Fields, Style, Value, read_body};
-use crate::anthropic::ids::{to_message_id, to_tool_use_id};
+use crate::anthropic::ids::to_tool_use_id;
 use crate::anthropic::outcome::{matched_stop_of_choice, read_chat_usage, write_message_usage, write_stop};
+use crate::anthropic::to_message::thoughts_of;
 use crate::anthropic::writer::{Writer, inside};
+use crate::chat::calls::{Call, Calls};
 use crate::chat::lines::{Line, Lines};
 use crate::chat::stream::{MAX_LINE_BYTES, StreamFault};
 use crate::json::Kind;
@@ -16,8 +18,8 @@ use crate::pricing::TokenUsage;
 const MAX_REWRITTEN_LINE_BYTES: usize = 2 * MAX_LINE_BYTES;
 /// Most calls in one answer.
 const MAX_CALLS: usize = 512;
-/// How much of a call's id is remembered, in characters.
-const MAX_ID_CHARS: usize = 128;
+/// Most bytes of ids, names and early arguments that are kept of calls.
+const MAX_KEPT_BYTES: usize = 4 << 20;
 
 const INCOMPLETE: &str = "The model's provider ended the stream before it was complete.";
 const INVALID: &str = "The model's provider sent a chunk that is not valid.";
@@ -34,10 +36,11 @@ pub struct ChatToMessagesStream {
 #[derive(Debug)]
 struct Events {
     asked_model: String,
+    id: String,
     has_begun: bool,
-    next_block: u64,
+    next_block: usize,
     open: Option<Open>,
-    calls: Vec<Call>,
+    calls: Calls,
     finish_reason: Option<String>,
     /// The literal of the caller's text that ended it.
     matched_stop: Option<Vec<u8>>,
@@ -48,7 +51,7 @@ struct Events {
 /// The content block that is open.
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    block: u64,
+    block: usize,
     kind: OpenKind,
 }
 
@@ -60,27 +63,19 @@ enum OpenKind {
     Call,
 }
 
-/// A call that was begun.
-#[derive(Debug)]
-struct Call {
-    /// Its place among the `tool_calls`, if the server says.
-    index: Option<u64>,
-    id: String,
-    block: u64,
-}
-
 impl ChatToMessagesStream {
-    /// A translator whose message names `asked_model`.
+    /// A translator whose message has this id, and names `asked_model`.
     #[must_use]
-    pub fn new(asked_model: &str) -> Self {
+    pub fn new(asked_model: &str, id: String) -> Self {
         Self {
             lines: Lines::new(MAX_REWRITTEN_LINE_BYTES),
             events: Events {
                 asked_model: asked_model.to_owned(),
+                id,
                 has_begun: false,
                 next_block: 0,
                 open: None,
-                calls: Vec::new(),
+                calls: Calls::default(),
                 finish_reason: None,
                 matched_stop: None,
                 usage: TokenUsage::default(),
@@ -141,7 +136,7 @@ impl Events {
             self.take_error(error, out);
             return Ok(());
         }
-        self.begin(chunk.text("id")?.as_deref().unwrap_or_default(), out);
+        self.begin(out);
         if let Some(usage) = chunk.get("usage").and_then(|usage| read_chat_usage(usage.raw)) {
             self.usage = usage;
         }
@@ -168,17 +163,28 @@ impl Events {
     fn take_delta(&mut self, delta: &Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         self.take_reasoning(delta, out)?;
         for name in ["content", "refusal"] {
-            if let Some(text) = delta.get(name).filter(Value::is_string) {
-                let literal = text.literal()?;
-                if !inside(literal).is_empty() {
-                    let block = self.open_text(out);
-                    write_delta(block, "text_delta", "text", literal, out);
-                }
+            match delta.get(name) {
+                Some(text) if text.is_string() => self.write_text(text.literal()?, out),
+                Some(parts) if parts.kind() == Kind::Array => self.take_parts(&parts, out)?,
+                _ => {}
             }
         }
         if let Some(calls) = delta.get("tool_calls") {
             for call in calls.items()? {
                 self.take_call(&call?.object()?, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_parts(&mut self, parts: &Value<'_, '_>, out: &mut Vec<u8>) -> Result<(), TranslateError> {
+        for part in parts.items()? {
+            let Ok(part) = part?.object() else { continue };
+            if let Some(thoughts) = thoughts_of(&part)? {
+                self.write_thinking(None, &thoughts, out);
+            }
+            if let Some(text) = part.get("text").filter(Value::is_string) {
+                self.write_text(text.literal()?, out);
             }
         }
         Ok(())
@@ -229,62 +235,72 @@ impl Events {
         }
     }
 
+    fn write_text(&mut self, literal: &[u8], out: &mut Vec<u8>) {
+        if !inside(literal).is_empty() {
+            let block = self.open_text(out);
+            write_delta(block, "text_delta", "text", literal, out);
+        }
+    }
+
     fn take_call(&mut self, call: &Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         let index = call.get("index").and_then(|index| index.raw.to_u64());
-        let id = call.text("id")?.filter(|id| !id.is_empty());
-        let short_id: Option<String> = id.as_ref().map(|id| id.chars().take(MAX_ID_CHARS).collect());
-        // Some servers repeat the id, some leave the index out, some give all calls the same.
-        let known = match index {
-            Some(_) => self.calls.iter().rfind(|known| known.index == index),
-            None => self.calls.last(),
-        };
-        let known = known.filter(|known| short_id.as_ref().is_none_or(|id| *id == known.id));
         let function = call.get("function").map(Value::object).transpose()?;
-        let block = match known {
-            Some(known) => known.block,
-            None => {
-                let name = function.as_ref().and_then(|function| function.get("name"));
-                let name = name.ok_or_else(|| call.invalid("function", "has no name"))?.literal()?;
-                if self.calls.len() == MAX_CALLS {
-                    return Err(call.invalid("index", "is of a call too many"));
-                }
-                let block_id = id.map_or_else(|| format!("toolu_{}", self.calls.len()), |id| to_tool_use_id(&id));
-                self.close_block(out);
-                let block = self.open_block(OpenKind::Call, out, |w| {
-                    w.member_text("type", "tool_use").member_text("id", &block_id);
-                    w.member("name", name).member("input", b"{}");
-                });
-                self.calls.push(Call { index, id: short_id.unwrap_or_default(), block });
-                block
+        let id = call.text("id")?.unwrap_or_default();
+        let name = function.as_ref().map(|function| function.text("name")).transpose()?.flatten().unwrap_or_default();
+        let place = self.calls.place_of(index, &id, &name);
+        if self.calls.list.len() > MAX_CALLS || self.calls.kept_bytes > MAX_KEPT_BYTES {
+            return Err(call.invalid("index", "is of a call too many"));
+        }
+        let block = self.open_call(place, out);
+        let Some(arguments) = function.as_ref().and_then(|function| function.get("arguments")) else { return Ok(()) };
+        let mut whole = Vec::new();
+        let literal = match arguments.kind() {
+            // From some servers it is JSON as it is.
+            Kind::Object => {
+                Writer::new(&mut whole).text(&String::from_utf8_lossy(arguments.raw.bytes));
+                &whole
             }
+            _ => arguments.literal()?,
         };
-        // Should a server write two calls by turns, input of a closed block goes there still: clients keep it by
-        // its index.
-        if let Some(arguments) = function.as_ref().and_then(|function| function.get("arguments")) {
-            let mut whole = Vec::new();
-            let literal = match arguments.kind() {
-                // From some servers it is JSON as it is.
-                Kind::Object => {
-                    Writer::new(&mut whole).text(&String::from_utf8_lossy(arguments.raw.bytes));
-                    &whole
-                }
-                _ => arguments.literal()?,
-            };
-            if !inside(literal).is_empty() {
+        match block {
+            // Should a server write two calls by turns, input of a closed block goes there still: clients keep it by
+            // its index.
+            Some(block) if !inside(literal).is_empty() => {
                 write_delta(block, "input_json_delta", "partial_json", literal, out);
             }
+            Some(_) => {}
+            None => self.calls.keep_early(place, &String::from_utf8_lossy(inside(literal))),
         }
         Ok(())
     }
 
-    fn begin(&mut self, completion_id: &str, out: &mut Vec<u8>) {
+    /// The block of a call, with the arguments that came before it; `None` until the call has a name.
+    fn open_call(&mut self, place: usize, out: &mut Vec<u8>) -> Option<usize> {
+        let call = self.calls.list.get_mut(place)?;
+        if call.item.is_some() || call.name.is_empty() {
+            return call.item;
+        }
+        let Call { id, name, early, .. } = std::mem::take(call);
+        let block_id = to_tool_use_id(&self.calls.take_id(&id, format!("call_{place}")));
+        self.close_block(out);
+        let block = self.open_block(OpenKind::Call, out, |w| {
+            w.member_text("type", "tool_use").member_text("id", &block_id);
+            w.member_text("name", &name).member("input", b"{}");
+        });
+        if !early.is_empty() {
+            write_delta(block, "input_json_delta", "partial_json", format!("\"{early}\"").as_bytes(), out);
+        }
+        *self.calls.list.get_mut(place)? = Call { id, name, early: String::new(), item: Some(block) };
+        Some(block)
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.has_begun, true) {
             return;
         }
-        let id = to_message_id(completion_id);
-        let model = &self.asked_model;
+        let (id, model) = (&self.id, &self.asked_model);
         write_event("message_start", out, |w| {
-            w.key("message").open_object().member_text("id", &id).member_text("type", "message");
+            w.key("message").open_object().member_text("id", id).member_text("type", "message");
             w.member_text("role", "assistant").member_text("model", model).member("content", b"[]");
             w.member("stop_reason", b"null").member("stop_sequence", b"null");
             write_message_usage(&TokenUsage::default(), w);
@@ -293,10 +309,15 @@ impl Events {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        self.begin("", out);
+        self.begin(out);
+        // Arguments of nobody knows what.
+        if self.calls.list.iter().any(|call| !call.early.is_empty()) {
+            return self.fail("api_error", INVALID, out);
+        }
         self.close_block(out);
         let usage = self.usage;
-        let (finish_reason, has_calls) = (self.finish_reason.as_deref(), !self.calls.is_empty());
+        let finish_reason = self.finish_reason.as_deref();
+        let has_calls = self.calls.list.iter().any(|call| call.item.is_some());
         let matched = self.matched_stop.as_deref();
         write_event("message_delta", out, |w| {
             w.key("delta").open_object();
@@ -336,7 +357,7 @@ impl Events {
         out.extend_from_slice(b"\n\n");
     }
 
-    fn open_thinking(&mut self, index: Option<u64>, out: &mut Vec<u8>) -> u64 {
+    fn open_thinking(&mut self, index: Option<u64>, out: &mut Vec<u8>) -> usize {
         if let Some(Open { block, kind: OpenKind::Thinking(known) }) = self.open
             && (known == index || known.is_none() || index.is_none())
         {
@@ -348,7 +369,7 @@ impl Events {
         })
     }
 
-    fn open_text(&mut self, out: &mut Vec<u8>) -> u64 {
+    fn open_text(&mut self, out: &mut Vec<u8>) -> usize {
         if let Some(Open { block, kind: OpenKind::Text }) = self.open {
             return block;
         }
@@ -356,12 +377,12 @@ impl Events {
         self.open_block(OpenKind::Text, out, |w| _ = w.member_text("type", "text").member_text("text", ""))
     }
 
-    fn open_block(&mut self, kind: OpenKind, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) -> u64 {
+    fn open_block(&mut self, kind: OpenKind, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) -> usize {
         let block = self.next_block;
         self.next_block += 1;
         self.open = Some(Open { block, kind });
         write_event("content_block_start", out, |w| {
-            w.member_count("index", block).key("content_block").open_object();
+            w.member_count("index", block as u64).key("content_block").open_object();
             write(w);
             w.close_object();
         });
@@ -370,7 +391,7 @@ impl Events {
 
     fn close_block(&mut self, out: &mut Vec<u8>) {
         if let Some(open) = self.open.take() {
-            write_event("content_block_stop", out, |w| _ = w.member_count("index", open.block));
+            write_event("content_block_stop", out, |w| _ = w.member_count("index", open.block as u64));
         }
     }
 }
@@ -386,9 +407,9 @@ fn write_event(name: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>
     out.extend_from_slice(b"\n\n");
 }
 
-fn write_delta(block: u64, kind: &str, member: &str, literal: &[u8], out: &mut Vec<u8>) {
+fn write_delta(block: usize, kind: &str, member: &str, literal: &[u8], out: &mut Vec<u8>) {
     write_event("content_block_delta", out, |w| {
-        w.member_count("index", block).key("delta").open_object();
+        w.member_count("index", block as u64).key("delta").open_object();
         w.member_text("type", kind).member(member, literal).close_object();
     });
 }

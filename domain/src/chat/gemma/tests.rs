@@ -94,3 +94,12 @@ fn a_call_is_not_waited_for_without_bound() {
     assert_eq!(out.text.len(), CALL_OPEN.len() + 1_000_000, "all of it is text");
     assert!(out.calls.is_empty());
 }
+
+/// A model that repeats itself, in an answer that comes whole: each token may not cost a look at all that follows.
+#[test]
+fn tokens_without_end_are_read_in_one_pass() {
+    let count = 100_000;
+    let mut out = Written::default();
+    GemmaFilter::default().take(&"a<|channel><channel|>".repeat(count), &mut out);
+    assert_eq!(out.text.len(), count);
+}

@@ -79,8 +79,13 @@ impl FrameRewriter {
         }
     }
 
-    pub(super) const fn usage(&self) -> Option<TokenUsage> {
-        self.usage
+    pub(super) fn usage(&self) -> Option<TokenUsage> {
+        self.usage.or(self.written.usage)
+    }
+
+    /// Whether an event told its usage where clients look for it.
+    pub(super) const fn has_told_usage(&self) -> bool {
+        self.usage.is_some()
     }
 
     pub(super) fn output_tokens_seen(&self) -> u64 {
@@ -97,8 +102,13 @@ impl FrameRewriter {
         self.written.is_said
     }
 
-    /// Appends an event that tells so much input and the output seen.
-    pub(super) fn write_estimate(&self, input: u64, out: &mut Vec<u8>) {
+    /// Whether every choice that began has come to its end.
+    pub(super) const fn is_finished(&self) -> bool {
+        self.written.is_finished()
+    }
+
+    /// Appends an event that tells the usage; so much input and the output seen, where the upstream has not told any.
+    pub(super) fn write_usage(&self, input: u64, out: &mut Vec<u8>) {
         let mut push = |name: &[u8], value: &[u8]| {
             if !value.is_empty() {
                 out.extend_from_slice(name);
@@ -112,7 +122,8 @@ impl FrameRewriter {
         out.extend_from_slice(b"\"model\":");
         out.extend_from_slice(&self.model_json);
         out.extend_from_slice(b",\"choices\":[],\"usage\":");
-        push_usage(input, self.output_tokens_seen(), out);
+        let estimate = || TokenUsage { input, output: self.output_tokens_seen(), ..TokenUsage::default() };
+        push_usage(&self.usage().unwrap_or_else(estimate), out);
         out.extend_from_slice(b"}\n\n");
     }
 
@@ -164,10 +175,7 @@ impl FrameRewriter {
             return Ok(Some(pass.error.into_fault()));
         }
         let choices = pass.choices.unwrap_or_default();
-        self.written.count += choices.count;
-        self.written.written += choices.written;
-        self.written.text_bytes += choices.text_bytes;
-        self.written.is_said |= choices.is_said;
+        self.written.add(&choices);
         if self.hide_usage && pass.has_usage && choices.count == 0 {
             // The chunk that tells usage and nothing else.
             out.truncate(length);

@@ -4,7 +4,8 @@
 //! in the call in which they arrived, names and ids with the data of their event. Each `data:`
 //! object gets the model that was asked for; usage is remembered, and hidden if the client did not
 //! ask for it; events without data are left out; all else is forwarded byte for byte. Only an
-//! upstream that said `[DONE]` behind an answer ends in a `[DONE]`.
+//! answer that came to its end ends in a `[DONE]`: the upstream said it, or closed in good order behind
+//! the `finish_reason` of every choice.
 
 mod frame;
 
@@ -119,7 +120,7 @@ impl StreamRewriter {
         result
     }
 
-    /// Ends the stream. Unless the upstream said `[DONE]`, appends an error event, and never a
+    /// Ends the stream. Unless the answer came to its end, appends an error event, and never a
     /// `[DONE]`.
     pub fn finish(&mut self, end: StreamEnd<'_>, out: &mut Vec<u8>) {
         let end = match end {
@@ -138,6 +139,12 @@ impl StreamRewriter {
         if self.state.is_done {
             return;
         }
+        // Some servers have no word for the end.
+        let is_closed = end == StreamEnd::Eof && self.fault.is_none() && self.state.frames.is_finished();
+        if is_closed && self.state.finish_answer(out).is_ok() {
+            out.extend_from_slice(b"data: [DONE]\n\n");
+            return;
+        }
         let (code, message) = match end {
             StreamEnd::Eof => ("upstream_incomplete", "The model's provider ended the stream before it was complete."),
             StreamEnd::Failed { code, message } => (code, message),
@@ -151,7 +158,7 @@ impl StreamRewriter {
 
     /// Tokens as the upstream counted them, once it said.
     #[must_use]
-    pub const fn usage(&self) -> Option<TokenUsage> {
+    pub fn usage(&self) -> Option<TokenUsage> {
         self.state.frames.usage()
     }
 
@@ -169,7 +176,7 @@ impl StreamRewriter {
         self.state.frames.has_begun()
     }
 
-    /// Whether the upstream said `[DONE]`.
+    /// Whether the answer came to its end.
     #[must_use]
     pub const fn saw_done(&self) -> bool {
         self.state.is_done
@@ -346,11 +353,11 @@ impl State {
             return Err(StreamFault::Empty);
         }
         self.is_done = true;
-        if let (Some(input), None) = (self.input_to_tell, self.frames.usage()) {
+        if let (Some(input), false) = (self.input_to_tell, self.frames.has_told_usage()) {
             if self.data == Data::Written {
                 out.push(b'\n');
             }
-            self.frames.write_estimate(input, out);
+            self.frames.write_usage(input, out);
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 use super::*;
 
+mod endings;
+
 fn chunk(delta: &str) -> String {
     format!(
         "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-up\",\
