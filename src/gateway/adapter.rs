@@ -34,10 +34,11 @@ pub fn write_chat(
     let kind = offer.provider.kind;
     // What costs the platform more than it charges is for those who pay the provider themselves.
     let pays_itself = offer.provider.own.is_some();
+    let chosen = request.max_output_field().filter(|_| !is_extended);
     let edit = UpstreamEdit {
         model: &offer.upstream_model,
         max_output_tokens,
-        max_output_field: offer.provider.endpoint.max_output_field(),
+        max_output_field: offer.provider.endpoint.max_output_field(chosen),
         keeps_tier: pays_itself,
     };
     let mut body = request.rewrite(&edit);

@@ -76,10 +76,14 @@ impl Endpoint {
     }
 
     /// The field in which it takes a limit of output tokens: OpenAI's newest models refuse the old one; others that speak its
-    /// protocol may not know the new one, and what they do not know limits nothing.
+    /// protocol may not know the new one, and what they do not know limits nothing. There a client's own choice stands.
     #[must_use]
-    pub const fn max_output_field(&self) -> MaxOutputField {
-        if self.is_openais { MaxOutputField::MaxCompletionTokens } else { MaxOutputField::MaxTokens }
+    pub fn max_output_field(&self, chosen: Option<MaxOutputField>) -> MaxOutputField {
+        match chosen {
+            _ if self.is_openais => MaxOutputField::MaxCompletionTokens,
+            Some(field) => field,
+            None => MaxOutputField::MaxTokens,
+        }
     }
 
     /// The same, with paths that have no `/v1`.
@@ -96,8 +100,10 @@ impl Endpoint {
     }
 }
 
-/// Whether OpenAI itself answers at an address, or Azure for it.
+/// Whether OpenAI itself answers at an address, or Azure for it, be it behind Cloudflare's gateway.
 fn is_openais(base_url: &str) -> bool {
-    let host = base_url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+    let address = base_url.split("://").nth(1).unwrap_or_default();
+    let host = address.split(['/', ':']).next().unwrap_or_default();
     ["openai.com", "azure.com"].iter().any(|domain| host == *domain || host.ends_with(&format!(".{domain}")))
+        || host == "gateway.ai.cloudflare.com" && address.contains("openai")
 }

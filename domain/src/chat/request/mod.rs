@@ -180,6 +180,13 @@ impl<'a> ChatRequest<'a> {
         self.limits.iter().flatten().filter_map(|limit| limit.tokens).max()
     }
 
+    /// What the client calls that limit.
+    #[must_use]
+    pub fn max_output_field(&self) -> Option<MaxOutputField> {
+        let limits = self.limits.iter().flatten().filter(|limit| limit.tokens.is_some());
+        limits.max_by_key(|limit| limit.tokens).map(|limit| limit.field)
+    }
+
     /// How many choices are asked for.
     #[must_use]
     pub const fn n(&self) -> u64 {
