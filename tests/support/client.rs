@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use guildhall::app::App;
 use guildhall::http::output::Body;
-use guildhall::http::request::{BodySource, Head, LazyHead, RareHead, Request, WholeBody};
+use guildhall::http::request::{BodyError, BodySource, Head, LazyHead, RareHead, Request, WholeBody};
 use guildhall::http::serve::serve;
-use guildhall::ports::{Flow, LiveStream, StreamEnd, StreamSource};
+use guildhall::ports::{Flow, LiveStream, Pending, StreamEnd, StreamSource};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -173,6 +173,21 @@ impl<'t> Call<'t> {
             super::document::check(&method, &path, &answer);
         }
         answer
+    }
+}
+
+/// A body that takes its time.
+pub struct LateBody {
+    pub body: &'static str,
+    pub after_ms: u64,
+}
+
+impl BodySource for LateBody {
+    fn read(self: Box<Self>, max_bytes: u32) -> Pending<'static, Result<Vec<u8>, BodyError>> {
+        Box::pin(async move {
+            sleep(Duration::from_millis(self.after_ms)).await;
+            Box::new(WholeBody(self.body.as_bytes().to_vec())).read(max_bytes).await
+        })
     }
 }
 
