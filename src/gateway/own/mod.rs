@@ -290,5 +290,5 @@ fn open_key(app: &App, account_id: &str, row: &ProviderKeyRow) -> Result<OwnKey,
 
 fn to_provider(kind: ProviderKind, endpoint: Endpoint, own: Own) -> Result<Rc<Provider>, String> {
     let id: ProviderId = name_origin(own.origin).name().parse().map_err(|_| "its origin is not a name".to_owned())?;
-    Ok(Rc::new(Provider { id, kind, endpoint, enabled: true, own: Some(own) }))
+    Ok(Rc::new(Provider { id, kind, endpoint, enabled: true, has_key: true, own: Some(own) }))
 }
