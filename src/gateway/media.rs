@@ -68,7 +68,7 @@ pub async fn run_media_until(
     let reservation = reserve_for(&cx, &choice, &mut offers, |offers| need(offers, &request)).await?;
     let call = RunningCall::begin(cx, kind, request.model(), &choice, reservation)?;
     let call = RunningCall { deadline_ms, keep, ..call };
-    let (output, offer) = climb(call, choice.ladder(offers), &request, content_type).await?;
+    let (output, offer) = climb(call, choice.ladder(offers), &request).await?;
     Ok(Answer { output, negotiated_model: offer.model_id.to_string(), alias_from: choice.alias_from })
 }
 
@@ -100,7 +100,6 @@ async fn climb(
     mut call: RunningCall,
     mut ladder: Ladder,
     request: &MediaRequest<'_>,
-    content_type: &str,
 ) -> Result<(Output, Rc<Offer>), ApiError> {
     let mut failures = Failures::default();
     while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
@@ -112,7 +111,7 @@ async fn climb(
         call.reason.clone_from(&step.reason);
         let wire = Wire {
             kind: call.kind,
-            content_type: if content_type.is_empty() { "application/json".to_owned() } else { content_type.to_owned() },
+            content_type: request.content_type(),
             body: request.with_model(&offer.upstream_model),
             stream: matches!(request.task(), Task::Speech(_)),
         };
