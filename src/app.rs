@@ -11,6 +11,7 @@ use guildhall_domain::ids::RequestId;
 use crate::auth::Caller;
 use crate::auth::cache::CredentialCache;
 use crate::config::Config;
+use crate::error::ApiError;
 use crate::gateway::table::GatewayTable;
 use crate::http::route::Route;
 use crate::http::table::RouteTable;
@@ -19,7 +20,7 @@ use crate::meter::{Meter, money};
 use crate::observe::audit::Trail;
 use crate::observe::counters::Counters;
 use crate::payments::auto_pay::Watch;
-use crate::ports::Ports;
+use crate::ports::{Ports, TICK_MS};
 use crate::vault::Door;
 
 /// One isolate: settings, the route table, and caches. No handle of the platform is kept here.
@@ -140,6 +141,19 @@ impl Cx {
     pub fn audit_detail(&self, detail: impl std::fmt::Display) {
         if let Some(trail) = &self.trail {
             trail.set_detail(&detail.to_string());
+        }
+    }
+
+    /// Sees to it that the place in the limits is still there if the body was long in coming.
+    ///
+    /// # Errors
+    /// As [`Admission::confirm`].
+    pub async fn confirm_place(&self) -> Result<(), ApiError> {
+        match &self.admission {
+            Some(admission) if self.ports.clock.now_ms() - self.started_ms >= i64::from(TICK_MS) => {
+                admission.confirm().await
+            }
+            _ => Ok(()),
         }
     }
 

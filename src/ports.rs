@@ -176,6 +176,8 @@ pub struct Inbound {
     pub content_type: String,
     /// `retry-after`, empty when absent.
     pub retry_after: String,
+    /// `location` of a redirect, which nobody has followed; else empty.
+    pub location: String,
     /// The body.
     pub body: InboundBody,
 }

@@ -166,15 +166,33 @@ fn steps_that_fail_are_repeated_and_then_given_up() {
     let mut job = work();
     job.ask(create(), 0);
     job.ask(report("creator", working(0)), 1);
+    let mut at_ms = 1;
     for step in 0..20 {
-        let at_ms = 10 + step * 100;
+        at_ms += 30_000;
         assert!(view(job.ask(claim("a", 0), at_ms)).0, "{step}");
         job.ask(report("a", Report::Retry { cause: format!("cause {step}") }), at_ms);
     }
-    let (_, failed) = view(job.ask(get(), 10_000));
+    let (_, failed) = view(job.ask(get(), at_ms));
     assert_eq!((failed.status, failed.error.as_deref()), (Status::Failed, Some("the provider could not be reached")));
     assert!(failed.events.len() <= EVENTS_MAX);
     assert_eq!(failed.events[0].what, "created");
+}
+
+#[test]
+fn a_client_that_asks_all_the_time_does_not_use_up_the_tries() {
+    let mut job = work();
+    job.ask(create(), 0);
+    job.ask(report("creator", working(0)), 1);
+    let mut at_ms = 1;
+    let mut failed_at_ms = None;
+    while failed_at_ms.is_none() {
+        at_ms += 2_000;
+        assert!(view(job.ask(claim("client", 2_000), at_ms)).0, "at {at_ms}");
+        let (_, seen) = view(job.ask(report("client", Report::Retry { cause: "busy".to_owned() }), at_ms));
+        failed_at_ms = (seen.status == Status::Failed).then_some(at_ms);
+    }
+    let minutes = failed_at_ms.unwrap() / 60_000;
+    assert!((8..10).contains(&minutes), "as when nobody asks: {failed_at_ms:?}");
 }
 
 /// Objects with a wallet that holds 50 of 100 for the job.

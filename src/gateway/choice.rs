@@ -44,6 +44,15 @@ pub struct Policy<'a> {
     pub is_extended: bool,
 }
 
+impl Policy<'_> {
+    /// How long the client waits, in milliseconds: as it said, else as the administrator did.
+    #[must_use]
+    pub fn patience_ms(&self) -> Option<i64> {
+        let ms = self.limits.max_latency_ms.or(self.default_latency_ms);
+        ms.and_then(|ms| i64::try_from(ms).ok())
+    }
+}
+
 /// How the name of a registered model is to be taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Naming {

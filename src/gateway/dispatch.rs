@@ -185,7 +185,8 @@ fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {
     if wire.kind != ModelKind::Chat {
         let reply = sandbox::media::answer(wire.kind, &wire.content_type, &wire.body, now_s);
         let (status, content_type) = (reply.status, reply.content_type.to_owned());
-        return Inbound { status, content_type, retry_after: String::new(), body: InboundBody::Whole(reply.body) };
+        let body = InboundBody::Whole(reply.body);
+        return Inbound { status, content_type, retry_after: String::new(), location: String::new(), body };
     }
     let reply = sandbox::answer(&wire.body, now_s);
     let body = match reply.body {
@@ -196,7 +197,8 @@ fn answer_in_sandbox(wire: &Wire, now_ms: i64) -> Inbound {
             InboundBody::Stream { first, rest: StreamSource::Chunks(chunks, StreamEnd::Eof) }
         }
     };
-    Inbound { status: reply.status, content_type: String::new(), retry_after: String::new(), body }
+    let (content_type, retry_after, location) = <(String, String, String)>::default();
+    Inbound { status: reply.status, content_type, retry_after, location, body }
 }
 
 fn judge(offer: &Offer, result: Result<Inbound, FetchError>, now_ms: i64, latency_ms: i64) -> Attempt {

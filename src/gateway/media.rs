@@ -39,6 +39,20 @@ pub struct Answer {
 /// # Errors
 /// As [`super::completion::complete_chat`].
 pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8]) -> Result<Answer, ApiError> {
+    run_media_until(cx, None, kind, content_type, body).await
+}
+
+/// [`run_media`] for who waits no longer than until `deadline_ms`.
+///
+/// # Errors
+/// The same.
+pub async fn run_media_until(
+    cx: Cx,
+    deadline_ms: Option<i64>,
+    kind: ModelKind,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Answer, ApiError> {
     let request = MediaRequest::parse(kind, content_type, body)?;
     let choice = choose_for_media(&cx, kind, &request).await?;
     let question = Question::of_media(&cx, kind, &request, body);
@@ -53,8 +67,8 @@ pub async fn run_media(cx: Cx, kind: ModelKind, content_type: &str, body: &[u8])
     let mut offers = choice.best_offers();
     let reservation = reserve_for(&cx, &choice, &mut offers, |offers| need(offers, &request)).await?;
     let call = RunningCall::begin(cx, kind, request.model(), &choice, reservation)?;
-    let call = RunningCall { keep, ..call };
-    let (output, offer) = climb(call, choice.ladder(offers), &request, content_type).await?;
+    let call = RunningCall { deadline_ms, keep, ..call };
+    let (output, offer) = climb(call, choice.ladder(offers), &request).await?;
     Ok(Answer { output, negotiated_model: offer.model_id.to_string(), alias_from: choice.alias_from })
 }
 
@@ -86,16 +100,18 @@ async fn climb(
     mut call: RunningCall,
     mut ladder: Ladder,
     request: &MediaRequest<'_>,
-    content_type: &str,
 ) -> Result<(Output, Rc<Offer>), ApiError> {
     let mut failures = Failures::default();
     while let Some(step) = ladder.climb(|| draw_uniform(&call.cx)) {
         step.wait(&call.cx).await;
+        if call.is_too_late() {
+            break;
+        }
         let offer = step.offer;
         call.reason.clone_from(&step.reason);
         let wire = Wire {
             kind: call.kind,
-            content_type: if content_type.is_empty() { "application/json".to_owned() } else { content_type.to_owned() },
+            content_type: request.content_type(),
             body: request.with_model(&offer.upstream_model),
             stream: matches!(request.task(), Task::Speech(_)),
         };
@@ -114,6 +130,8 @@ async fn climb(
                     }
                 }
             }
+            // That is no fault of the provider's.
+            Attempt::Failed(_) if call.is_too_late() => note_nothing(&call.cx, &offer.provider),
             Attempt::Failed(failure) => failures.note(&mut call, &mut ladder, &offer, &failure),
             Attempt::Overflowed(_) | Attempt::Rejected(_) | Attempt::OptionsRefused(_)
                 if offer.provider.own.is_some() && ladder.has_more() => {}
@@ -131,7 +149,8 @@ async fn climb(
         }
     }
     let error = failures.to_error();
-    call.settle(Outcome::UpstreamFailed, error.kind.status(), Used::Nothing);
+    let outcome = if call.is_too_late() { Outcome::GivenUp } else { Outcome::UpstreamFailed };
+    call.settle(outcome, error.kind.status(), Used::Nothing);
     Err(error)
 }
 

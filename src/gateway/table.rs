@@ -52,6 +52,8 @@ pub struct Provider {
     pub endpoint: Endpoint,
     /// Whether it takes traffic.
     pub enabled: bool,
+    /// Whether its key is there, if it needs one: the vault that has it may be locked.
+    pub has_key: bool,
     /// Whose it is, where it is not the platform's.
     pub own: Option<Own>,
 }
@@ -316,6 +318,7 @@ fn open_provider(app: &App, ports: &Ports, keys: &ProviderKeys, row: ProviderRow
     Some(Rc::new(Provider {
         endpoint: Endpoint::new(kind, &row.base_url, key.as_ref().ok().and_then(Option::as_ref)),
         enabled: row.enabled && key.is_ok(),
+        has_key: key.is_ok(),
         own: None,
         id: row.id.parse().map_err(|_| refuse("its id is not a name")).ok()?,
         kind,

@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 use durable_objects::idempotency::protocol::{
     Answer, BODY_MAX_BYTES, Body as StoredBody, Command, Idempotency, Reply, name,
 };
+use guildhall_domain::media::pass_without_boundary;
 use guildhall_domain::seal::{NONCE_BYTES, open_bytes, seal_bytes};
 use guildhall_domain::secret::Seed;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::input::read_body;
 use super::output::{Body, Output};
-use super::request::{Request, WholeBody};
+use super::request::{Head, Request, WholeBody};
 use super::route::Route;
 use crate::app::Cx;
 use crate::auth::Caller;
@@ -50,8 +51,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Re
     let body = read_body(&mut request).await?;
     let token = cx.request_id.to_string();
     // Under the pepper: a body may hold a password, and a plain digest would let anybody who reads it try guesses.
-    let head = &request.head;
-    let fingerprint = cx.app.hasher.hash(&fingerprint(route, &head.path, &head.query, &body));
+    let fingerprint = cx.app.hasher.hash(&fingerprint(route, &request, &body));
     if let Some(answer) = guard.begin(&token, &fingerprint).await? {
         return guard.replay(answer);
     }
@@ -140,10 +140,12 @@ fn caller_name(cx: &Cx) -> String {
     }
 }
 
-fn fingerprint(route: &Route, path: &str, query: &str, body: &[u8]) -> String {
+fn fingerprint(route: &Route, request: &Request, body: &[u8]) -> String {
+    let Head { path, query, .. } = &request.head;
     let mut digest = Sha256::new();
     digest.update(format!("{} {path}?{query}\n", route.method.name()));
-    digest.update(body);
+    // Clients draw a new boundary whenever they send a form.
+    pass_without_boundary(&request.rare.content_type, body, |piece| digest.update(piece));
     format!("{:x}", digest.finalize())
 }
 

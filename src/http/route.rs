@@ -169,6 +169,7 @@ where
     Fut: Future<Output = Result<R, ApiError>>,
 {
     let input = A::from_request(request).await?;
+    cx.confirm_place().await?;
     handler(cx, input).await.map(IntoOutput::into_output)
 }
 

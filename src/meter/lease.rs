@@ -18,6 +18,8 @@ pub struct LimitLease {
     requests_left: u32,
     slots_held: u32,
     slots_used: u32,
+    /// Most places used at once since the last renewal.
+    slots_peak: u32,
     /// Admitted since the last report.
     used: u32,
     /// What a second takes lately.
@@ -51,6 +53,9 @@ const LEASES_MAX: usize = 10_000;
 const CALL_LOST_MS: i64 = 5_000;
 const RENEW_MS: u32 = 700;
 const LEAST_WANTED: u32 = 32;
+/// Beyond what its calls need, an isolate holds at most this part of the places: they are for all isolates, and what one
+/// holds to spare another is refused.
+const SPARE_SLOTS_PART: u32 = 16;
 /// How long "all places are taken" is believed.
 const SLOT_REFUSED_MS: i64 = 20;
 
@@ -92,7 +97,7 @@ pub async fn admit_leased(
             Step::Refused(standing, retry_after_ms) => {
                 return Err(refused(standing, Some(retry_after_ms)));
             }
-            Step::Crowded(standing) => return Err(crowded(standing, limits)),
+            Step::Crowded(standing) => return Err(crowded(standing, limits.concurrent)),
             Step::Call(wanted) => renew(app, ports, key_id, wanted).await.map_err(limiter_failed)?,
             // Another request of this isolate is asking. Its promise cannot be awaited here (the platform ties I/O to
             // the request that began it), so this one looks again on its own timer.
@@ -132,6 +137,7 @@ impl LimitLease {
             requests_left: 0,
             slots_held: 0,
             slots_used: 0,
+            slots_peak: 0,
             used: 0,
             pace: 0,
             waiting: 0,
@@ -174,6 +180,7 @@ impl LimitLease {
         if valid && self.requests_left > 0 && self.slots_used < self.slots_held {
             self.requests_left -= 1;
             self.slots_used += 1;
+            self.slots_peak = self.slots_peak.max(self.slots_used);
             self.used += 1;
             return Step::Admitted(self.standing(now_ms));
         }
@@ -194,8 +201,8 @@ impl LimitLease {
         Step::Call(self.statement(self.waiting.max(1), now_ms))
     }
 
-    /// What to hold for the next second: what a second takes lately, and a place for each of the `queue`; nothing beyond
-    /// the places in use when there is neither.
+    /// What to hold for the next second: what a second takes lately, and a place for each of the `queue`, with a few to
+    /// spare; nothing beyond the places in use when there is neither.
     fn statement(&mut self, queue: u32, now_ms: i64) -> Lease {
         self.calling_since_ms = Some(now_ms);
         let used = std::mem::take(&mut self.used);
@@ -204,7 +211,9 @@ impl LimitLease {
         let is_wanted = queue > 0 || self.pace > 0;
         let spare = if is_wanted { LEAST_WANTED } else { 0 };
         let requests = self.pace.saturating_add(queue).max(spare).min(self.limits.per_minute / 4 + 1);
-        let slots = self.slots_used + if is_wanted { self.slots_used.saturating_add(queue).max(spare) } else { 0 };
+        let busiest = self.slots_peak.max(self.slots_used.saturating_add(queue));
+        let spare_slots = busiest.min(self.limits.concurrent / SPARE_SLOTS_PART).max(1);
+        let slots = if is_wanted { busiest.saturating_add(spare_slots) } else { self.slots_used };
         let slots = slots.min(self.limits.concurrent);
         // While the call is under way, only what both the old and the new lease hold is spent from.
         self.requests_left = self.requests_left.min(requests);
@@ -245,9 +254,9 @@ impl LimitLease {
         self.revoked = leased.revoked;
         self.expires_at_ms = (now_ms + LEASE_MS).min(self.asked_until_ms);
         // A short memory of a refusal spares the object a storm of callers that ignore Retry-After.
-        let lacks_requests = want_requests > 0 && leased.requests == 0;
+        let lacks_requests = want_requests > 0 && leased.requests == 0 && !is_crowded(leased);
         let lacks_slots = self.is_place_wanted && self.slots_used >= leased.slots;
-        self.is_crowded = !lacks_requests || is_crowded(leased);
+        self.is_crowded = !lacks_requests;
         if lacks_requests {
             self.refused_until_ms = now_ms + leased.retry_after_ms.unwrap_or(LEASE_MS).clamp(1, LEASE_MS);
         } else if lacks_slots {
@@ -324,5 +333,7 @@ fn plan_renewal(app: &App, key_id: &str, shift: Shift, now_ms: i64) -> Option<(O
     let is_last = lease.is_idle();
     // A period is shorter than a lease lives.
     lease.pace = lease.used.saturating_add(lease.used / 2);
-    Some((Some(lease.statement(lease.waiting, now_ms)), is_last))
+    let wanted = lease.statement(lease.waiting, now_ms);
+    lease.slots_peak = lease.slots_used;
+    Some((Some(wanted), is_last))
 }

@@ -74,6 +74,21 @@ impl Admission {
         match &self.place {
             Place::Leased { key_id } => keep_up(&self.app, &self.ports, key_id, now_ms),
             Place::Exact(slot) => slot.keep_up(&self.ports, now_ms),
+            Place::Uncounted => {}
+        }
+    }
+
+    /// Sees to it that the place is still held, after a time in which nobody kept it up.
+    ///
+    /// # Errors
+    /// 429 when others have taken it, 503 when the limiter does not answer.
+    pub async fn confirm(&self) -> Result<(), ApiError> {
+        match &self.place {
+            Place::Exact(slot) => slot.confirm(&self.ports, self.standing).await,
+            Place::Leased { .. } | Place::Uncounted => {
+                self.keep_up();
+                Ok(())
+            }
         }
     }
 }
@@ -83,6 +98,8 @@ enum Place {
     Leased { key_id: String },
     /// A lease of its own, for one request.
     Exact(Rc<ExactSlot>),
+    /// None: any number may run at once.
+    Uncounted,
 }
 
 /// One request's lease.
@@ -103,6 +120,7 @@ impl Drop for Admission {
                 }
             }
             Place::Exact(slot) => slot.end(&self.ports),
+            Place::Uncounted => {}
         }
     }
 }
@@ -110,12 +128,10 @@ impl Drop for Admission {
 impl ExactSlot {
     /// Holds the slot for longer, once a part of its time has passed.
     fn keep_up(self: &Rc<Self>, ports: &Rc<Ports>, now_ms: i64) {
-        let renews_at_ms = self.lease.borrow().expires_at_ms - EXACT_SLOT_MS + EXACT_RENEW_MS;
-        if now_ms < renews_at_ms || self.is_renewing.replace(true) {
+        if !self.is_renewal_due(now_ms) || self.is_renewing.replace(true) {
             return;
         }
-        self.lease.borrow_mut().expires_at_ms = now_ms + EXACT_SLOT_MS;
-        let statement = Lease { want_requests: 0, want_slots: 1, ..self.lease.borrow().clone() };
+        let statement = self.state(now_ms);
         let (slot, ports_then) = (Rc::clone(self), Rc::clone(ports));
         ports.background.spawn(Box::pin(async move {
             match send(&ports_then, &slot.key_id, statement).await {
@@ -128,6 +144,32 @@ impl ExactSlot {
                 slot.end(&ports_then);
             }
         }));
+    }
+
+    fn is_renewal_due(&self, now_ms: i64) -> bool {
+        now_ms >= self.lease.borrow().expires_at_ms - EXACT_SLOT_MS + EXACT_RENEW_MS
+    }
+
+    /// States that the slot is held for longer.
+    fn state(&self, now_ms: i64) -> Lease {
+        let mut lease = self.lease.borrow_mut();
+        lease.expires_at_ms = now_ms + EXACT_SLOT_MS;
+        Lease { want_requests: 0, want_slots: 1, ..lease.clone() }
+    }
+
+    async fn confirm(&self, ports: &Ports, standing: Standing) -> Result<(), ApiError> {
+        let now_ms = ports.clock.now_ms();
+        if !self.is_renewal_due(now_ms) {
+            return Ok(());
+        }
+        let statement = self.state(now_ms);
+        let concurrent = statement.limits.concurrent;
+        let leased = send(ports, &self.key_id, statement).await.map_err(limiter_failed)?;
+        self.lease.borrow_mut().used = 0;
+        if leased.revoked {
+            return Err(revoked());
+        }
+        if leased.slots == 0 { Err(crowded(standing, concurrent)) } else { Ok(()) }
     }
 
     /// Gives the slot back; after a renewal that is under way, which would take it again.
@@ -192,7 +234,7 @@ async fn admit_exact(
         limits: limits.into(),
         used: 0,
         want_requests: 1,
-        want_slots: 1,
+        want_slots: u32::from(limits.concurrent < u32::MAX),
         expires_at_ms: now_ms + EXACT_SLOT_MS,
         secret_at_ms,
     };
@@ -208,20 +250,26 @@ async fn admit_exact(
     if leased.revoked {
         return Err(revoked());
     }
-    if leased.requests == 0 || leased.slots == 0 {
+    if leased.requests == 0 || leased.slots < lease.want_slots {
         // What was granted of the two goes back.
         if leased.requests + leased.slots > 0 {
             release_exact(ports, key_id, lease);
         }
         return Err(if is_crowded(&leased) {
-            crowded(standing, limits)
+            crowded(standing, limits.concurrent)
         } else {
             refused(standing, leased.retry_after_ms)
         });
     }
+    let lease = Lease { used: 1, ..lease };
+    if lease.want_slots == 0 {
+        // There is nothing to hold until it ends, and the object remembers only so many that hold something.
+        release_exact(ports, key_id, lease);
+        return Ok((standing, Place::Uncounted));
+    }
     let slot = ExactSlot {
         key_id: key_id.to_owned(),
-        lease: RefCell::new(Lease { used: 1, ..lease }),
+        lease: RefCell::new(lease),
         is_renewing: Cell::new(false),
         is_over: Cell::new(false),
     };
@@ -267,9 +315,9 @@ pub const fn is_crowded(leased: &Leased) -> bool {
 
 /// 429: all places for requests at one time are taken.
 #[must_use]
-pub fn crowded(standing: Standing, limits: Limits) -> ApiError {
-    let what = format!("requests at once ({} at most)", limits.concurrent);
-    too_many(&what, limits.concurrent, 1, standing)
+pub fn crowded(standing: Standing, concurrent: u32) -> ApiError {
+    let what = format!("requests at once ({concurrent} at most)");
+    too_many(&what, concurrent, 1, standing)
 }
 
 fn too_many(what: &str, limit: u32, wait_s: i64, standing: Standing) -> ApiError {

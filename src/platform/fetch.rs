@@ -111,7 +111,8 @@ fn read_answer(answer: &Array, stall_ms: u32) -> Inbound {
     } else {
         InboundBody::Whole(bytes)
     };
-    Inbound { status, content_type, retry_after: text(2), body }
+    let location = if (300..400).contains(&status) { text(5) } else { String::new() };
+    Inbound { status, content_type, retry_after: text(2), location, body }
 }
 
 fn read_error(word: &str) -> FetchError {

@@ -63,6 +63,7 @@ extern "C" {
         stream: &JsValue,
         tap: Tap,
         stall_ms: u32,
+        is_whole: bool,
     ) -> JsValue;
     /// What writes a stream to the client.
     pub type Pump;

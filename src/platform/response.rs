@@ -20,11 +20,13 @@ pub fn to_response(output: Output, context: &JsValue, signal: &JsValue) -> JsVal
             drain(&mut *tap, chunks, end, &mut first);
             glue::respond(status, &headers, Some(&first))
         }
-        Body::Relay { first, rest: Some((StreamSource::Handle(handle), tap)) } => {
+        Body::Relay { mut first, rest: Some((StreamSource::Handle(handle), mut tap)) } => {
             match handle.downcast::<StreamHandle>() {
                 Ok(handle) => {
-                    let tap = Tap(tap);
-                    glue::relay(context, signal, status, &headers, &first, &handle.stream, tap, handle.stall_ms)
+                    // What has come may be the whole answer: the tap says so with the next chunk, were it an empty one.
+                    let is_whole = tap.push(&[], &mut first) == Flow::Done;
+                    let (stream, stall_ms) = (&handle.stream, handle.stall_ms);
+                    glue::relay(context, signal, status, &headers, &first, stream, Tap(tap), stall_ms, is_whole)
                 }
                 // No other handle is ever made.
                 Err(_) => glue::respond(500, "", None),

@@ -2,11 +2,15 @@
 
 import { cancelReader, join, respondWith } from "./glue.js";
 
-// Answers with `first`, then with what the tap makes of the upstream's stream.
-export function relay(context, signal, status, headers, first, stream, tap, stallMs) {
+// Answers with `first`, then with what the tap makes of the upstream's stream; with `first` alone where that is all of it.
+export function relay(context, signal, status, headers, first, stream, tap, stallMs, isWhole) {
   const { readable, writable } = new IdentityTransformStream();
   const Kind = stream.reader instanceof Collector ? BatchPump : FramePump;
-  context.waitUntil(new Promise((resolve) => new Kind(signal, stream, writable.getWriter(), tap, stallMs, resolve).start(first)));
+  context.waitUntil(new Promise((resolve) => {
+    const pump = new Kind(signal, stream, writable.getWriter(), tap, stallMs, resolve);
+    pump.start(first);
+    if (isWhole) pump.end(DONE);
+  }));
   return respondWith(readable, status, headers);
 }
 

@@ -3,7 +3,7 @@
 import { cancelReader, NOTHING, OPEN, readAll, REJECTED, RESOLVED, resume } from "./glue.js";
 import { openReader } from "./stream.js";
 
-// Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null]; throws a word.
+// Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null, location]; throws a word.
 // The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
 // One that may be given up (see abandon) has a controller of its own.
 export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, mayBeGivenUp) {
@@ -61,16 +61,17 @@ export function abandon(id) {
 
 // What is relayed as it comes, when that is wanted.
 const EVENTS = /^text\/event-stream/i;
-const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/octet-stream)/i;
+const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/mp4|(application|binary)\/octet-stream)/i;
 
 async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
   if (signal?.aborted) throw "not_asked";
   const response = await fetch(url, { method, headers: toHeaders(headers), body, redirect: "manual", signal });
   const type = response.headers.get("content-type") ?? "";
   const retryAfter = response.ok ? "" : (response.headers.get("retry-after") ?? "");
+  const location = response.ok ? "" : response.headers.get("location");
   if (!stream || !response.ok || !STREAMS.test(type) || !response.body) {
     const bytes = readAll(response, statedBytesOf(response.headers), maxBytes);
-    return [response.status, type, retryAfter, await (response.ok ? bytes : bytes.catch(leaveOut)), null];
+    return [response.status, type, retryAfter, await (response.ok ? bytes : bytes.catch(leaveOut)), null, location];
   }
   const isEvents = EVENTS.test(type);
   const reader = (watch.reader = openReader(response.body, isEvents));

@@ -48,10 +48,12 @@ const own = {
     await reply.event("[DONE]");
     await reply.end();
   },
-  /** Says its last word, and keeps the stream open until the connection closes. */
-  async lingering(reply, request) {
+  /** Says its last word, and keeps the stream open until the connection closes. `lingering:whole` says all of it in one piece. */
+  async lingering(reply, request, whole) {
     await reply.stream({ "content-type": "TEXT/EVENT-STREAM;charset=UTF-8" });
-    for (const event of eventsOf(request)) await reply.event(event);
+    const events = eventsOf(request).map((event) => (typeof event === "string" ? event : JSON.stringify(event)));
+    if (whole) await reply.event(events.join("\n\ndata: "));
+    else for (const event of events) await reply.event(event);
     request.sentAt = performance.now();
     await new Promise((resolve) => reply.socket.once("close", resolve));
     request.closedAfterMs = performance.now() - request.sentAt;
@@ -200,6 +202,16 @@ describe("what comes down", () => {
 
   test("a stream ends with its [DONE], whenever its upstream closes", async () => {
     const { id, requests } = await offer("lingering");
+    const answer = await chat(id, { stream: true });
+    const tookMs = performance.now() - requests()[0].sentAt;
+    assert.equal(eventsIn(answer.text).at(-1), "[DONE]");
+    assert.ok(tookMs < 2_000, `after ${tookMs} ms`);
+    assert.equal((await receiptOf(answer)).outcome, "completed");
+    await until("the upstream's connection closes", () => requests()[0].closedAfterMs);
+  });
+
+  test("it ends, too, when its [DONE] has come with its first chunk", async () => {
+    const { id, requests } = await offer("lingering:whole");
     const answer = await chat(id, { stream: true });
     const tookMs = performance.now() - requests()[0].sentAt;
     assert.equal(eventsIn(answer.text).at(-1), "[DONE]");

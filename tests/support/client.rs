@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use guildhall::app::App;
 use guildhall::http::output::Body;
-use guildhall::http::request::{BodySource, Head, LazyHead, RareHead, Request, WholeBody};
+use guildhall::http::request::{BodyError, BodySource, Head, LazyHead, RareHead, Request, WholeBody};
 use guildhall::http::serve::serve;
-use guildhall::ports::{Flow, LiveStream, StreamEnd, StreamSource};
+use guildhall::ports::{Flow, LiveStream, Pending, StreamEnd, StreamSource};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -176,6 +176,21 @@ impl<'t> Call<'t> {
     }
 }
 
+/// A body that takes its time.
+pub struct LateBody {
+    pub body: &'static str,
+    pub after_ms: u64,
+}
+
+impl BodySource for LateBody {
+    fn read(self: Box<Self>, max_bytes: u32) -> Pending<'static, Result<Vec<u8>, BodyError>> {
+        Box::pin(async move {
+            sleep(Duration::from_millis(self.after_ms)).await;
+            Box::new(WholeBody(self.body.as_bytes().to_vec())).read(max_bytes).await
+        })
+    }
+}
+
 /// The first pieces of a stream that never ends.
 async fn read_live(mut stream: Box<dyn LiveStream>, pieces: usize) -> Vec<u8> {
     let mut out = Vec::new();
@@ -193,6 +208,11 @@ fn read_stream(
 ) -> Vec<u8> {
     let StreamSource::Chunks(chunks, end) = source else { panic!("tests have no handles") };
     let mut out = first;
+    // As the platform asks whether that was all.
+    if tap.push(&[], &mut out) == Flow::Done {
+        tap.end(StreamEnd::Eof, &mut out);
+        return out;
+    }
     for (count, chunk) in chunks.into_iter().enumerate() {
         if leave_after == Some(count) {
             tap.end(StreamEnd::ClientGone, &mut Vec::new());

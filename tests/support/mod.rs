@@ -26,7 +26,7 @@ use guildhall_domain::credential::issue_token;
 pub use agents::Agent;
 pub use books::{Books, DAYS, DAYS_BY_ROWS};
 pub use chat::{HELLO, HELLO_MICROS};
-pub use client::{Answer, Call};
+pub use client::{Answer, Call, LateBody};
 pub use database::{Database, migrated_tables, migration_files, open_migrated};
 pub use ports::{Cache, Fault, Faults};
 pub use stripe::*;

@@ -165,7 +165,13 @@ impl StripeDouble {
 
 fn written(status: u16, body: &Value) -> Inbound {
     let body = InboundBody::Whole(body.to_string().into_bytes());
-    Inbound { status, content_type: "application/json".into(), retry_after: String::new(), body }
+    Inbound {
+        status,
+        content_type: "application/json".into(),
+        retry_after: String::new(),
+        location: String::new(),
+        body,
+    }
 }
 
 /// An event of Stripe's.

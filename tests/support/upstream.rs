@@ -18,6 +18,8 @@ pub enum Reply {
     Relay(&'static str, Vec<Vec<u8>>, StreamEnd),
     /// A status and a body of any bytes.
     Bytes(u16, Vec<u8>),
+    /// A redirect.
+    Elsewhere(&'static str),
     /// No answer.
     Fails(FetchError),
 }
@@ -160,12 +162,14 @@ impl Upstream {
             status,
             content_type: "application/json".into(),
             retry_after: retry_after.into(),
+            location: String::new(),
             body: InboundBody::Whole(body),
         };
         match reply {
             None => Err(FetchError::Broken("the script is at its end".into())),
             Some(Reply::Fails(error)) => Err(error),
             Some(Reply::Whole(status, body, retry_after)) => Ok(whole(status, body.into_bytes(), retry_after)),
+            Some(Reply::Elsewhere(location)) => Ok(Inbound { location: location.into(), ..whole(302, Vec::new(), "") }),
             Some(Reply::Bytes(status, body)) => Ok(whole(status, body, "")),
             Some(Reply::Stream(..) | Reply::Relay(..)) if !wants_stream => {
                 Ok(whole(500, "not asked for a stream".into(), ""))
@@ -192,7 +196,8 @@ fn stream(content_type: &str, chunks: Vec<Vec<u8>>, end: StreamEnd) -> Inbound {
     let mut chunks: VecDeque<_> = chunks.into();
     let first = chunks.pop_front().unwrap_or_default();
     let body = InboundBody::Stream { first, rest: StreamSource::Chunks(chunks, end) };
-    Inbound { status: 200, content_type: content_type.into(), retry_after: String::new(), body }
+    let (retry_after, location) = Default::default();
+    Inbound { status: 200, content_type: content_type.into(), retry_after, location, body }
 }
 
 /// The id of the provider that an address belongs to: its first path segment.

@@ -95,6 +95,15 @@ impl<'a> Form<'a> {
         }
     }
 
+    /// The content type of the body: this boundary, and no other parameter.
+    #[must_use]
+    pub fn content_type(&self) -> String {
+        let boundary = &self.boundary;
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"'+_-.".contains(&byte);
+        let quote = if boundary.bytes().all(is_token) { "" } else { "\"" };
+        format!("multipart/form-data; boundary={quote}{boundary}{quote}")
+    }
+
     /// The part of this name; an empty text counts as absent, as forms of browsers send it.
     ///
     /// # Errors
@@ -139,6 +148,20 @@ impl<'a> Form<'a> {
         let head = format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n", self.boundary);
         (self.start..self.start, Cow::Owned(format!("{head}{value}\r\n")))
     }
+}
+
+/// Hands on a body in pieces: all of it, but for a form's boundary wherever that stands.
+pub fn pass_without_boundary<'b>(content_type: &str, body: &'b [u8], mut pass: impl FnMut(&'b [u8])) {
+    let boundary = Some(content_type).filter(|content_type| Form::is_form(content_type)).and_then(read_boundary);
+    let mut at = 0;
+    if let Some(boundary) = boundary {
+        let delimiter = format!("--{boundary}");
+        for found in memmem::find_iter(body, &delimiter) {
+            pass(body.get(at..found).unwrap_or_default());
+            at = found + delimiter.len();
+        }
+    }
+    pass(body.get(at..).unwrap_or_default());
 }
 
 fn refuse(fault: impl std::fmt::Display) -> InvalidRequest {
@@ -278,6 +301,34 @@ mod tests {
         assert!(form.find("a").unwrap().is_none(), "an empty text is absent");
         assert!(form.parts().iter().all(|part| part.bytes.is_empty()));
         assert!(parse("--XX--").unwrap().parts().is_empty());
+    }
+
+    #[test]
+    fn the_content_type_is_what_was_read() {
+        for (written, said) in [
+            ("multipart/form-data; boundary=XX; boundary=YY", "multipart/form-data; boundary=XX"),
+            ("Multipart/Form-Data; charset=utf-8; boundary=\"XX\"; x=y", "multipart/form-data; boundary=XX"),
+        ] {
+            assert_eq!(Form::parse(written, BODY.as_bytes()).unwrap().content_type(), said);
+        }
+        let body = BODY.replace("XX", "a/b:c");
+        let form = Form::parse("multipart/form-data; boundary=\"a/b:c\"", body.as_bytes()).unwrap();
+        assert_eq!(form.content_type(), "multipart/form-data; boundary=\"a/b:c\"");
+        assert_eq!(Form::parse(&form.content_type(), body.as_bytes()).unwrap().parts(), form.parts());
+    }
+
+    #[test]
+    fn without_its_boundary_a_form_is_the_same_however_it_is_sent() {
+        let pass = |content_type: &str, body: &str| {
+            let mut passed = Vec::new();
+            pass_without_boundary(content_type, body.as_bytes(), |piece| passed.extend_from_slice(piece));
+            String::from_utf8(passed).unwrap()
+        };
+        let again = pass("multipart/form-data; boundary=other-one", &BODY.replace("XX", "other-one"));
+        assert_eq!(pass(TYPE, BODY), again);
+        assert_ne!(pass(TYPE, &BODY.replace("RIFF", "RIFX")), again);
+        assert_eq!(pass("application/json; boundary=XX", BODY), BODY, "no form");
+        assert_eq!(pass("multipart/form-data", BODY), BODY, "no boundary");
     }
 
     #[test]

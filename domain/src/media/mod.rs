@@ -25,7 +25,7 @@ use crate::pricing::{TokenUsage, Unit};
 
 pub use embeddings::{EmbeddingInput, EmbeddingsTask, EncodingFormat};
 pub use fields::Fields;
-pub use form::{Form, Part};
+pub use form::{Form, Part, pass_without_boundary};
 pub use images::{ImageFormat, ImageQuality, ImagesTask};
 pub use response::{MediaAnswer, UpstreamVideo, VideoState, read_answer, read_video};
 pub use speech::{SpeechFormat, SpeechTask};
@@ -214,6 +214,15 @@ impl<'a> MediaRequest<'a> {
         match &self.task {
             Task::Embeddings(task) => Quantity::Tokens(tokens(task.tokens_estimate())),
             _ => self.quantity_upper(),
+        }
+    }
+
+    /// The body's content type, as it was read: what the client wrote beside it could be read otherwise elsewhere.
+    #[must_use]
+    pub fn content_type(&self) -> String {
+        match &self.fields {
+            Fields::Json(_) => "application/json".to_owned(),
+            Fields::Form(form) => form.content_type(),
         }
     }
 

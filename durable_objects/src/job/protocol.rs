@@ -116,7 +116,7 @@ pub enum Report {
         /// Percent done; never goes back.
         progress: Option<u8>,
     },
-    /// The step could not be done; another may be.
+    /// The step could not be done; another may be. The job fails by too many of them that were due.
     Retry {
         /// Why, for the log.
         cause: String,

@@ -13,7 +13,7 @@ use crate::machine::{EXTRA_PREFIX, Effect, Enlisted, Facts, Machine, MachineErro
 pub const CLAIM_MS: i64 = 60 * 1_000;
 /// The same for the creator's first step, which may hand over a large upload, to one upstream after the other.
 pub const FIRST_CLAIM_MS: i64 = 15 * 60 * 1_000;
-/// Steps that may fail one after the other.
+/// Steps that may fail one after the other, each when it was due: for some nine minutes.
 const FAILURES_MAX: u32 = 20;
 /// How long a call for a worker goes unheard before it is repeated, in milliseconds.
 const CALL_RETRY_MS: i64 = 30 * 1_000;
@@ -253,6 +253,8 @@ impl JobMachine {
                 run.progress = run.progress.max(progress.unwrap_or(0).min(99));
                 run.next_at_ms = now_ms.saturating_add(delay_ms(run.attempts));
             }
+            // Whoever asks again and again must not use up the tries: one counts whenever a step was due.
+            Report::Retry { cause } if now_ms < run.next_at_ms => run.note(now_ms, &cause),
             Report::Retry { cause } => {
                 run.failures = run.failures.saturating_add(1);
                 run.next_at_ms = now_ms.saturating_add(delay_ms(run.failures));

@@ -1,7 +1,10 @@
 //! The semantic tier: an answer to a question that is nearly the same. All but the last message's text has to be the very
 //! same; of that text, the direction of its embedding counts.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use guildhall_domain::cache::{CacheControl, split_last_user_text};
 use guildhall_domain::media::ModelKind;
@@ -11,12 +14,17 @@ use serde_json::json;
 use super::keep::forget_direction;
 use super::{Found, Question, Tier, read};
 use crate::app::Cx;
-use crate::gateway::media::run_media;
+use crate::gateway::dispatch::patience_ms;
+use crate::gateway::media::run_media_until;
 use crate::http::output::Body;
 use crate::ports::Space;
 
 /// Longer texts are not compared: embedding models would cut them, and their likeness says little.
 const TEXT_MAX_BYTES: usize = 8_000;
+
+/// How long the look may take, in milliseconds; of what is left of a client's patience half at most, because a model is
+/// asked after it.
+const LOOK_MAX_MS: i64 = 2_000;
 
 /// Where an answer is found by likeness.
 pub struct Direction {
@@ -44,14 +52,27 @@ pub fn index_of(account_id: &str) -> String {
     format!("cache:{account_id}")
 }
 
-/// Looks for the answer to a question that is nearly the same.
+/// Looks for the answer to a question that is nearly the same, for a short while.
 pub async fn find(cx: &Cx, question: &Question<'_>) -> Search {
+    let now_ms = cx.ports.clock.now_ms();
+    let look_ms = question.deadline_ms.map_or(LOOK_MAX_MS, |due_ms| (due_ms - now_ms) / 2).clamp(0, LOOK_MAX_MS);
+    let mut late = cx.ports.clock.sleep_ms(patience_ms(Some(look_ms)));
+    // The last quarter is the index's.
+    let mut look = pin!(search(cx, question, now_ms + look_ms / 4 * 3));
+    poll_fn(|context| match look.as_mut().poll(context) {
+        Poll::Ready(search) => Poll::Ready(search),
+        Poll::Pending => late.as_mut().poll(context).map(|()| Search::Unfit),
+    })
+    .await
+}
+
+async fn search(cx: &Cx, question: &Question<'_>, embedded_by_ms: i64) -> Search {
     let Some((text, rest)) = split_last_user_text(question.body) else { return Search::Unfit };
     if text.trim().is_empty() || text.len() > TEXT_MAX_BYTES {
         return Search::Unfit;
     }
     let Some(frame) = question.name(cx, &rest) else { return Search::Unfit };
-    let Some((model, vector)) = embed(cx, &text).await else { return Search::Unfit };
+    let Some((model, vector)) = embed(cx, &text, embedded_by_ms).await else { return Search::Unfit };
     let Ok(account_id) = cx.caller.account_id() else { return Search::Unfit };
     let namespace = cx.app.hasher.hash(&format!("response-cache likeness\n{frame}\n{model}"));
     let direction = Direction { index: index_of(account_id), namespace, vector };
@@ -78,7 +99,7 @@ pub async fn find(cx: &Cx, question: &Question<'_>) -> Search {
 
 /// The text's vector by whichever embedding model serves best, and that model: a call of the caller's own, with a record of
 /// its own, which the exact tier may answer.
-async fn embed(cx: &Cx, text: &str) -> Option<(String, Vec<f32>)> {
+async fn embed(cx: &Cx, text: &str, due_ms: i64) -> Option<(String, Vec<f32>)> {
     #[derive(Deserialize)]
     struct List {
         data: Vec<Item>,
@@ -94,7 +115,8 @@ async fn embed(cx: &Cx, text: &str) -> Option<(String, Vec<f32>)> {
         ..cx.clone()
     };
     let body = json!({ "model": "auto", "input": text, "encoding_format": "float" }).to_string();
-    let answer = Box::pin(run_media(own, ModelKind::Embedding, "application/json", body.as_bytes())).await;
+    let call = run_media_until(own, Some(due_ms), ModelKind::Embedding, "application/json", body.as_bytes());
+    let answer = Box::pin(call).await;
     let read = answer.map_err(|error| error.message.clone()).and_then(|answer| match &answer.output.body {
         Body::Whole(body) => {
             let list: List = serde_json::from_slice(body).map_err(|error| error.to_string())?;

@@ -34,6 +34,8 @@ pub struct Question<'a> {
     /// What is the same in all requests that may share an answer, the request itself aside.
     scope: String,
     model: &'a str,
+    /// When the client's patience ends.
+    deadline_ms: Option<i64>,
 }
 
 /// What the cache has for a call.
@@ -104,6 +106,7 @@ impl<'a> Question<'a> {
         // Members that another API's request left in the body mean something else when a client wrote them itself.
         let is_extended = policy.is_extended && has_extensions(request.body(), model);
         let (mode, weight) = (choice.mode.as_str(), limits.min_weight);
+        question.deadline_ms = policy.patience_ms().map(|ms| cx.started_ms + ms);
         question.scope += &format!("{mode}\n{naming}\n{max_micros}\n{weight}\n{is_extended}\n");
         if let Some(asked) = &cx.anthropic {
             question.scope += &format!("{} {}\n", asked.version, asked.beta);
@@ -130,7 +133,7 @@ impl<'a> Question<'a> {
         let workspace = key.workspace_id.as_deref().unwrap_or_default();
         let (account, generation) = (&key.account_id, key.cache.generation);
         let scope = format!("response-cache 1\n{account}\n{workspace}\n{generation}\n{}\n", kind.name());
-        Some(Self { kind, body, settings, reads: part.reads, scope, model })
+        Some(Self { kind, body, settings, reads: part.reads, scope, model, deadline_ms: None })
     }
 
     /// The name of a request of this scope; `None` when it cannot be normalised.

@@ -127,11 +127,29 @@ impl OwnTables {
 
     fn put(&self, account_id: &str, table: &Rc<OwnTable>, now_ms: i64) {
         let mut kept = self.kept.borrow_mut();
+        if let Some(known) = kept.get(account_id) {
+            table.take_rests(&known.table);
+        }
         kept.retain(|_, one| now_ms - one.read_ms < KEPT_MS);
         if kept.len() >= TABLES_MAX {
             kept.clear();
         }
         kept.insert(account_id.to_owned(), Kept { table: Rc::clone(table), read_ms: now_ms, is_refreshing: false });
+    }
+}
+
+impl OwnTable {
+    /// Endpoints that asked to be left alone for a while still are: that is written down nowhere.
+    fn take_rests(&self, known: &Self) {
+        for (endpoint, before) in self.endpoints.iter().flat_map(|one| known.endpoints.iter().map(move |k| (one, k))) {
+            if let (Some(own), Some(known)) = (&endpoint.provider.own, &before.provider.own)
+                && own.id == known.id
+                && own.rests_until_ms.get() == 0
+                && known.rests_until_ms.get() < i64::MAX
+            {
+                own.rests_until_ms.set(known.rests_until_ms.get());
+            }
+        }
     }
 }
 
@@ -290,5 +308,5 @@ fn open_key(app: &App, account_id: &str, row: &ProviderKeyRow) -> Result<OwnKey,
 
 fn to_provider(kind: ProviderKind, endpoint: Endpoint, own: Own) -> Result<Rc<Provider>, String> {
     let id: ProviderId = name_origin(own.origin).name().parse().map_err(|_| "its origin is not a name".to_owned())?;
-    Ok(Rc::new(Provider { id, kind, endpoint, enabled: true, own: Some(own) }))
+    Ok(Rc::new(Provider { id, kind, endpoint, enabled: true, has_key: true, own: Some(own) }))
 }

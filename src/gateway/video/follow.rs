@@ -6,6 +6,7 @@ use durable_objects::job::protocol::{self as job, Command, Job, Reply, Report, S
 use guildhall_domain::ids::{RANDOM_ID_BYTES, VideoId};
 use guildhall_domain::media::{UpstreamVideo, VideoState, VideoTask, read_video};
 use guildhall_domain::money::MicroUsd;
+use guildhall_domain::outbound::check_url;
 use guildhall_domain::own::{Origin, is_plausible};
 use guildhall_domain::sandbox::media::{FAILING_PROMPT, FILMING_MS, film};
 
@@ -112,6 +113,10 @@ async fn step(app: &Rc<App>, ports: &Rc<Ports>, id: &str, view: &View) -> Result
     let Some(provider) = find_provider(app, ports, &place).await? else {
         return Ok(Report::Retry { cause: format!("provider {} is gone", place.provider) });
     };
+    if !provider.has_key {
+        // Asked without it, it would refuse us, and that says nothing of the video.
+        return Ok(Report::Working { reference: None, progress: None });
+    }
     let video = match provider.kind {
         ProviderKind::Sandbox => watch_sandbox(&spec, view.created_at_ms, ports.clock.now_ms()),
         ProviderKind::OpenAi | ProviderKind::Vllm | ProviderKind::Anthropic => {
@@ -164,7 +169,8 @@ async fn ask_upstream(
 ) -> Result<UpstreamVideo, Report> {
     let retry = |cause: String| Report::Retry { cause };
     let read = ReadMode::Whole { max_bytes: STATUS_MAX_BYTES };
-    let request = outbound(app, provider, upstream_id, "", read);
+    // A client that does not wait for the answer says nothing of the video, either.
+    let request = Outbound { outlives_client: true, ..outbound(app, provider, upstream_id, "", read) };
     let inbound = ports.fetch.send(request, Rc::new(|| {})).await.map_err(|error| retry(format!("{error:?}")))?;
     let InboundBody::Whole(body) = inbound.body else {
         return Err(retry("answered with a stream".to_owned()));
@@ -217,5 +223,12 @@ pub async fn load_content(cx: &Cx, id: &str) -> Result<Content, ApiError> {
     let ticker = cx.clone();
     let inbound = cx.ports.fetch.send(request, Rc::new(move || ticker.keep_up())).await;
     let inbound = inbound.map_err(|error| gone().caused_by(PortError(format!("{error:?}"))))?;
-    if (200..300).contains(&inbound.status) { Ok(Content::Upstream(inbound)) } else { Err(gone()) }
+    match inbound.status {
+        200..300 => Ok(Content::Upstream(inbound)),
+        // A store hands it out to whoever has the address.
+        300..400 if check_url(&inbound.location, cx.app.config.outbound).is_ok() => {
+            Ok(Content::Elsewhere(inbound.location))
+        }
+        status => Err(gone().caused_by(PortError(format!("the provider answered {status}")))),
+    }
 }

@@ -90,7 +90,7 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
         release(&cx, &id).await;
         return Err(error);
     }
-    let report = match submit(&cx, Ladder::new(offers, Lead::Weight), &choice, &request, content_type).await {
+    let report = match submit(&cx, Ladder::new(offers, Lead::Weight), &choice, &request).await {
         Ok((offer, video)) => working(&offer, video)?,
         Err(error) => {
             let reason = error.message.clone();
@@ -133,15 +133,13 @@ async fn submit(
     mut ladder: Ladder,
     choice: &Choice,
     request: &MediaRequest<'_>,
-    content_type: &str,
 ) -> Result<(Rc<Offer>, UpstreamVideo), ApiError> {
     let reservation = reserve_nothing(cx).await?;
     let mut call = RunningCall::begin(cx.clone(), ModelKind::Video, request.model(), choice, reservation)?;
     let mut failures = Failures::default();
     while let Some(step) = ladder.climb(|| draw_uniform(cx)) {
         step.wait(cx).await;
-        let content_type = if content_type.is_empty() { "application/json" } else { content_type }.to_owned();
-        let body = request.with_model(&step.offer.upstream_model);
+        let (content_type, body) = (request.content_type(), request.with_model(&step.offer.upstream_model));
         let wire = Wire { kind: ModelKind::Video, content_type, body, stream: false };
         match send(&mut call, &step.offer, wire).await {
             Attempt::Answered { inbound: Inbound { body: InboundBody::Whole(body), .. }, latency_ms } => {

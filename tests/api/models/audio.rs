@@ -94,6 +94,38 @@ fn a_transcription_passes_the_form_on_and_charges_what_is_reported() {
 }
 
 #[test]
+fn an_upstream_reads_the_form_as_it_was_read_here() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(Reply::Whole(200, r#"{"text":"hi"}"#.to_owned(), ""));
+        let call = app.post("/v1/audio/transcriptions").bearer(&key.key);
+        let call = call.bytes(&form(&[("model", "hear")], Some(&[0xff; 7_500])));
+        call.rare(|head| head.content_type = format!("{FORM}; boundary=C; x=y")).send().await.expect(200);
+        assert!(app.upstream.sent.borrow()[0].headers.contains(&("content-type", FORM.to_owned())));
+    });
+}
+
+#[test]
+fn a_form_that_is_sent_again_with_another_boundary_is_the_same_request() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(Reply::Whole(200, r#"{"text":"hi"}"#.to_owned(), ""));
+        let send = |boundary: &'static str, sound: u8| {
+            let body = form(&[("model", "hear")], Some(&[sound; 7_500]));
+            let body = String::from_utf8(body).unwrap().replace("--B", &format!("--{boundary}"));
+            let call = app.post("/v1/audio/transcriptions").bearer(&key.key).body(&body);
+            let call = call.head(|head| head.idempotency_key = "k1".into());
+            call.rare(move |head| head.content_type = format!("multipart/form-data; boundary={boundary}")).send()
+        };
+        let first = send("B", b'a').await.expect(200);
+        let again = send("another", b'a').await.expect(200);
+        assert_eq!((&again.body, again.header("idempotency-replay")), (&first.body, Some("true")));
+        assert_eq!(app.upstream.sent.borrow().len(), 1);
+        send("B", b'b').await.expect(422);
+    });
+}
+
+#[test]
 fn faults_of_audio_are_named() {
     run(async |app| {
         let key = with_sandbox(&app).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::kit::{add_model, assert_balanced, last_receipt, micros, usage_rows};
 use super::media::{FORM, form, with_sandbox, with_upstream};
-use crate::support::{Fault, Key, Reply, TestApp, run, run_with};
+use crate::support::{Fault, Key, Reply, TestApp, VAULT_PASSWORD, run, run_with};
 
 async fn ask_for(app: &TestApp, key: &Key, body: &Value) -> Value {
     app.post("/v1/videos").bearer(&key.key).json(body).send().await.expect(200).json()
@@ -119,6 +119,71 @@ fn an_upstream_is_followed_to_the_end() {
         let elsewhere = app.get(&format!("/v1/videos/{id}/content")).bearer(&key.key).send().await.expect(302);
         assert_eq!(elsewhere.header("location"), Some("https://cdn.example/v.mp4"));
         assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn a_client_that_asks_again_and_again_does_not_fail_its_video() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(state("queued", &json!({})));
+        let video = ask_for(&app, &key, &json!({ "prompt": "waves" })).await;
+        let id = video["id"].as_str().unwrap();
+        app.upstream.always(Reply::error(503, "busy"));
+        for _ in 0..30 {
+            app.pass_ms(2_100).await;
+            assert_eq!(look_at(&app, &key, id).await["status"], "processing");
+        }
+        let sent = app.upstream.sent.take();
+        let looks: Vec<_> = sent.iter().filter(|sent| sent.method == "GET").collect();
+        assert!(looks.len() > 20);
+        assert!(looks.iter().all(|look| look.outlives_client), "a client that gives up does not end the look");
+        app.upstream.always(state("completed", &json!({})));
+        app.pass_ms(60_000).await;
+        assert_eq!(look_at(&app, &key, id).await["status"], "completed");
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn a_video_outlasts_a_locked_vault() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(state("queued", &json!({})));
+        let video = ask_for(&app, &key, &json!({ "prompt": "waves" })).await;
+        let id = video["id"].as_str().unwrap();
+        app.admin("POST", "/admin/v1/vault/lock").send().await.expect(200);
+        let asked = app.upstream.sent.borrow().len();
+        for _ in 0..300 {
+            app.pass_ms(2_100).await;
+            assert_eq!(look_at(&app, &key, id).await["status"], "processing");
+        }
+        assert_eq!(app.upstream.sent.borrow().len(), asked, "nobody is asked without their key");
+        let password = json!({ "admin_password": VAULT_PASSWORD });
+        app.admin("POST", "/admin/v1/vault/unlock").json(&password).send().await.expect(200);
+        app.upstream.always(state("completed", &json!({})));
+        app.pass_ms(60_000).await;
+        assert_eq!(look_at(&app, &key, id).await["status"], "completed");
+        assert_balanced(&app, &key, 1_000_000).await;
+    });
+}
+
+#[test]
+fn a_film_that_lies_elsewhere_is_loaded_there() {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(state("completed", &json!({})));
+        let video = ask_for(&app, &key, &json!({ "prompt": "waves" })).await;
+        let id = video["id"].as_str().unwrap();
+        app.pass_ms(4_000).await;
+        let load = || app.get(&format!("/v1/videos/{id}/content")).bearer(&key.key).send();
+        app.upstream.always(Reply::Elsewhere("https://store.example/film.mp4?signed=1"));
+        let elsewhere = load().await.expect(302);
+        assert_eq!(elsewhere.header("location"), Some("https://store.example/film.mp4?signed=1"));
+        for location in ["", "/film.mp4", "file:///etc/passwd", "http://169.254.169.254/"] {
+            app.upstream.always(Reply::Elsewhere(location));
+            load().await.expect(502);
+        }
     });
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use durable_objects::rate_limiter::protocol::Command;
+use durable_objects::rate_limiter::protocol::{Command, Lease, Limits, RateLimiter, name_of_key};
 use guildhall::app::App;
 
 use crate::support::{Answer, Key, TestApp, join_all, run};
@@ -132,6 +132,43 @@ fn as_many_calls_run_at_once_as_allowed_and_no_more() {
         assert_eq!(passed + count(&answers, 429), 260);
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(app.limiter(&key, &Command::Status).slots, 0, "all places are free again");
+    });
+}
+
+#[test]
+fn an_isolate_with_a_call_now_and_then_leaves_the_places_to_the_others() {
+    run(async |app| {
+        let key = leased_key(&app, 6_000, 32).await;
+        app.upstream.latency_ms.set(200);
+        let isolates: Vec<_> = (0..10).map(|_| app.new_isolate()).collect();
+        for _ in 0..6 {
+            let answers = join_all(isolates.iter().map(|isolate| app.hello(&key).to(isolate).send())).await;
+            assert_eq!(count(&answers, 200), 10, "ten run, and 32 may");
+            let held = app.limiter(&key, &Command::Status).slots;
+            assert!(held <= 20, "{held} places for ten calls, one at a time in each isolate");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    });
+}
+
+#[test]
+fn a_want_of_places_is_not_remembered_for_long() {
+    run(async |app| {
+        let key = leased_key(&app, 6_000, 32).await;
+        let all = Lease {
+            id: "another isolate".into(),
+            limits: Limits { per_minute: 6_000, per_hour: 100_000, concurrent: 32, per_second: 0 },
+            used: 0,
+            want_requests: 1,
+            want_slots: 32,
+            expires_at_ms: app.now_ms() + 200,
+            secret_at_ms: None,
+        };
+        app.ask::<RateLimiter>(&name_of_key(&app.key_id(&key)), &Command::Lease(all));
+        let refused = app.hello(&key).send().await.expect(429);
+        assert_eq!(refused.json()["limit"], 32);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        app.hello(&key).send().await.expect(200);
     });
 }
 

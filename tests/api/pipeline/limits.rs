@@ -5,7 +5,7 @@ use std::time::Duration;
 use durable_objects::rate_limiter::protocol::Command;
 use serde_json::json;
 
-use crate::support::{Answer, HELLO, Reply, join_all, run};
+use crate::support::{Answer, HELLO, LateBody, Reply, join_all, run};
 
 fn number(answer: &Answer, name: &str) -> u32 {
     let values: Vec<_> = answer.headers.iter().filter(|(n, _)| *n == name).collect();
@@ -189,6 +189,38 @@ fn a_place_comes_back_however_the_call_ended() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let status = app.limiter(&key, &Command::Status);
         assert_eq!((status.slots, status.minute_count), (0, 6));
+    });
+}
+
+#[test]
+fn a_call_whose_body_was_long_in_coming_has_its_place_or_is_refused() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.answer_hello();
+        app.set_limits(&key, 60, 1_000, 2).await;
+        app.upstream.latency_ms.set(30_000);
+        let late = |after_ms| {
+            app.post("/v1/chat/completions").bearer(&key.key).source(LateBody { body: HELLO, after_ms }).send()
+        };
+        let second_ones = async {
+            // The platform gives up the places of those of which nothing was heard for so long.
+            tokio::time::sleep(Duration::from_secs(46)).await;
+            join_all([late(4_000), late(4_000)]).await
+        };
+        let (first_ones, second_ones) = tokio::join!(join_all([late(50_000), late(50_000)]), second_ones);
+        for answer in &second_ones {
+            assert_eq!(answer.status, 200);
+        }
+        for refused in &first_ones {
+            assert_eq!((refused.status, refused.json()["limit"].as_u64()), (429, Some(2)));
+        }
+        assert_eq!(app.upstream.sent.borrow().len(), 2, "never more than two at once");
+        // Where nobody else came, the place is still theirs.
+        let answers = join_all([late(50_000), late(20_000)]).await;
+        assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 200]);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let status = app.limiter(&key, &Command::Status);
+        assert_eq!((status.slots, status.leases, status.hour_count), (0, 0, 6));
     });
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use durable_objects::rate_limiter::protocol::{Command, RateLimiter, Reply, name_of_key};
 use serde_json::json;
 
 use super::{issue, patch};
-use crate::support::{Answer, Key, TestApp, join_all, run};
+use crate::support::{Answer, Key, LateBody, TestApp, join_all, run};
 
 async fn call(app: &TestApp, key: &Key) -> Answer {
     app.get("/v1/usage/none").bearer(&key.key).send().await
@@ -49,6 +50,28 @@ fn a_burst_over_two_isolates_is_twice_the_rate() {
         tokio::time::sleep(Duration::from_millis(1_000)).await;
         let again = passed(&join_all((0..300).map(|_| call(&app, &key))).await);
         assert!((50..=51).contains(&again), "{again}");
+    });
+}
+
+#[test]
+fn a_rate_a_second_limits_nothing_else() {
+    run(async |app| {
+        let (key, answer) = issue(&app, json!({ "rate_limit_rps": 400 })).await;
+        let long = async |second: u64| {
+            tokio::time::sleep(Duration::from_secs(second)).await;
+            let body = LateBody { body: "{}", after_ms: 10_000 };
+            app.post("/v1/chat/completions").bearer(&key.key).source(body).send().await.status
+        };
+        let mut statuses = join_all((0..5_u64).flat_map(|second| (0..400).map(move |_| second)).map(long)).await;
+        statuses.dedup();
+        assert_eq!(statuses, [400], "two thousand at once, none of which asks for anything");
+        let id = answer["id"].as_str().unwrap().to_owned();
+        let Ok(Reply::Status(status)) =
+            app.objects.ask::<RateLimiter>(&name_of_key(&id), &Command::Status, app.now_ms())
+        else {
+            panic!("no status")
+        };
+        assert_eq!((status.hour_count, status.slots, status.leases), (2_000, 0, 0));
     });
 }
 

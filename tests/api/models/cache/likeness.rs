@@ -127,3 +127,32 @@ fn whatever_fails_is_a_miss() {
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }
+
+#[test]
+fn a_model_that_does_not_embed_in_time_keeps_no_chat() {
+    run(async |app| {
+        app.add_provider("silent").await;
+        add_kind(&app, "embed", "silent", "embedding", json!({ "input_per_1k": 0.02 })).await;
+        let key = app.with_busy_key().await;
+        want(&app, &key, json!({ "semantic": true })).await;
+        app.upstream.slow_at("silent", 3_600_000);
+        let began_ms = app.now_ms();
+        assert_eq!(tier(&app, &key, &question(ASKED)).await, "none");
+        let took_ms = app.now_ms() - began_ms;
+        assert!((2_000..2_200).contains(&took_ms), "{took_ms}");
+        let asked = app.upstream.sent.take();
+        assert_eq!(asked.len(), 2, "the model that embeds once, then the one that answers");
+        assert!((1_400..=1_500).contains(&asked[0].first_byte_ms) && asked[0].may_be_given_up);
+        assert_eq!(app.upstream.given_up.take(), ["silent"]);
+        // Whoever is in a hurry waits less for it, and has an answer all the same.
+        let hasty = json!({ "request": question(NEAR), "policy": { "max_latency_ms": 1_000 } });
+        let began_ms = app.now_ms();
+        let call = app.post("/v1/chat").bearer(&key.key).json(&hasty);
+        own_control(call, "force").send().await.expect(200);
+        let took_ms = app.now_ms() - began_ms;
+        assert!((500..600).contains(&took_ms), "{took_ms}");
+        let health = app.admin("GET", "/admin/v1/health").send().await.expect(200).text();
+        assert!(!health.contains("\"down\""), "impatience is no failure: {health}");
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}

@@ -51,6 +51,27 @@ fn an_endpoint_that_fails_is_left_alone_until_it_answers() {
 }
 
 #[test]
+fn a_limited_endpoint_is_left_alone_for_as_long_as_it_asks() {
+    run(async |app| {
+        let (key, session) = owner(&app).await;
+        app.answer_hello();
+        bring_endpoint(&app, &session, &["qwen3:8b"], json!({})).await;
+        app.upstream.always_at("home", Reply::Whole(429, "{}".into(), "60"));
+        chat(&app, &key, &hello("auto")).send().await.expect(200);
+        assert_eq!(app.upstream.take_called(), ["home", "p1"]);
+        app.upstream.always_at("home", Reply::chat("from home", 10, 5));
+        for _ in 0..11 {
+            app.pass_ms(5_000).await;
+            chat(&app, &key, &hello("auto")).send().await.expect(200);
+            assert_eq!(app.upstream.take_called(), ["p1"]);
+        }
+        app.pass_ms(5_000).await;
+        chat(&app, &key, &hello("auto")).send().await.expect(200);
+        assert_eq!(app.upstream.take_called(), ["home"]);
+    });
+}
+
+#[test]
 fn what_an_endpoint_refuses_the_platform_may_take() {
     run(async |app| {
         let (key, session) = owner(&app).await;
