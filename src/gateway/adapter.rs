@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use guildhall_domain::anthropic::{
-    MessagesToChatStream, Takes, TranslateError, drop_extensions, drop_stream_options, shorten_caches,
+    MessagesToChatStream, Takes, TranslateError, drop_extensions, drop_purchases, drop_stream_options, shorten_caches,
     to_chat_completion, to_messages_request,
 };
 use guildhall_domain::chat::choices::Edit as _;
@@ -46,6 +46,9 @@ pub fn write_chat(
         && let Cow::Owned(edited) = quirks.edit_request(&body)
     {
         body = edited;
+    }
+    if !pays_itself && request.has_purchases() {
+        body = drop_purchases(&body)?;
     }
     if !pays_itself && let Cow::Owned(shortened) = shorten_caches(&body)? {
         body = shortened;

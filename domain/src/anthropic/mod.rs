@@ -37,7 +37,7 @@ use crate::json::JsonError;
 
 pub use error::{classify_error, error_type, render_error};
 pub use headers::{ClientHeaders, VERSION};
-pub use plain::{Takes, drop_extensions, drop_stream_options, shorten_caches};
+pub use plain::{Takes, drop_extensions, drop_purchases, drop_stream_options, shorten_caches};
 pub use stream::{ChatToMessagesStream, MessagesToChatStream};
 pub use to_chat::{to_chat_request, to_counted_chat_request};
 pub use to_completion::to_chat_completion;

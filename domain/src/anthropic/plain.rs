@@ -6,8 +6,11 @@ use std::cell::Cell;
 use super::TranslateError;
 use super::fields::{Fields, Style, Value, read_body};
 use super::writer::Writer;
+use crate::chat::request::{is_callers_tool, is_purchase};
 use crate::json::Kind;
 
+/// Members of the request that say nothing without tools.
+const OF_TOOLS: [&[u8]; 3] = [b"parallel_tool_calls", b"tool_choice", b"tools"];
 /// Members of the request that only [`super`] reads.
 const OF_REQUEST: [&[u8]; 5] = [b"cache_control", b"metadata", b"output_config", b"thinking", b"top_k"];
 /// Members of the request that OpenAI's own servers know, and strict ones elsewhere refuse.
@@ -97,6 +100,42 @@ pub fn drop_stream_options(chat: &[u8]) -> Result<Vec<u8>, TranslateError> {
     let mut w = Writer::new(&mut out);
     let is_dropped = |key: &[u8]| key == b"stream_options";
     copy_members(&read_body(chat, Style::Chat)?, is_dropped, &mut w, |_, value, w| copy_raw(value, w))?;
+    Ok(out)
+}
+
+/// A request without what buys more than its model: [`is_purchase`], and tools that the provider runs.
+///
+/// # Errors
+/// [`TranslateError`] when the text is no JSON object, or a tool is none.
+pub fn drop_purchases(chat: &[u8]) -> Result<Vec<u8>, TranslateError> {
+    let fields = read_body(chat, Style::Chat)?;
+    let is_callers = |tool: &Fields<'_, '_>| {
+        let kind = tool.get("type").and_then(|kind| kind.raw.to_text());
+        kind.is_none_or(|kind| is_callers_tool(&kind))
+    };
+    let mut tools = Vec::new();
+    if let Some(list) = fields.get("tools").filter(|tools| tools.kind() == Kind::Array) {
+        for tool in list.items()? {
+            let tool = tool?;
+            if is_callers(&tool.object()?) {
+                tools.push(tool.raw.bytes);
+            }
+        }
+    }
+    let is_dropped = |key: &[u8]| is_purchase(key) || tools.is_empty() && OF_TOOLS.contains(&key);
+    let mut out = Vec::with_capacity(chat.len());
+    let mut w = Writer::new(&mut out);
+    copy_members(&fields, is_dropped, &mut w, |key, value, w| {
+        if key != b"tools" {
+            return copy_raw(value, w);
+        }
+        w.open_array();
+        for tool in &tools {
+            w.raw(tool);
+        }
+        w.close_array();
+        Ok(())
+    })?;
     Ok(out)
 }
 
@@ -204,6 +243,17 @@ mod tests {
         }
         let plain = r#"{ "messages": [] , "\u0078":{"cache_control": {"type":"ephemeral"} }}"#;
         assert_eq!(shortened(plain), plain);
+    }
+
+    #[test]
+    fn nothing_is_bought_beside_the_model() {
+        let dropped = |chat: &str| String::from_utf8(drop_purchases(chat.as_bytes()).unwrap()).unwrap();
+        let chat = r#"{"models":["dear"],"model":"a","plugins":[{"id":"web"}],"provider":{},"route":"x","fallbacks":[],"search_parameters":{},"web_search_options":{},
+            "messages":[{"models":1}],"tools":[{"type":"browser_search"},{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{}},{"function":{"name":"g"}}],"tool_choice":"auto"}"#;
+        let expected = r#"{"model":"a","messages":[{"models":1}],"tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{}},{"function":{"name":"g"}}],"tool_choice":"auto"}"#;
+        assert_eq!(dropped(chat), expected);
+        let only = r#"{"model":"a","messages":[],"tools":[{"type":"web_search"}],"tool_choice":"required","parallel_tool_calls":true}"#;
+        assert_eq!(dropped(only), r#"{"model":"a","messages":[]}"#);
     }
 
     #[test]

@@ -220,17 +220,25 @@ fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut Inpu
     Ok(())
 }
 
-pub(super) fn read_tools(reader: &mut Reader<'_>) -> Result<(), InvalidRequest> {
+/// Whether a tool of this type is called by whoever asks, and not run, and billed, by the provider.
+#[must_use]
+pub fn is_callers_tool(kind: &str) -> bool {
+    matches!(kind, "function" | "custom")
+}
+
+/// Whether one of the tools is the provider's.
+pub(super) fn read_tools(reader: &mut Reader<'_>) -> Result<bool, InvalidRequest> {
     match reader.peek()? {
         Kind::Array => {}
         Kind::Null => {
             reader.read_value()?;
-            return Ok(());
+            return Ok(false);
         }
         _ => return Err(InvalidRequest::new("tools", "must be an array")),
     }
     reader.enter_array()?;
     let mut index = 0;
+    let mut has_providers = false;
     while reader.next_item()? {
         if index == MAX_TOOLS {
             return Err(InvalidRequest::new("tools", format_args!("must have at most {MAX_TOOLS} items")));
@@ -238,8 +246,13 @@ pub(super) fn read_tools(reader: &mut Reader<'_>) -> Result<(), InvalidRequest> 
         if reader.peek()? != Kind::Object {
             return Err(InvalidRequest::new(format!("tools[{index}]"), "must be an object"));
         }
-        reader.read_value()?;
+        reader.enter_object()?;
+        while let Some(member) = reader.next_member()? {
+            let value = reader.read_value()?;
+            has_providers |=
+                member.key.as_ref() == b"type" && value.to_text().is_some_and(|kind| !is_callers_tool(&kind));
+        }
         index += 1;
     }
-    Ok(())
+    Ok(has_providers)
 }

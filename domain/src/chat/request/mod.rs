@@ -15,6 +15,8 @@ use std::ops::Range;
 
 use crate::json::{JsonError, Raw};
 use messages::InputSize;
+pub use messages::is_callers_tool;
+pub use parse::is_purchase;
 
 pub use rewrite::{MaxOutputField, UpstreamEdit};
 
@@ -100,6 +102,7 @@ pub struct ChatRequest<'a> {
     is_repeatable: bool,
     /// `service_tier`, where it asks for a dearer one.
     dear_tier: Option<Raw<'a>>,
+    has_purchases: bool,
     input: InputSize,
 }
 
@@ -232,6 +235,12 @@ impl<'a> ChatRequest<'a> {
             + IMAGE_TOKENS_UPPER * self.input.images
             + self.input.audio_bytes.div_ceil(8)
             + PAGE_TOKENS_UPPER * self.input.pages_upper
+    }
+
+    /// Whether it has what [`is_purchase`], or a tool that the provider runs.
+    #[must_use]
+    pub const fn has_purchases(&self) -> bool {
+        self.has_purchases
     }
 
     /// Whether [`ChatRequest::input_tokens_upper`] is no bound: how a model counts pictures, pages and parts of kinds that are

@@ -32,6 +32,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         choices: 1,
         is_repeatable: false,
         dear_tier: None,
+        has_purchases: false,
         input: InputSize::default(),
     };
     let mut keys: Vec<Cow<'_, [u8]>> = Vec::with_capacity(16);
@@ -63,7 +64,7 @@ impl<'a> ChatRequest<'a> {
             }
             b"tools" => {
                 let start = begin_value(reader)?;
-                read_tools(reader)?;
+                self.has_purchases |= read_tools(reader)?;
                 self.tools = start..reader.position();
             }
             b"stream_options" => self.stream_options = read_stream_options(reader)?,
@@ -79,7 +80,8 @@ impl<'a> ChatRequest<'a> {
             b"temperature" => self.is_repeatable |= read_temperature(reader.read_value()?)? == Some(0.0),
             b"service_tier" => self.dear_tier = Some(reader.read_value()?).filter(|value| is_dear(*value)),
             b"seed" => self.is_repeatable |= reader.read_value()?.kind() == Kind::Number,
-            _ => {
+            key => {
+                self.has_purchases |= is_purchase(key);
                 reader.read_value()?;
             }
         }
@@ -126,6 +128,16 @@ fn read_model(value: Raw<'_>) -> Result<Cow<'_, str>, InvalidRequest> {
 }
 
 /// Whether a `service_tier` may cost more than the price list says: only these are known not to.
+/// Whether a member of a request buys what its model's price does not say: another model than the one that was chosen (`models`,
+/// `fallbacks`, `provider` and `route` of routers behind it), searches, and other services.
+#[must_use]
+pub fn is_purchase(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"fallbacks" | b"models" | b"plugins" | b"provider" | b"route" | b"search_parameters" | b"web_search_options"
+    )
+}
+
 fn is_dear(tier: Raw<'_>) -> bool {
     tier.to_text()
         .is_some_and(|tier| !matches!(tier.as_ref(), "auto" | "default" | "flex" | "on_demand" | "standard_only"))
