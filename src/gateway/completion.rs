@@ -174,6 +174,9 @@ async fn climb(
                 note_nothing(&call.cx, &offer.provider);
                 return Err(reject(call, error));
             }
+            Attempt::TooLarge if !bounds.request.has_logprobs() => {
+                failures.note(&mut call, &mut ladder, &offer, &Failure::new("no text is so long"));
+            }
             Attempt::TooLarge => {
                 let done = Used::Estimated { output: bounds.output_at_most(&offer) };
                 return Err(decline_large(call, &offer, done));

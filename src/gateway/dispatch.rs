@@ -44,7 +44,7 @@ pub enum Attempt {
     Overflowed(ApiError),
     /// Another upstream may do better.
     Failed(Failure),
-    /// The answer is larger than [`ANSWER_MAX_BYTES`]: the upstream has done what the client asked, and bills it.
+    /// The answer is larger than [`ANSWER_MAX_BYTES`]. Where the client's wishes decide that, the upstream has worked.
     TooLarge,
     /// The client left.
     ClientGone {

@@ -29,8 +29,8 @@ pub fn leave(call: RunningCall, offer: &Offer, done: Option<Used>) -> ApiError {
     error
 }
 
-/// Ends a call whose answer is too large to be passed on. How much that is is the client's choice, so `done` is paid for, nobody
-/// else is asked, and no provider is to blame.
+/// Ends a call whose answer is too large to be passed on because so much was asked for: `done` is paid for, nobody else is
+/// asked, and no provider is to blame.
 pub fn decline_large(call: RunningCall, offer: &Offer, done: Used) -> ApiError {
     note_nothing(&call.cx, &offer.provider);
     let text =

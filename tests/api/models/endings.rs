@@ -55,12 +55,13 @@ async fn check_broken(app: &TestApp, key: &Key, reply: Reply, code: &str, rule: 
 }
 
 #[test]
-fn an_answer_that_is_too_large_to_pass_on_is_paid_and_nobody_is_to_blame() {
+fn an_answer_that_is_too_large_because_so_much_was_asked_for_is_paid_and_nobody_is_to_blame() {
     run(async |app| {
         add_ladder(&app, 2).await;
         let key = rich_key(&app, "1").await;
         app.upstream.always(Reply::Fails(FetchError::TooLarge));
-        let answer = chat(&app, &key, &hello("max")).send().await.expect(400);
+        let likely = hello("max").replacen('{', r#"{"logprobs":true,"#, 1);
+        let answer = chat(&app, &key, &likely).send().await.expect(400);
         assert!(answer.json()["error"].as_str().unwrap().contains("32 MiB"), "{}", answer.text());
         assert_eq!(app.upstream.take_called(), ["p1"]);
         let record = last_receipt(&app, &key).await;

@@ -18,6 +18,7 @@ fn failures() -> Vec<(&'static str, Reply)> {
         ("429", Reply::Whole(429, "{}".into(), "3")),
         ("no answer in time", Reply::Fails(FetchError::TimedOut)),
         ("reset", Reply::Fails(FetchError::Broken("reset".into()))),
+        ("far too large", Reply::Fails(FetchError::TooLarge)),
         ("our key is refused", Reply::error(401, "bad key")),
         ("our account is empty", Reply::error(402, "pay")),
         ("we are forbidden", Reply::error(403, "no")),

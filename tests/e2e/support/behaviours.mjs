@@ -105,6 +105,12 @@ export const behaviours = {
     await reply.end();
   },
 
+  /** A stream that ends in good order behind its words. */
+  async wordsAlone(reply, request) {
+    await beginStream(reply, request);
+    await reply.end();
+  },
+
   /** A stream without [DONE]. */
   async noDone(reply, request) {
     await reply.stream();

@@ -103,6 +103,7 @@ pub struct ChatRequest<'a> {
     /// `service_tier`, where it asks for a dearer one.
     dear_tier: Option<Raw<'a>>,
     has_purchases: bool,
+    has_logprobs: bool,
     input: InputSize,
 }
 
@@ -241,6 +242,12 @@ impl<'a> ChatRequest<'a> {
     #[must_use]
     pub const fn has_purchases(&self) -> bool {
         self.has_purchases
+    }
+
+    /// Whether each token is wanted with its likelihood: some 2 kB of JSON where 20 others are told beside it.
+    #[must_use]
+    pub const fn has_logprobs(&self) -> bool {
+        self.has_logprobs
     }
 
     /// Whether [`ChatRequest::input_tokens_upper`] is no bound: how a model counts pictures, pages and parts of kinds that are

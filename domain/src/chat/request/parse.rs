@@ -33,6 +33,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         is_repeatable: false,
         dear_tier: None,
         has_purchases: false,
+        has_logprobs: false,
         input: InputSize::default(),
     };
     let mut keys: Vec<Cow<'_, [u8]>> = Vec::with_capacity(16);
@@ -79,6 +80,7 @@ impl<'a> ChatRequest<'a> {
             b"max_completion_tokens" => self.read_limit(MaxOutputField::MaxCompletionTokens, member, reader)?,
             b"temperature" => self.is_repeatable |= read_temperature(reader.read_value()?)? == Some(0.0),
             b"service_tier" => self.dear_tier = Some(reader.read_value()?).filter(|value| is_dear(*value)),
+            b"logprobs" => self.has_logprobs = reader.read_value()?.to_bool() == Some(true),
             b"seed" => self.is_repeatable |= reader.read_value()?.kind() == Kind::Number,
             key => {
                 self.has_purchases |= is_purchase(key);
