@@ -12,8 +12,7 @@ await main(async () => {
     checks.formatting(toolchains),
     checks.nativeClippy(toolchains),
     checks.wasmClippy(toolchains),
-    checks.nativeTests(toolchains),
-    checks.build(toolchains),
+    checks.beside(checks.nativeTests(toolchains), checks.build(toolchains)),
     checks.endToEnd(),
   ]);
 });

@@ -56,10 +56,15 @@ export function endToEnd() {
   });
 }
 
+/** Checks at one time: where one has work for a single core, another uses the other. */
+export function beside(...checks) {
+  return () => Promise.all(checks.map((each) => each()));
+}
+
 /** Runs all checks and says how each went. The last line is `summary: N passed, M failed[, K skipped]`, of steps and tests. */
 export async function report(checks) {
   const results = [];
-  for (const each of checks) results.push(await each());
+  for (const each of checks) results.push(...[await each()].flat());
   say("");
   for (const { name, ok, took } of results) say(`${ok ? "✓" : "✗"} ${name} (${took})`);
   const total = (pick) => results.reduce((running, result) => running + pick(result), 0);

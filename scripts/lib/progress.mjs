@@ -13,21 +13,22 @@ export function seconds(since) {
   return `${((Date.now() - since) / 1000).toFixed(1)} s`;
 }
 
-/** How many steps are under way, one within the other. */
-let depth = 0;
+/** The steps that are under way, one within the other or at one time; the newest tells how long it takes. */
+const underWay = new Set();
 
 /** Runs one step, and says so before, after, and every ten seconds in between. */
 export async function step(title, run) {
   const started = Date.now();
   say(`• ${title} …`);
-  const level = ++depth;
-  const heartbeat = setInterval(() => level === depth && say(`  … ${seconds(started)}`), HEARTBEAT_MS);
+  const tell = () => [...underWay].at(-1) === tell && say(`  … ${seconds(started)}`);
+  underWay.add(tell);
+  const heartbeat = setInterval(tell, HEARTBEAT_MS);
   try {
     const result = await run();
-    say(`  done in ${seconds(started)}`);
+    say(underWay.size > 1 ? `  ${title}: done in ${seconds(started)}` : `  done in ${seconds(started)}`);
     return result;
   } finally {
-    depth--;
+    underWay.delete(tell);
     clearInterval(heartbeat);
   }
 }

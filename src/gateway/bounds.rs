@@ -31,7 +31,7 @@ impl Bounds<'_> {
     #[must_use]
     pub fn need(&self, offers: &[Rc<Offer>]) -> Need {
         let is_guess = self.max_cost.is_none() && self.is_guess(offers);
-        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess };
+        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess, until_ms: None };
         for offer in offers {
             need.most = need.most.max(self.most(offer));
             need.least = need.least.max(self.least(offer));

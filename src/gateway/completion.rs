@@ -1,6 +1,7 @@
 //! One chat completion: routed, reserved, answered, settled.
 
 use std::fmt::Display;
+use std::rc::Rc;
 
 use guildhall_domain::chat::request::ChatRequest;
 use guildhall_domain::chat::response::rewrite_completion;
@@ -115,7 +116,7 @@ async fn climb(
         if let Some(keep) = &mut call.keep {
             keep.may_be_cut = bounds.cap(amount, &step).is_none() && bounds.request.max_output_tokens().is_some();
         }
-        let offer = step.offer;
+        let offer = Rc::clone(&step.offer);
         match outcome {
             Attempt::Answered { inbound, latency_ms } => match deliver(call, inbound.body, bounds.request).await {
                 Ok(delivered) => {
@@ -178,7 +179,8 @@ async fn climb(
                 failures.note(&mut call, &mut ladder, &offer, &Failure::new("no text is so long"));
             }
             Attempt::TooLarge => {
-                let done = Used::Estimated { output: bounds.output_at_most(&offer) };
+                let cap = bounds.cap(amount, &step).map_or(u64::MAX, |cap| cap.saturating_mul(bounds.request.n()));
+                let done = Used::Estimated { output: bounds.output_at_most(&offer).min(cap) };
                 return Err(decline_large(call, &offer, done));
             }
             Attempt::ClientGone { was_asked } => return Err(leave(call, &offer, was_asked.then_some(PROMPT_READ))),

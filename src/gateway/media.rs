@@ -65,7 +65,7 @@ pub async fn run_media_until(
         }
     };
     let mut offers = choice.best_offers();
-    let reservation = reserve_for(&cx, &choice, &mut offers, |offers| need(offers, &request)).await?;
+    let reservation = reserve_for(&cx, &choice, &mut offers, |offers| need(offers, &request, deadline_ms)).await?;
     let call = RunningCall::begin(cx, kind, request.model(), &choice, reservation)?;
     let call = RunningCall { deadline_ms, keep, ..call };
     let (output, offer) = climb(call, choice.ladder(offers), &request).await?;
@@ -88,11 +88,11 @@ pub async fn choose_for_media(cx: &Cx, kind: ModelKind, request: &MediaRequest<'
 }
 
 /// What to reserve: what the dearest of the routes that may be tried costs at most.
-fn need(offers: &[Rc<Offer>], request: &MediaRequest<'_>) -> Need {
+fn need(offers: &[Rc<Offer>], request: &MediaRequest<'_>, until_ms: Option<i64>) -> Need {
     let dearest = |quantity| offers.iter().map(|offer| offer.cost(quantity)).max().unwrap_or(MicroUsd::ZERO);
     let most = dearest(request.quantity_upper());
     // Only tokens are uncertain by nature: the estimate must be there.
-    Need { most, least: dearest(request.quantity_estimate()).min(most), is_guess: false }
+    Need { most, least: dearest(request.quantity_estimate()).min(most), is_guess: false, until_ms }
 }
 
 /// Tries one upstream after the other.

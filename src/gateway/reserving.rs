@@ -25,8 +25,11 @@ pub async fn reserve_for(
     need: impl Fn(&[Rc<Offer>]) -> Need,
 ) -> Result<Reservation, ApiError> {
     let payer = &cx.caller.key()?.payer;
-    let mut reserved = reserve(cx, payer, need(offers)).await;
+    let wanted = need(offers);
+    let mut reserved = reserve(cx, payer, wanted).await;
+    // Who is in a hurry does not wait for a card.
     if let Err(Refusal::Insufficient { required, .. }) = &reserved
+        && wanted.until_ms.is_none()
         && payer.reloads_below().is_some()
         && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), auto_pay::Need::Call(*required)).await
     {
@@ -70,7 +73,7 @@ pub async fn or_cheaper<R, E>(
 /// # Errors
 /// 503 when the wallet does not answer.
 pub async fn reserve_nothing(cx: &Cx) -> Result<Reservation, ApiError> {
-    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess: false };
+    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess: false, until_ms: None };
     let reserved = reserve(cx, &cx.caller.key()?.payer, nothing).await;
     reserved.map_err(|refusal| refuse(cx, refusal))
 }

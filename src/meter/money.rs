@@ -92,7 +92,7 @@ pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservati
                 return Ok(Reservation { amount, is_guess, payer, app, ports, is_settled: false });
             }
             Step::Call(wish) => call(app, ports, payer, wish).await.map_err(Refusal::Failed)?,
-            Step::Wait if is_worth_waiting(app, payer, started_ms, now_ms) => {
+            Step::Wait if need.has_time(now_ms) && is_worth_waiting(app, payer, started_ms, now_ms) => {
                 pause_ms = (pause_ms * 2).min(join_queue(app, payer, need));
                 ports.clock.sleep_ms(pause_ms).await;
                 leave_queue(app, payer, need);

@@ -18,6 +18,15 @@ pub struct Need {
     pub least: MicroUsd,
     /// Whether the maximum is a guess: what is used beyond it is charged all the same.
     pub is_guess: bool,
+    /// Until when it waits for what other calls hold, if not for as long as makes sense.
+    pub until_ms: Option<i64>,
+}
+
+impl Need {
+    /// Whether it may wait.
+    pub fn has_time(&self, now_ms: i64) -> bool {
+        self.until_ms.is_none_or(|until_ms| now_ms < until_ms)
+    }
 }
 
 /// What a call that needs money does next.

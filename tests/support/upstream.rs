@@ -145,6 +145,7 @@ impl Upstream {
     pub async fn answer(&self, request: Outbound) -> Result<Inbound, FetchError> {
         let wants_stream = matches!(request.read, ReadMode::Stream { .. });
         let provider = provider_of(&request.url).to_owned();
+        let patience_ms = u64::from(request.first_byte_ms);
         self.sent.borrow_mut().push(request);
         if let Some(hook) = &*self.on_arrival.borrow() {
             hook();
@@ -156,7 +157,11 @@ impl Upstream {
         };
         let extra_ms = self.slow.borrow().iter().find(|(id, _)| *id == provider).map_or(0, |(_, extra_ms)| *extra_ms);
         let mut watch = GivenUp { upstream: self, provider: Some(provider) };
-        tokio::time::sleep(Duration::from_millis(self.latency_ms.get() + extra_ms)).await;
+        let takes_ms = self.latency_ms.get() + extra_ms;
+        tokio::time::sleep(Duration::from_millis(takes_ms.min(patience_ms))).await;
+        if takes_ms > patience_ms {
+            return Err(FetchError::TimedOut);
+        }
         watch.provider = None;
         let whole = |status, body: Vec<u8>, retry_after: &str| Inbound {
             status,

@@ -122,7 +122,12 @@ pub fn drop_purchases(chat: &[u8]) -> Result<Vec<u8>, TranslateError> {
             }
         }
     }
-    let is_dropped = |key: &[u8]| is_purchase(key) || tools.is_empty() && OF_TOOLS.contains(&key);
+    let chosen = fields.get("tool_choice").filter(|choice| choice.kind() == Kind::Object);
+    let kind = chosen.and_then(|choice| choice.object().ok()?.get("type")?.raw.to_text());
+    let is_gone = kind.is_some_and(|kind| kind != "allowed_tools" && !is_callers_tool(&kind));
+    let is_dropped = |key: &[u8]| {
+        is_purchase(key) || tools.is_empty() && OF_TOOLS.contains(&key) || is_gone && key == b"tool_choice"
+    };
     let mut out = Vec::with_capacity(chat.len());
     let mut w = Writer::new(&mut out);
     copy_members(&fields, is_dropped, &mut w, |key, value, w| {
@@ -252,6 +257,9 @@ mod tests {
             "messages":[{"models":1}],"tools":[{"type":"browser_search"},{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{}},{"function":{"name":"g"}}],"tool_choice":"auto"}"#;
         let expected = r#"{"model":"a","messages":[{"models":1}],"tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{}},{"function":{"name":"g"}}],"tool_choice":"auto"}"#;
         assert_eq!(dropped(chat), expected);
+        let choice = |kind: &str| chat.replace("\"auto\"", &format!(r#"{{"type":"{kind}"}}"#));
+        assert!(!dropped(&choice("browser_search")).contains("tool_choice"));
+        assert!(dropped(&choice("allowed_tools")).contains(r#""tool_choice":{"type":"allowed_tools"}"#));
         let only = r#"{"model":"a","messages":[],"tools":[{"type":"web_search"}],"tool_choice":"required","parallel_tool_calls":true}"#;
         assert_eq!(dropped(only), r#"{"model":"a","messages":[]}"#);
     }

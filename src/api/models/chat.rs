@@ -20,8 +20,8 @@ routes! {
     ///
     /// `OpenAI`'s request and answer, streaming and not, with tools, vision parts and structured output; fields that are
     /// not known here are passed on. `model` is `auto`, `fast`, `max` or a registered model; the answer's `model` is the
-    /// one that was asked for. `x-tokaroo-cost` is the charge in US dollars (not on streams: it is in the usage).
-    /// `x-tokaroo-cache` says whether the answer was kept (`hit`) or made (`miss`); `x-tokaroo-cache-control` takes
+    /// one that was asked for. `x-tokaroo-cost` is the charge in US dollars (not on streams: it is in the usage); where the
+    /// balance or a budget ends, less is charged. `x-tokaroo-cache` says whether the answer was kept (`hit`) or made (`miss`); `x-tokaroo-cache-control` takes
     /// `no-cache`, `no-store`, `max-age=<seconds>` and `force`.
     Post "/v1/chat/completions" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_chat_completion;
 }

@@ -82,11 +82,11 @@ pub fn set_price(row: &mut ModelRow, asked: &AskedPrice, another: bool, provider
     if another || asked.is_given() {
         MANUAL.clone_into(&mut row.pricing_source);
     }
-    let is_priced = row.input_rate.is_some() || row.output_rate.is_some();
-    match find_price(provider_kind, &row.upstream_model) {
-        Some(entry) if !is_priced => take_entry(row, &entry),
-        Some(entry) if another => take_sizes(row, &entry),
-        Some(_) | None => {}
+    if row.input_rate.is_none()
+        && row.output_rate.is_none()
+        && let Some(entry) = find_price(provider_kind, &row.upstream_model)
+    {
+        take_entry(row, &entry);
     }
 }
 
@@ -97,10 +97,6 @@ pub fn take_entry(row: &mut ModelRow, entry: &CatalogueEntry) {
     row.cache_read_rate = row.cache_read_rate.or(entry.price.cache_read.map(Rate::pico_usd_per_token));
     row.cache_write_rate = row.cache_write_rate.or(entry.price.cache_write.map(Rate::pico_usd_per_token));
     CATALOG.clone_into(&mut row.pricing_source);
-    take_sizes(row, entry);
-}
-
-fn take_sizes(row: &mut ModelRow, entry: &CatalogueEntry) {
     for (size, known) in
         [(&mut row.max_context_tokens, entry.context_window), (&mut row.max_output_tokens, entry.max_output_tokens)]
     {

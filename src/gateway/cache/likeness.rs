@@ -56,9 +56,19 @@ pub fn index_of(account_id: &str) -> String {
 pub async fn find(cx: &Cx, question: &Question<'_>) -> Search {
     let now_ms = cx.ports.clock.now_ms();
     let look_ms = question.deadline_ms.map_or(LOOK_MAX_MS, |due_ms| (due_ms - now_ms) / 2).clamp(0, LOOK_MAX_MS);
-    let mut late = cx.ports.clock.sleep_ms(patience_ms(Some(look_ms)));
-    // The last quarter is the index's.
-    let mut look = pin!(search(cx, question, now_ms + look_ms / 4 * 3));
+    let Some((text, rest)) = split_last_user_text(question.body) else { return Search::Unfit };
+    if text.trim().is_empty() || text.len() > TEXT_MAX_BYTES {
+        return Search::Unfit;
+    }
+    let Some(frame) = question.name(cx, &rest) else { return Search::Unfit };
+    // A call with money in it ends by itself: it is told when, and the last quarter is the index's.
+    let embedded = embed(cx, &text, now_ms + look_ms / 4 * 3).await;
+    let Some((model, vector)) = embedded else { return Search::Unfit };
+    let Ok(account_id) = cx.caller.account_id() else { return Search::Unfit };
+    let namespace = cx.app.hasher.hash(&format!("response-cache likeness\n{frame}\n{model}"));
+    let direction = Direction { index: index_of(account_id), namespace, vector };
+    let mut late = cx.ports.clock.sleep_ms(patience_ms(Some(now_ms + look_ms - cx.ports.clock.now_ms())));
+    let mut look = pin!(search(cx, question, direction));
     poll_fn(|context| match look.as_mut().poll(context) {
         Poll::Ready(search) => Poll::Ready(search),
         Poll::Pending => late.as_mut().poll(context).map(|()| Search::Unfit),
@@ -66,16 +76,7 @@ pub async fn find(cx: &Cx, question: &Question<'_>) -> Search {
     .await
 }
 
-async fn search(cx: &Cx, question: &Question<'_>, embedded_by_ms: i64) -> Search {
-    let Some((text, rest)) = split_last_user_text(question.body) else { return Search::Unfit };
-    if text.trim().is_empty() || text.len() > TEXT_MAX_BYTES {
-        return Search::Unfit;
-    }
-    let Some(frame) = question.name(cx, &rest) else { return Search::Unfit };
-    let Some((model, vector)) = embed(cx, &text, embedded_by_ms).await else { return Search::Unfit };
-    let Ok(account_id) = cx.caller.account_id() else { return Search::Unfit };
-    let namespace = cx.app.hasher.hash(&format!("response-cache likeness\n{frame}\n{model}"));
-    let direction = Direction { index: index_of(account_id), namespace, vector };
+async fn search(cx: &Cx, question: &Question<'_>, direction: Direction) -> Search {
     let space = Space { index: &direction.index, namespace: &direction.namespace };
     let nearest = match cx.ports.vectors.query(space, &direction.vector, 1).await {
         Ok(matches) => matches.into_iter().next(),

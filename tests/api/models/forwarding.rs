@@ -257,3 +257,17 @@ fn waits_are_longer_for_whole_answers_than_for_first_bytes() {
         assert!(matches!(sent[1].read, ReadMode::Stream { stall_ms: 2_000, .. }));
     });
 }
+
+#[test]
+fn no_other_model_no_search_and_no_tool_of_the_providers_is_bought() {
+    run(async |app| {
+        let key = app.with_model().await;
+        app.upstream.always(Reply::chat("Hi!", 100, 10));
+        let function = json!({ "type": "function", "function": { "name": "f" } });
+        let body = json!({ "model": "m1", "messages": [{ "role": "user", "content": "x" }], "models": ["dear"], "plugins": [{ "id": "web" }],
+            "tools": [{ "type": "browser_search" }, function] });
+        chat(&app, &key, &body.to_string()).send().await.expect(200);
+        let expected = json!({ "model": "m1", "messages": body["messages"], "tools": [function] });
+        assert_eq!(app.upstream.bodies().pop().unwrap(), expected);
+    });
+}

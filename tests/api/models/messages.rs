@@ -412,11 +412,5 @@ fn what_costs_more_than_its_price_is_not_bought() {
             json!({ "model": "m1", "messages": [{ "role": "user", "content": "x" }], "service_tier": "priority" });
         chat(&app, &key, &body.to_string()).send().await.expect(200);
         assert_eq!(app.upstream.bodies().pop().unwrap()["service_tier"], "auto");
-        let function = json!({ "type": "function", "function": { "name": "f" } });
-        let body = json!({ "model": "m1", "messages": [{ "role": "user", "content": "x" }], "models": ["dear"], "plugins": [{ "id": "web" }],
-            "tools": [{ "type": "browser_search" }, function] });
-        chat(&app, &key, &body.to_string()).send().await.expect(200);
-        let expected = json!({ "model": "m1", "messages": body["messages"], "tools": [function] });
-        assert_eq!(app.upstream.bodies().pop().unwrap(), expected);
     });
 }
