@@ -56,6 +56,8 @@ const LEAST_WANTED: u32 = 32;
 /// Beyond what its calls need, an isolate holds at most this part of the places: they are for all isolates, and what one
 /// holds to spare another is refused.
 const SPARE_SLOTS_PART: u32 = 16;
+/// So small a part may lie idle, up to [`LEAST_WANTED`]: a burst asks nobody then.
+const IDLE_SLOTS_PART: u32 = 64;
 /// How long "all places are taken" is believed.
 const SLOT_REFUSED_MS: i64 = 20;
 
@@ -212,7 +214,8 @@ impl LimitLease {
         let spare = if is_wanted { LEAST_WANTED } else { 0 };
         let requests = self.pace.saturating_add(queue).max(spare).min(self.limits.per_minute / 4 + 1);
         let busiest = self.slots_peak.max(self.slots_used.saturating_add(queue));
-        let spare_slots = busiest.min(self.limits.concurrent / SPARE_SLOTS_PART).max(1);
+        let idle_slots = LEAST_WANTED.min(self.limits.concurrent / IDLE_SLOTS_PART);
+        let spare_slots = busiest.max(idle_slots).min(self.limits.concurrent / SPARE_SLOTS_PART).max(1);
         let slots = if is_wanted { busiest.saturating_add(spare_slots) } else { self.slots_used };
         let slots = slots.min(self.limits.concurrent);
         // While the call is under way, only what both the old and the new lease hold is spent from.
