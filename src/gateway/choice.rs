@@ -45,11 +45,11 @@ pub struct Policy<'a> {
 }
 
 impl Policy<'_> {
-    /// How long the client waits, in milliseconds: as it said, else as the administrator did.
+    /// When the patience of the client of a call that began then is over: as it said, else as the administrator did.
     #[must_use]
-    pub fn patience_ms(&self) -> Option<i64> {
-        let ms = self.limits.max_latency_ms.or(self.default_latency_ms);
-        ms.and_then(|ms| i64::try_from(ms).ok())
+    pub fn deadline_ms(&self, started_ms: i64) -> Option<i64> {
+        let ms = self.limits.max_latency_ms.or(self.default_latency_ms)?;
+        Some(started_ms + i64::try_from(ms).ok()?)
     }
 }
 

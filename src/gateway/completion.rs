@@ -76,7 +76,7 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     let bounds = Bounds { request: &request, is_open: choice.is_open, is_extended: policy.is_extended, max_cost };
     let reservation = reserve_for(&cx, &choice, &mut offers, |offers| bounds.need(offers)).await?;
     let asked_latency_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok());
-    let deadline_ms = policy.patience_ms().map(|ms| cx.started_ms + ms);
+    let deadline_ms = policy.deadline_ms(cx.started_ms);
     let input_tokens_estimate = request.input_tokens_estimate();
     let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
     let call = RunningCall { deadline_ms, asked_latency_ms, input_tokens_estimate, keep, ..call };

@@ -200,25 +200,17 @@ describe("what comes down", () => {
     assert.deepEqual([outcome, input_tokens, output_tokens], ["completed", USAGE.prompt_tokens, USAGE.completion_tokens]);
   });
 
-  test("a stream ends with its [DONE], whenever its upstream closes", async () => {
-    const { id, requests } = await offer("lingering");
-    const answer = await chat(id, { stream: true });
-    const tookMs = performance.now() - requests()[0].sentAt;
-    assert.equal(eventsIn(answer.text).at(-1), "[DONE]");
-    assert.ok(tookMs < 2_000, `after ${tookMs} ms`);
-    assert.equal((await receiptOf(answer)).outcome, "completed");
-    await until("the upstream's connection closes", () => requests()[0].closedAfterMs);
-  });
-
-  test("it ends, too, when its [DONE] has come with its first chunk", async () => {
-    const { id, requests } = await offer("lingering:whole");
-    const answer = await chat(id, { stream: true });
-    const tookMs = performance.now() - requests()[0].sentAt;
-    assert.equal(eventsIn(answer.text).at(-1), "[DONE]");
-    assert.ok(tookMs < 2_000, `after ${tookMs} ms`);
-    assert.equal((await receiptOf(answer)).outcome, "completed");
-    await until("the upstream's connection closes", () => requests()[0].closedAfterMs);
-  });
+  for (const [behaviour, when] of [["lingering", "whenever its upstream closes"], ["lingering:whole", "also when that has come with its first chunk"]]) {
+    test(`a stream ends with its [DONE], ${when}`, async () => {
+      const { id, requests } = await offer(behaviour);
+      const answer = await chat(id, { stream: true });
+      const tookMs = performance.now() - requests()[0].sentAt;
+      assert.equal(eventsIn(answer.text).at(-1), "[DONE]");
+      assert.ok(tookMs < 2_000, `after ${tookMs} ms`);
+      assert.equal((await receiptOf(answer)).outcome, "completed");
+      await until("the upstream's connection closes", () => requests()[0].closedAfterMs);
+    });
+  }
 
   test("comments are no answer: when none begins in time, the provider has failed", async () => {
     const { id } = await offer("murmuring");

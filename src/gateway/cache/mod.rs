@@ -106,7 +106,7 @@ impl<'a> Question<'a> {
         // Members that another API's request left in the body mean something else when a client wrote them itself.
         let is_extended = policy.is_extended && has_extensions(request.body(), model);
         let (mode, weight) = (choice.mode.as_str(), limits.min_weight);
-        question.deadline_ms = policy.patience_ms().map(|ms| cx.started_ms + ms);
+        question.deadline_ms = policy.deadline_ms(cx.started_ms);
         question.scope += &format!("{mode}\n{naming}\n{max_micros}\n{weight}\n{is_extended}\n");
         if let Some(asked) = &cx.anthropic {
             question.scope += &format!("{} {}\n", asked.version, asked.beta);
