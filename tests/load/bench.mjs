@@ -8,6 +8,8 @@
 //   --wrk              and wrk's figures for the same requests, if it is installed: a check of our own load generator
 //   --profile          instead: where the time goes, under load, by V8's profiler and perf
 //   --build DIR        another build than build/: one with function names in its wasm, or an older one to compare
+//   --against DIR      one more build beside it, under the name "against": which of the two is faster
+//   --rounds N         how often the targets take turns (3 with --quick, else 7)
 //   --wasm FILE        only another wasm, that fits the build's worker.js
 //   --scenario NAME    what to profile (json c=16)
 //   --verbose          Miniflare's and the Workers' logs
@@ -41,12 +43,13 @@ const OLDEST_NODE = 22;
 function readArguments() {
   const flag = { type: "boolean", default: false };
   const text = { type: "string" };
-  const options = { quick: flag, json: flag, interceptor: flag, profile: flag, verbose: flag, wrk: flag, only: text, build: text, wasm: text, scenario: text };
+  const options = { quick: flag, json: flag, interceptor: flag, profile: flag, verbose: flag, wrk: flag, only: text, build: text, against: text, rounds: text, wasm: text, scenario: text };
   const { values } = parseArgs({ options });
-  return { ...values, pace: values.quick ? PACE.quick : PACE.full };
+  const pace = values.quick ? PACE.quick : PACE.full;
+  return { ...values, pace: { ...pace, rounds: Number(values.rounds ?? pace.rounds) } };
 }
 
-async function startTargets(upstream, { interceptor: intercept, verbose, build, wasm, profile: inspect }) {
+async function startTargets(upstream, { interceptor: intercept, verbose, build, against, wasm, profile: inspect }) {
   const path = "/v1/chat/completions";
   const floor = await startWorker(
     {
@@ -57,11 +60,13 @@ async function startTargets(upstream, { interceptor: intercept, verbose, build, 
     },
     { intercept, verbose },
   );
+  const other = against && (await startGuildhall({ upstream, build: resolve(against), intercept, verbose }));
   const guildhall = await startGuildhall({ upstream, build: build && resolve(build), wasm, intercept, verbose, inspect });
   const headers = { authorization: "Bearer sk-bench" };
   return [
     { ...upstream, name: "upstream", path, headers },
     { ...floor, path, headers },
+    ...(other ? [{ ...other, name: "against" }] : []),
     guildhall,
   ];
 }
