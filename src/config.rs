@@ -9,6 +9,11 @@ use guildhall_domain::secret::SecretText;
 
 use crate::bindings;
 
+mod stripe;
+
+pub use stripe::StripeSettings;
+use stripe::{is_long, read_stripe, read_webhook_secrets};
+
 /// Where this deployment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -79,15 +84,6 @@ pub struct Config {
     pub calls_kept: u32,
     /// What is wrong with the settings of optional parts (mail, live payments, the vault's password), which are off for it.
     pub faults: Vec<String>,
-}
-
-/// How Stripe is asked.
-#[derive(Clone)]
-pub struct StripeSettings {
-    /// `STRIPE_SECRET_KEY`.
-    pub secret_key: SecretText,
-    /// `STRIPE_API_URL`, without a slash at its end.
-    pub api_url: String,
 }
 
 /// An HTTP API that sends mail.
@@ -235,44 +231,6 @@ fn read_vault_kdf(get: &impl Fn(&str) -> Option<String>, mode: Mode) -> Result<K
     Ok(cost)
 }
 
-const STRIPE_API: &str = "https://api.stripe.com";
-
-fn read_webhook_secrets(get: &impl Fn(&str) -> Option<String>) -> Vec<SecretText> {
-    let text = get(bindings::STRIPE_WEBHOOK_SECRETS).unwrap_or_default();
-    text.split(',').map(str::trim).filter(|secret| !secret.is_empty()).map(SecretText::from).collect()
-}
-
-/// Whether it is a secret that nobody guesses.
-fn is_long(secret: &SecretText) -> bool {
-    secret.expose().len() >= 16
-}
-
-/// Without its events a deployment would learn too late of what was paid, and never of disputes: it takes no payments.
-fn read_stripe(
-    get: &impl Fn(&str) -> Option<String>,
-    mode: Mode,
-    policy: OutboundPolicy,
-) -> Result<Option<StripeSettings>, String> {
-    if get(bindings::STRIPE_SECRET_KEY).is_none_or(|key| key.is_empty()) {
-        return Ok(None);
-    }
-    let secret_key = read_secret(get, bindings::STRIPE_SECRET_KEY)?.into();
-    let webhook_secrets = read_webhook_secrets(get);
-    if webhook_secrets.is_empty() || !webhook_secrets.iter().all(is_long) {
-        let name = bindings::STRIPE_WEBHOOK_SECRETS;
-        return Err(format!(
-            "{name} is missing, or one of them is shorter than 16: {} needs it",
-            bindings::STRIPE_SECRET_KEY
-        ));
-    }
-    let api_url = get(bindings::STRIPE_API_URL).filter(|url| !url.is_empty()).unwrap_or_else(|| STRIPE_API.to_owned());
-    check_url(&api_url, policy).map_err(|error| format!("{} {error}", bindings::STRIPE_API_URL))?;
-    if mode == Mode::Live && !api_url.starts_with("https://") {
-        return Err(format!("{} must be https in live mode", bindings::STRIPE_API_URL));
-    }
-    Ok(Some(StripeSettings { secret_key, api_url: api_url.trim_end_matches('/').to_owned() }))
-}
-
 fn read_hex_key(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64 {
@@ -287,6 +245,7 @@ fn read_hex_key(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use super::stripe::STRIPE_API;
     use super::*;
 
     fn setting<'a>(changed: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
@@ -338,7 +297,7 @@ mod tests {
 
     #[test]
     fn stripe_comes_whole_or_not_at_all() {
-        let key = ("STRIPE_SECRET_KEY", "sk_test_0123456789abcdef");
+        let key = ("STRIPE_SECRET_KEY", "sk_live_0123456789abcdef");
         let secrets = ("STRIPE_WEBHOOK_SECRETS", "whsec_0123456789abcdef, whsec_fedcba9876543210");
         let config = Config::read(setting(&[key, secrets])).unwrap();
         assert_eq!((config.stripe.unwrap().api_url.as_str(), config.stripe_webhook_secrets.len()), (STRIPE_API, 2));
@@ -357,6 +316,9 @@ mod tests {
         assert_eq!(guessed.stripe_webhook_secrets.len(), 1, "the short one signs nothing");
         is_off(&[("STRIPE_SECRET_KEY", "short"), secrets], "STRIPE_SECRET_KEY");
         is_off(&[key, secrets, ("STRIPE_API_URL", "nowhere")], "STRIPE_API_URL");
+        let test_mode = ("STRIPE_SECRET_KEY", "rk_test_0123456789abcdef");
+        assert!(Config::read(setting(&[test_mode, secrets])).unwrap().stripe.is_some(), "a sandbox takes play money");
+        assert!(Config::read(setting(&[test_mode, secrets, ("MODE", "live")])).unwrap().stripe.is_none());
         let in_clear = [key, secrets, ("MODE", "live"), ("STRIPE_API_URL", "http://api.stripe.com")];
         assert!(Config::read(setting(&in_clear)).unwrap().stripe.is_none());
     }

@@ -31,6 +31,9 @@ pub struct TokenUsage {
     pub cache_write: u64,
 }
 
+/// Above this a count is a fault of the upstream, not a bill; no call is taken to have used more.
+pub const TOKENS_MAX: u64 = 1_000_000_000_000;
+
 impl TokenUsage {
     /// Input and output together.
     #[must_use]

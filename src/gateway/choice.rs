@@ -74,6 +74,8 @@ pub struct Ask<'a> {
     pub is_named: bool,
     /// What the decision reckons with.
     pub expected: TokenUsage,
+    /// Input tokens as they are counted here, whatever the client says: what a price is reckoned with.
+    pub counted_input: u64,
     /// The chat, whose beginning a provider may still have; none where providers keep none.
     pub chat: Option<&'a ChatRequest<'a>>,
 }
@@ -161,6 +163,7 @@ pub fn choose(
         model: request.model(),
         is_named: request.names_model(),
         expected,
+        counted_input: estimate,
         chat: Some(request),
     };
     choose_for(cx, snapshot, own, &ask, policy)
@@ -208,7 +211,7 @@ pub fn choose_for(
             name: resolved.model,
             is_open: is_unnamed,
             managed: &of_kind,
-            expected: &expected,
+            expected: &TokenUsage { input: ask.counted_input, ..expected },
             workspace,
             now_ms: cx.started_ms,
         })

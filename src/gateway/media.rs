@@ -82,7 +82,9 @@ pub async fn choose_for_media(cx: &Cx, kind: ModelKind, request: &MediaRequest<'
         Quantity::Tokens(usage) => usage,
         Quantity::Steps(steps) => TokenUsage { input: steps, ..TokenUsage::default() },
     };
-    let ask = Ask { kind, model: request.model(), is_named: request.names_model(), expected, chat: None };
+    let counted_input = expected.input;
+    let ask =
+        Ask { kind, model: request.model(), is_named: request.names_model(), expected, counted_input, chat: None };
     let own = find_own(cx).await;
     choose_for(cx, &snapshot, own.as_deref(), &ask, &Policy::default())
 }

@@ -6,7 +6,7 @@ use guildhall_domain::chat::quirks::Quirks;
 use guildhall_domain::media::{ModelKind, Quantity};
 use guildhall_domain::money::MicroUsd;
 use guildhall_domain::own::{Origin, is_plausible};
-use guildhall_domain::pricing::TokenUsage;
+use guildhall_domain::pricing::{TOKENS_MAX, TokenUsage};
 use guildhall_domain::routing::ErrorClass;
 
 use super::cache::{Found, Keep, Worth};
@@ -256,7 +256,7 @@ impl RunningCall {
             Used::Counted(quantity) => ("reported", quantity),
             Used::Measured(quantity) => ("estimated", quantity),
             Used::Estimated { output } => {
-                let input = self.input_tokens_estimate;
+                let (input, output) = (self.input_tokens_estimate, output.min(TOKENS_MAX));
                 ("estimated", Quantity::Tokens(TokenUsage { input, output, ..TokenUsage::default() }))
             }
         };

@@ -93,9 +93,10 @@ pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservati
             }
             Step::Call(wish) => call(app, ports, payer, wish).await.map_err(Refusal::Failed)?,
             Step::Wait if need.has_time(now_ms) && is_worth_waiting(app, payer, started_ms, now_ms) => {
-                pause_ms = (pause_ms * 2).min(join_queue(app, payer, need));
+                let (queued, longest_ms) = join_queue(app, payer, need);
+                pause_ms = (pause_ms * 2).min(longest_ms);
                 ports.clock.sleep_ms(pause_ms).await;
-                leave_queue(app, payer, need);
+                drop(queued);
                 if ports.fetch.is_client_gone() {
                     return Err(Refusal::ClientGone);
                 }
@@ -128,21 +129,31 @@ fn notice_terms(app: &App, payer: &Rc<Payer>) {
     }
 }
 
-/// Counts one more who waits; gives the longest pause before looking again. A queue moves only when a call ends, and each
-/// look costs: with more in the queue each looks more rarely.
-fn join_queue(app: &App, payer: &Rc<Payer>, need: Need) -> u32 {
-    with_purse(app, payer, |purse| {
+/// A call that waits for money; it may be dropped while it does.
+struct Queued<'a> {
+    app: &'a App,
+    payer: &'a Rc<Payer>,
+    need: Need,
+}
+
+/// Counts one more who waits, as long as what it gives is kept; gives the longest pause before looking again, too. A queue
+/// moves only when a call ends, and each look costs: with more in the queue each looks more rarely.
+fn join_queue<'a>(app: &'a App, payer: &'a Rc<Payer>, need: Need) -> (Queued<'a>, u32) {
+    let longest_ms = with_purse(app, payer, |purse| {
         purse.waiting.0 = purse.waiting.0.saturating_add(need.most.0);
         purse.waiters += 1;
         (purse.waiters / 4).clamp(25, 500)
-    })
+    });
+    (Queued { app, payer, need }, longest_ms)
 }
 
-fn leave_queue(app: &App, payer: &Rc<Payer>, need: Need) {
-    with_purse(app, payer, |purse| {
-        purse.waiting.0 = purse.waiting.0.saturating_sub(need.most.0);
-        purse.waiters = purse.waiters.saturating_sub(1);
-    });
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        with_purse(self.app, self.payer, |purse| {
+            purse.waiting.0 = purse.waiting.0.saturating_sub(self.need.most.0);
+            purse.waiters = purse.waiters.saturating_sub(1);
+        });
+    }
 }
 
 fn is_worth_waiting(app: &App, payer: &Rc<Payer>, started_ms: i64, now_ms: i64) -> bool {

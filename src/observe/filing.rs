@@ -29,35 +29,45 @@ const UNDER_WAY_MS: i64 = 30_000;
 const OWNERS_MAX: usize = 32;
 /// Parts of one owner's records that are filed one after the other.
 const FILINGS_MAX: u32 = 20;
-/// How often a batch is filed without what turned out to be filed already.
-const ATTEMPTS_MAX: u32 = 4;
+/// How often a batch is written, without what turned out to be filed already or in parts: enough to find one row among
+/// a thousand that the database does not take.
+const WRITES_MAX: u32 = 32;
 
 /// Files records, then tells the wallets, which send again what they are not told of.
-/// One that cannot be read stays where it is.
+/// One that cannot be read stays where it is, as does one that the database does not take.
 ///
 /// # Errors
 /// When the database or a wallet fails; filing again is harmless.
 pub async fn file_records(ports: &Ports, records: Vec<QueuedRecord>) -> Result<(), PortError> {
-    let mut acknowledged: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    for queued in records {
+    let (mut unreadable, mut refused) = (HashSet::new(), HashSet::new());
+    for queued in &records {
         if bytes > 0 && bytes + queued.record.len() > CHUNK_MAX_BYTES {
-            file_rows(ports, std::mem::take(&mut rows)).await?;
+            refused.extend(file_rows(ports, std::mem::take(&mut rows)).await?);
             bytes = 0;
         }
-        match read_rows(&queued) {
+        match read_rows(queued) {
             Ok(read) => rows.extend(read),
             // Its wallet keeps it, and sends it again: a later release may read it. The others are filed.
             Err(error) => {
                 ports.background.log(&format!("a record of {} is not filed: {error}", queued.wallet));
+                unreadable.insert(queued.id.clone());
                 continue;
             }
         }
         bytes += queued.record.len();
-        acknowledged.entry(queued.wallet).or_default().push(queued.id);
     }
-    file_rows(ports, rows).await?;
-    for (wallet, ids) in acknowledged {
+    refused.extend(file_rows(ports, rows).await?);
+    let holds_refused = |queued: &QueuedRecord| {
+        !refused.is_empty() && read_rows(queued).is_ok_and(|rows| rows.iter().any(|row| refused.contains(&row.id)))
+    };
+    let mut filed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for queued in records {
+        if !unreadable.contains(&queued.id) && !holds_refused(&queued) {
+            filed.entry(queued.wallet).or_default().push(queued.id);
+        }
+    }
+    for (wallet, ids) in filed {
         for ids in ids.chunks(BATCH_MAX) {
             ask::<Wallet>(&*ports.objects, &wallet, &Command::AckRecords { ids: ids.to_vec() }).await?;
         }
@@ -129,27 +139,42 @@ pub fn read_rows(queued: &QueuedRecord) -> Result<Vec<UsageRow>, PortError> {
     Ok(rows)
 }
 
-/// Files rows and tells the feed of them.
-async fn file_rows(ports: &Ports, mut rows: Vec<UsageRow>) -> Result<(), PortError> {
+/// Files rows and tells the feed of them; gives the ids of those that the database does not take while it takes others.
+async fn file_rows(ports: &Ports, mut rows: Vec<UsageRow>) -> Result<Vec<String>, PortError> {
     let mut seen = HashSet::new();
     rows.retain(|row| seen.insert(row.id.clone()));
-    let mut attempt = 1;
-    let names = loop {
-        if rows.is_empty() {
-            return Ok(());
+    let all = rows.len();
+    let (mut parts, mut refused, mut writes) = (vec![rows], Vec::new(), 0);
+    while let Some(mut part) = parts.pop() {
+        if part.is_empty() {
+            continue;
         }
-        match write_rows(ports, &rows).await {
-            Ok(names) => break names,
-            Err(error) => {
-                let known = read_filed(ports, &rows).await?;
-                if known.is_empty() || attempt == ATTEMPTS_MAX {
-                    return Err(error);
-                }
-                rows.retain(|row| !known.contains(&row.id));
-                attempt += 1;
+        let Err(error) = write_and_tell(ports, &part).await else { continue };
+        let known = read_filed(ports, &part).await?;
+        writes += 1;
+        if writes == WRITES_MAX {
+            return Err(error);
+        }
+        if !known.is_empty() {
+            part.retain(|row| !known.contains(&row.id));
+            parts.push(part);
+        } else if let [row] = part.as_slice() {
+            ports.background.log(&format!("the record of {} is not filed: {error}", row.id));
+            refused.push(row.id.clone());
+            if refused.len() == all {
+                return Err(error);
             }
+        } else {
+            // One row would keep all the others out. The first half comes first.
+            let second = part.split_off(part.len() / 2);
+            parts.extend([second, part]);
         }
-    };
+    }
+    Ok(refused)
+}
+
+async fn write_and_tell(ports: &Ports, rows: &[UsageRow]) -> Result<(), PortError> {
+    let names = write_rows(ports, rows).await?;
     let told = rows.iter().skip(rows.len().saturating_sub(PUBLISH_MAX));
     let name_of = |id: &str| names.iter().find(|key| key.id == id).map_or("", |key| key.name.as_str());
     publish(ports, told.map(|row| Event::of_call(row, name_of(&row.api_key_id))).collect()).await;

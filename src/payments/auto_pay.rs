@@ -133,7 +133,7 @@ async fn try_reload(desk: &Desk, account_id: &str, need: Need) -> Result<bool, A
         return Ok(need.is_met(available));
     }
     let product = if account_id.starts_with("prov_") { "toolrouter" } else { "tokaroo" };
-    for _ in 0..2 {
+    for attempt in 0..2 {
         let id = PaymentId::from_random(desk.draw());
         let charge = Wanted { account_id, kind: "auto", product, amount, id };
         let row = match begin(desk, &charge).await? {
@@ -161,7 +161,14 @@ async fn try_reload(desk: &Desk, account_id: &str, need: Need) -> Result<bool, A
                     }
                 }
             },
-            Begun::OverLimit => {
+            Begun::Refused => {
+                // A charge that ended just now may have brought what is needed.
+                if need.is_met(read_available(desk, account_id).await?) {
+                    return Ok(true);
+                }
+                if attempt == 0 {
+                    continue;
+                }
                 desk.log(format_args!("auto pay of {account_id}: the month's limit is reached"));
                 return Ok(false);
             }

@@ -59,8 +59,8 @@ pub enum Begun {
     Other(PaymentRow),
     /// Its id was used already: the request has come before.
     Known(PaymentRow),
-    /// The month's limit leaves no room for it.
-    OverLimit,
+    /// Nothing was written, and none is in flight: the month's limit leaves no room for it, or another has just ended.
+    Refused,
 }
 
 /// Writes the row of a charge, with the lease on it.
@@ -95,7 +95,7 @@ pub async fn begin(desk: &Desk, wanted: &Wanted<'_>) -> Result<Begun, ApiError> 
     match known {
         Some(row) if inserted > 0 => Ok(Begun::Ours(row)),
         Some(row) => Ok(Begun::Known(row)),
-        None => Ok(find_in_flight(account_id).run(desk.db()).await?.map_or(Begun::OverLimit, Begun::Other)),
+        None => Ok(find_in_flight(account_id).run(desk.db()).await?.map_or(Begun::Refused, Begun::Other)),
     }
 }
 
@@ -273,7 +273,8 @@ pub async fn charge_now(desk: &Desk, wanted: &Wanted<'_>) -> Result<PaymentRow, 
                     break;
                 }
             }
-            Begun::OverLimit => return Err(ApiError::internal("a charge without a limit is over it")),
+            // It has no limit: another was in the way.
+            Begun::Refused => {}
         }
     }
     Err(ApiError::new(Kind::Conflict, "Another charge of the card is in flight; nothing was charged for this one")

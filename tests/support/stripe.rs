@@ -14,7 +14,8 @@ use super::{Answer, Fault, TestApp};
 
 /// Where the client believes Stripe to be.
 pub const STRIPE_API: &str = "https://api.stripe.com";
-pub const STRIPE_KEY: &str = "sk_test_0123456789abcdef";
+/// Of no test mode: a live deployment takes it, too.
+pub const STRIPE_KEY: &str = "sk_live_0123456789abcdef";
 pub const WEBHOOK_SECRET: &str = "whsec_0123456789abcdef";
 
 /// The settings of a deployment with Stripe, its webhook's secret being rolled.

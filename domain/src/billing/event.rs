@@ -14,6 +14,8 @@ pub struct Event {
     pub kind: String,
     /// When it happened, in seconds.
     pub created_s: i64,
+    /// Whether it is of Stripe's test mode, where cards are play money.
+    pub is_test: bool,
     /// What it says.
     pub news: News,
 }
@@ -163,6 +165,7 @@ pub fn read_event(body: &[u8]) -> Result<Event, String> {
         r#type: String,
         #[serde(default)]
         created: i64,
+        livemode: Option<bool>,
         data: Data,
     }
     #[derive(Deserialize)]
@@ -192,7 +195,8 @@ pub fn read_event(body: &[u8]) -> Result<Event, String> {
         "payment_method.updated" | "payment_method.automatically_updated" => News::CardUpdated(read(object)?),
         _ => News::Other,
     };
-    Ok(Event { id: envelope.id, kind: envelope.r#type, created_s: envelope.created, news })
+    let is_test = envelope.livemode == Some(false);
+    Ok(Event { id: envelope.id, kind: envelope.r#type, created_s: envelope.created, is_test, news })
 }
 
 fn read<T: serde::de::DeserializeOwned>(object: Value) -> Result<Box<T>, String> {

@@ -1,10 +1,7 @@
 //! Token counts as upstreams report them.
 
 use crate::json::{JsonError, Kind, Raw, Reader};
-use crate::pricing::TokenUsage;
-
-/// Above this a count is a fault of the upstream, not a bill.
-const MAX_TOKENS: u64 = 1_000_000_000_000;
+use crate::pricing::{TOKENS_MAX, TokenUsage};
 
 /// A `usage` object, read leniently.
 #[derive(Default)]
@@ -82,7 +79,7 @@ impl Reported {
             b"cache_write_tokens" | b"cache_creation_input_tokens" => &mut self.cache_write,
             _ => return,
         };
-        let count = value.to_u64().filter(|count| *count <= MAX_TOKENS);
+        let count = value.to_u64().filter(|count| *count <= TOKENS_MAX);
         *known = count.max(*known);
         self.is_absurd |= count.is_none() && value.kind() == Kind::Number;
     }

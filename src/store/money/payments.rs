@@ -39,8 +39,11 @@ pub struct PaymentRow {
     pub failure: String,
     /// What refunds gave back.
     pub refunded_micros: i64,
-    /// What disputes hold.
+    /// What disputes hold, and what lost ones took.
     pub disputed_micros: i64,
+    /// Whether a bank has still to decide on one; told only where the owner reads.
+    #[serde(default, deserialize_with = "read_flag")]
+    pub is_disputed: bool,
     /// Whether its card is still to be saved.
     #[serde(deserialize_with = "read_flag")]
     pub saves_card: bool,
@@ -92,7 +95,8 @@ queries! {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13) ON CONFLICT DO NOTHING";
     /// Finds one of an account's payments.
     tenant("account_id") fn find_payment(account_id: &str, id: &str) -> Option<PaymentRow> =
-        "SELECT * FROM payments WHERE account_id = ?1 AND id = ?2";
+        "SELECT *, EXISTS (SELECT 1 FROM payment_disputes d WHERE d.payment_id = payments.id AND d.state = 'open') AS is_disputed
+         FROM payments WHERE account_id = ?1 AND id = ?2";
     /// Finds a payment for an event.
     global("Stripe's events name the payment and not its tenant") fn find_payment_by_id(id: &str) -> Option<PaymentRow> =
         "SELECT * FROM payments WHERE id = ?1";
@@ -151,7 +155,8 @@ queries! {
         "UPDATE payments SET is_open = 0 WHERE account_id = ?1 AND id = ?2 AND version = ?3 AND step_micros = 0";
     /// An account's payments, newest first, those of one moment by their ids: before a time, and of that time after an id.
     tenant("account_id") fn list_payments(account_id: &str, before_ms: i64, after_id: &str, limit: i64) -> Vec<PaymentRow> =
-        "SELECT * FROM payments WHERE account_id = ?1 AND created_at_ms <= ?2 AND (created_at_ms < ?2 OR id > ?3) AND kind <> 'setup'
+        "SELECT *, EXISTS (SELECT 1 FROM payment_disputes d WHERE d.payment_id = payments.id AND d.state = 'open') AS is_disputed
+         FROM payments WHERE account_id = ?1 AND created_at_ms <= ?2 AND (created_at_ms < ?2 OR id > ?3) AND kind <> 'setup'
          ORDER BY created_at_ms DESC, id LIMIT ?4";
     /// A payment that came too late was given back: the wallet gets nothing of it, and no card is saved.
     tenant("account_id") fn mark_returned(account_id: &str, id: &str, now_s: i64) -> Changed =

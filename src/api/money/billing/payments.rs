@@ -104,7 +104,7 @@ async fn get_payment(cx: Cx, Path(id): Path) -> Result<Reply<Payment>, ApiError>
 fn to_payment(row: PaymentRow) -> Payment {
     let facts = facts_of(&row);
     Payment {
-        status: shown_status(Status::read(&row.status), &facts, row.disputed_micros > 0),
+        status: shown_status(Status::read(&row.status), &facts, row.is_disputed),
         credit_usd: facts.credit.to_usd(),
         fee_usd: facts.total.checked_sub(facts.credit).unwrap_or(MicroUsd::ZERO).to_usd(),
         total_usd: facts.total.to_usd(),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Cx;
+use crate::config::Mode;
 use crate::error::{ApiError, Kind};
 use crate::http::input::{FromHead, Raw};
 use crate::http::output::Reply;
@@ -19,7 +20,7 @@ routes! {
     /// Take an event of Stripe's.
     ///
     /// Signed in `Stripe-Signature` with one of the deployment's secrets, at most 300 seconds ago. An event is applied once,
-    /// in whatever order events come; one of no interest is acknowledged. After an error Stripe sends it again.
+    /// in whatever order events come; one of no interest is acknowledged, and in live mode one of Stripe's test mode. After an error Stripe sends it again.
     Post "/webhooks/stripe" Access::Signed => take_event;
     /// Take an event of Stripe's (the other path).
     Post "/api/webhooks/stripe" Access::Signed => take_event;
@@ -51,6 +52,10 @@ async fn take_event(cx: Cx, (Signature(header), Raw(body)): (Signature, Raw)) ->
     check_signature(&header, &body, &cx.app.config.stripe_webhook_secrets, now_s)
         .map_err(|error| ApiError::new(Kind::BadCredential, format!("Invalid signature: {error}")))?;
     let event = read_event(&body).map_err(|error| ApiError::invalid("", format!("unreadable event: {error}")))?;
-    events::apply(&Desk::of(&cx), &event).await?;
+    if event.is_test && cx.app.config.mode == Mode::Live {
+        cx.ports.background.log(&format!("{}: an event of Stripe's test mode is not applied", event.id));
+    } else {
+        events::apply(&Desk::of(&cx), &event).await?;
+    }
     Ok(Reply(Received { received: true }))
 }

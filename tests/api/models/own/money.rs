@@ -43,6 +43,23 @@ fn an_endpoints_answer_is_charged_five_percent_of_the_platforms_price() {
     });
 }
 
+/// What a client says of its prompt chooses the model; it makes nothing cheaper.
+#[test]
+fn a_prompt_that_is_said_to_fit_nowhere_is_charged_all_the_same() {
+    run(async |app| {
+        let (key, session) = owner(&app).await;
+        let context = json!({ "max_context_tokens": 8_000 });
+        app.admin("PATCH", "/admin/v1/models/m1").json(&context).send().await.expect(200);
+        bring_endpoint(&app, &session, &["qwen3:8b"], json!({})).await;
+        let request = json!({ "id": "r1", "messages": [{ "role": "user", "content": "hi" }],
+            "estimated_input_tokens": 20_000 });
+        let call = app.post("/v1/chat").bearer(&key.key).json(&json!({ "request": request }));
+        call.send().await.expect(200);
+        let row = app.last_usage(&key).await;
+        assert_eq!((micros(&row["charged_usd"]), micros(&row["baseline_usd"])), (OWN_HELLO_MICROS, HELLO_MICROS));
+    });
+}
+
 #[test]
 fn a_keys_answer_is_charged_five_percent_of_the_same_models_price() {
     run_with(STAND_IN, async |app| {

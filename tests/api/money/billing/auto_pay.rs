@@ -72,6 +72,26 @@ fn calls_of_many_isolates_at_once_make_one_charge() {
     });
 }
 
+/// Whichever moment of somebody else's charge a call comes in, between any two looks at it, the money is there for it.
+#[test]
+fn a_call_in_any_moment_of_anothers_charge_is_served() {
+    for offset_ms in 0..3 {
+        run_with(WITH_STRIPE, async |app| {
+            let key = with_auto_reload(&app, TestCard::Pays, 0).await;
+            app.stripe.latency_ms.set(10);
+            app.faults.db_extra_ms.set(4);
+            let answers = join_all((0..50).map(async |at| {
+                tokio::time::sleep(std::time::Duration::from_millis(3 * at + offset_ms)).await;
+                let call = app.post("/v1/chat/completions").bearer(&key.key).body(HELLO);
+                call.to(&app.new_isolate()).send().await.status
+            }))
+            .await;
+            assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
+            assert_eq!(app.stripe.objects("ch_"), 2, "the checkout's and one of auto reload");
+        });
+    }
+}
+
 #[test]
 fn the_threshold_reloads_in_the_background() {
     run_with(WITH_STRIPE, async |app| {

@@ -53,6 +53,25 @@ fn what_is_of_no_interest_is_acknowledged_and_nonsense_is_not() {
     });
 }
 
+/// Cards of Stripe's test mode are play money: a secret of its left in a live deployment brings nobody any.
+#[test]
+fn live_mode_applies_no_event_of_stripes_test_mode() {
+    for (mode, balance_usd) in [("sandbox", 10), ("live", 0)] {
+        let settings = [&[("MODE", mode)], WITH_STRIPE].concat();
+        run_with(&settings, async |app| {
+            let session = app.sign_in("ada@example.com").await;
+            let mut paid = pay(&app, &open_checkout(&app, &session.token, 10).await);
+            paid["livemode"] = json!(false);
+            app.tell(&paid).await.expect(200);
+            assert_books(&app, &session.account_id, balance_usd, 0);
+            paid["livemode"] = json!(true);
+            paid["id"] = json!("evt_live");
+            app.tell(&paid).await.expect(200);
+            assert_books(&app, &session.account_id, 10, 0);
+        });
+    }
+}
+
 #[test]
 fn events_are_not_limited_per_address() {
     run_with(WITH_STRIPE, async |app| {

@@ -142,7 +142,10 @@ fn a_dispute_that_is_lost_stays_lost_and_a_refund_beside_it_counts_once() {
         let checkout = buy(&app, &session.token, 10).await;
         app.tell(&dispute(&app, &checkout, "evt_1", "closed", "lost", 1_000)).await.expect(200);
         app.tell(&dispute(&app, &checkout, "evt_2", "created", "needs_response", 1_000)).await.expect(200);
+        let shown = async || payments_of(&app, &session.token).await[0]["status"].clone();
+        assert_eq!(shown().await, "refunded", "the bank has decided");
         app.tell(&refund(&app, &checkout, "evt_3", 600, 0)).await.expect(200);
+        assert_eq!(shown().await, "refunded");
         assert_books(&app, &session.account_id, 0, 0);
     });
 }

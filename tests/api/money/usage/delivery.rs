@@ -228,6 +228,31 @@ fn what_was_acknowledged_is_not_sent_again() {
     });
 }
 
+/// One row keeps no other out, and its wallet is told of the others alone.
+#[test]
+fn a_row_that_the_database_does_not_take_stays_behind_and_the_rest_is_filed() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let mut messages = Vec::new();
+        for _ in 0..9 {
+            app.hello(&key).send().await.expect(200);
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
+            messages.extend(app.objects.drain_queue());
+        }
+        let (tokens, too_many) = (r#"\"completed\",10,5,"#, r#"\"completed\",10,18446744073709551615,"#);
+        assert!(messages.len() == 9 && messages[4].contains(tokens), "{messages:?}");
+        messages[4] = messages[4].replace(tokens, too_many);
+        guildhall::jobs::usage::file_usage(&app.ports(), &messages).await.unwrap();
+        assert_eq!(app.books(&key).calls, 8);
+        assert!(app.log.borrow().iter().any(|line| line.contains("is not filed")));
+        // Alone it is an error: what brought it brings it again.
+        guildhall::jobs::usage::file_usage(&app.ports(), &messages[4..5]).await.unwrap_err();
+        // Its wallet has kept the record as it was.
+        app.pass_ms(70_000).await;
+        assert_eq!(app.assert_books_balance(&key).calls, 9);
+    });
+}
+
 #[test]
 fn a_message_that_is_no_record_is_put_aside_and_the_rest_filed() {
     run(async |app| {
