@@ -92,15 +92,16 @@ fn the_database_and_the_queue_are_bound() {
 fn the_cache_is_bound_and_provisioned() {
     let config = wrangler();
     assert_eq!(names(&config["kv_namespaces"], "binding"), [bindings::CACHE]);
-    let deploy = include_str!("../scripts/deploy.mjs");
+    let live = include_str!("../scripts/lib/live.mjs");
     let placeholder = config["kv_namespaces"][0]["id"].as_str().unwrap();
     assert!(
-        deploy.contains(&format!("/^id = \"{placeholder}\"$/m")),
-        "scripts/deploy.mjs puts the real id in its place"
+        live.contains(&format!("/^id = \"{placeholder}\"$/m")),
+        "scripts/lib/live.mjs puts the real id in its place"
     );
     // What is bound in a live deployment alone: `wrangler dev` has no Vectorize.
-    assert!(config.get("vectorize").is_none());
-    assert!(include_str!("../wrangler.toml").contains(&format!("# binding = \"{}\"", bindings::VECTORIZE)));
+    assert!(config.get("vectorize").is_none(), "`npm run deploy -- --vectors vectorize` binds it");
+    assert!(live.contains(&format!("binding = \"{}\"", bindings::VECTORIZE)));
+    assert!(live.contains(&format!("{} = \"", bindings::VECTORS)));
 }
 
 #[test]

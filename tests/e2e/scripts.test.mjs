@@ -2,16 +2,17 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { delimiter, dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 
+import { liveSettings } from "../../scripts/lib/live.mjs";
 import { commandOf, endGroup, membersOf, start } from "../../scripts/lib/process.mjs";
 import { ensureKey } from "../../scripts/lib/sandbox.mjs";
 import { State } from "../../scripts/lib/state.mjs";
 import { ROOT, temporaryDirectory } from "./support/platform.mjs";
-import { until } from "./support/processes.mjs";
+import { signal, until } from "./support/processes.mjs";
 
 /** Runs a module's text that has `lib` before its imports; `{ child, ended, output() }`. */
 function runScript(text, { root = ROOT, env } = {}) {
@@ -36,6 +37,54 @@ function commands(scripts) {
   }
   return { PATH: `${directory}${delimiter}${dirname(process.execPath)}${delimiter}${process.env.PATH}` };
 }
+
+describe("secrets of a deploy", () => {
+  const unseen = join(temporaryDirectory(), "unseen");
+  /** Hands a secret over to an upload that takes a minute. */
+  const handOver = () =>
+    runScript(`
+      import { handOver } from "lib/live.mjs";
+      import { capture } from "lib/process.mjs";
+      await handOver({ ADMIN_TOKEN: "first", SEAL_KEY: "second" }, async (flag, file) => {
+        process.stderr.write(\`in \${file} now\\n\`);
+        await capture("sleep", ["60"]);
+      }, ${JSON.stringify(unseen)});
+    `);
+  const fileOf = (run) => until("the file", () => run.output().match(/in (.*) now\n/)?.[1]);
+
+  test("Ctrl-C shows them, and takes their file away", async () => {
+    const run = handOver();
+    const file = await fileOf(run);
+    assert.equal(statSync(file).mode & 0o077, 0);
+    signal(run.child.pid, "SIGINT");
+    assert.equal(await run.ended, 130);
+    assert.match(run.output(), /shown this once\.\n {2}ADMIN_TOKEN {2}first\n {2}SEAL_KEY {2}second\n/);
+    assert.equal(run.output().split("shown this once").length, 2, "once");
+    assert.ok(!existsSync(dirname(file)));
+    assert.ok(!existsSync(unseen));
+  });
+
+  test("where the terminal has gone they go into a file", async () => {
+    const run = handOver();
+    const file = await fileOf(run);
+    run.child.stdout.destroy();
+    run.child.stderr.destroy();
+    signal(run.child.pid, "SIGHUP");
+    assert.equal(await run.ended, 129);
+    assert.equal(readFileSync(unseen, "utf8"), "ADMIN_TOKEN=first\nSEAL_KEY=second\n");
+    assert.equal(statSync(unseen).mode & 0o077, 0);
+    assert.ok(!existsSync(dirname(file)));
+  });
+
+  test("the settings say where vectors are kept, in either case", () => {
+    const text = readFileSync(join(ROOT, "wrangler.toml"), "utf8");
+    const settings = (vectors) => liveSettings(text, { databaseId: "d1", cacheId: "kv", vectors });
+    assert.match(settings("vectorize"), /^VECTORS = "vectorize"$[^]*^\[\[vectorize\]\]\nbinding = "VECTORIZE"\nindex_name = "guildhall"$/m);
+    assert.match(settings("embedded"), /^VECTORS = "embedded"$/m);
+    assert.doesNotMatch(settings("embedded"), /^\[\[vectorize\]\]/m);
+    assert.doesNotMatch(settings("embedded"), /^(FREE_BALANCE_USD|HOUSE_CREDIT_USD)/m);
+  });
+});
 
 test("processes are found by `ps` as by /proc", async () => {
   const child = start("sh", ["-c", `sleep 61; : ${"x".repeat(200)} the end of a long line`]);
