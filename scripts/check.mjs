@@ -2,11 +2,12 @@
 
 import * as checks from "./lib/checks.mjs";
 import { main } from "./lib/progress.mjs";
-import { ensureNextest } from "./lib/rust.mjs";
+import { ensureLinters } from "./lib/rust.mjs";
 import { setUp } from "./lib/setup.mjs";
 
-await main(async () => {
-  const toolchains = await setUp();
-  await ensureNextest(toolchains);
-  await checks.report([checks.formatting, checks.nativeClippy, checks.nativeTests].map((check) => check(toolchains)));
-});
+await main(() =>
+  checks.report(async () => {
+    const toolchains = await ensureLinters(await setUp());
+    return [checks.formatting, checks.nativeClippy, checks.nativeTests].map((check) => check(toolchains));
+  }),
+);

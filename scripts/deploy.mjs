@@ -2,17 +2,18 @@
 //
 //   -- --dry-run       builds and checks everything, and changes nothing
 //   -- --config FILE   where wrangler's settings of the live deployment go (wrangler.live.toml), beside wrangler.toml
+//   -- --vectors KIND  where vectors are kept: `vectorize`, or `embedded`, in objects; without it, where they are kept now
 //
 // Needs CLOUDFLARE_API_TOKEN, or `npx wrangler login` once. What exists already is left as it is.
 
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { buildWorker } from "./lib/build.mjs";
+import { INDEX, VECTOR_STORES, handOver, liveSettings } from "./lib/live.mjs";
 import { fromRoot } from "./lib/paths.mjs";
+import { atEnd } from "./lib/process.mjs";
 import { Failure, main, say, step } from "./lib/progress.mjs";
 import { setUp } from "./lib/setup.mjs";
 import { wrangler } from "./lib/wrangler.mjs";
@@ -24,38 +25,45 @@ const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "METRICS_TOKEN", "SEAL_KEY"];
 
 await main(async () => {
   const { values } = parseArgs({
-    options: { "dry-run": { type: "boolean", default: false }, config: { type: "string", default: "wrangler.live.toml" } },
+    options: {
+      "dry-run": { type: "boolean", default: false },
+      config: { type: "string", default: "wrangler.live.toml" },
+      vectors: { type: "string" },
+    },
   });
+  const { config, vectors } = values;
+  if (vectors && !VECTOR_STORES.includes(vectors)) throw new Failure(`--vectors takes ${VECTOR_STORES.join(" or ")}, not ${vectors}`);
   const toolchains = await setUp();
   // Not after minutes of building.
   if (!values["dry-run"]) await checkLogin();
   await buildWorker(toolchains);
-  await (values["dry-run"] ? rehearse() : deploy(values.config));
+  await (values["dry-run"] ? rehearse(vectors ?? "embedded") : deploy(config, vectors));
 });
 
-async function rehearse() {
+async function rehearse(vectors) {
   const config = "wrangler.rehearsal.toml";
-  writeConfig(config, "00000000-0000-0000-0000-000000000000", "0".repeat(32));
+  const tidyUp = atEnd(() => rmSync(fromRoot(config), { force: true }));
+  writeConfig(config, { databaseId: "00000000-0000-0000-0000-000000000000", cacheId: "0".repeat(32), vectors });
   const rehearsal = step("wrangler deploy --dry-run", () => ask("deploy", "--dry-run", "--config", config));
-  const { output } = await rehearsal.finally(() => rmSync(fromRoot(config)));
-  say(`${output}\n\nNothing was changed. A real deploy makes, where missing, the D1 database ${DATABASE}, the KV namespace ${CACHE}, the queues`);
+  const { output } = await rehearsal.finally(tidyUp);
+  const index = vectors === "vectorize" ? `, the Vectorize index ${INDEX}` : "";
+  say(`${output}\n\nNothing was changed. A real deploy makes, where missing, the D1 database ${DATABASE}, the KV namespace ${CACHE}${index}, the queues`);
   say(`${QUEUES.join(" and ")}, and the secrets ${SECRETS.join(", ")}; it applies the migrations and deploys.`);
 }
 
-async function deploy(config) {
+async function deploy(config, wanted) {
+  const vectors = wanted ?? (await step("asking what is deployed", deployedVectors));
   const databaseId = await step(`D1 database ${DATABASE}`, ensureDatabase);
-  writeConfig(config, databaseId, await step(`KV namespace ${CACHE}`, ensureCache));
+  const cacheId = await step(`KV namespace ${CACHE}`, ensureCache);
+  if (vectors === "vectorize") await step(`Vectorize index ${INDEX}`, ensureIndex);
+  writeConfig(config, { databaseId, cacheId, vectors });
   for (const queue of QUEUES) await step(`queue ${queue}`, () => ensureQueue(queue));
   const secrets = await missingSecrets(config);
   await step("applying the migrations", () => ask("d1", "migrations", "apply", "DB", "--remote", "--config", config));
-  try {
-    const { output } = await step("deploying", () => deployWith(config, secrets));
+  await handOver(secrets, async (...file) => {
+    const { output } = await step("deploying", () => ask("deploy", "--config", config, ...file));
     process.stdout.write(`${output}\n`);
-  } finally {
-    // A deploy that fails may have put them up before it did, and the next one would find them there.
-    const lines = Object.entries(secrets).map(([name, value]) => `  ${name}  ${value}\n`);
-    if (lines.length > 0) process.stdout.write(`\nNew secrets. Keep them: they are shown this once.\n${lines.join("")}`);
-  }
+  });
 }
 
 async function checkLogin() {
@@ -96,47 +104,38 @@ async function ensureQueue(queue) {
   if ((await wrangler("queues", "info", queue)).code !== 0) await ask("queues", "create", queue);
 }
 
+/** Made for vectors of 1,536 numbers, as most models give them. One that is there is used as it is. */
+async function ensureIndex() {
+  if ((await wrangler("vectorize", "get", INDEX)).code === 0) return;
+  await ask("vectorize", "create", INDEX, "--dimensions=1536", "--metric=cosine");
+}
+
+/** Where the deployed Worker keeps its vectors: a deploy that does not say otherwise leaves them there. */
+async function deployedVectors() {
+  const { code, stdout, output } = await wrangler("deployments", "status", "--json");
+  if (code !== 0 && isMissing(output)) return "embedded";
+  if (code !== 0) throw new Failure(`cannot ask what is deployed:\n${output}`);
+  const [{ version_id: id }] = JSON.parse(stdout).versions;
+  const { resources } = JSON.parse((await ask("versions", "view", id, "--json")).stdout);
+  return resources.bindings.some(({ type }) => type === "vectorize") ? "vectorize" : "embedded";
+}
+
+/** Whether wrangler says that there is no such Worker: before a first deploy. */
+function isMissing(output) {
+  return /code: 10007|Worker "[^"]*".* not found|has no deployments/.test(output);
+}
+
 /** New values for the secrets that the deployed Worker lacks. A failure to list them is no sign that there are none. */
 async function missingSecrets(config) {
   const { code, stdout, output } = await wrangler("secret", "list", "--config", config);
-  // A first deploy: there is no such Worker yet.
-  if (code !== 0 && !/code: 10007|Worker "[^"]*".* not found/.test(output)) throw new Failure(`cannot list the secrets:\n${output}`);
+  if (code !== 0 && !isMissing(output)) throw new Failure(`cannot list the secrets:\n${output}`);
   const present = code === 0 ? JSON.parse(stdout).map(({ name }) => name) : [];
   const missing = SECRETS.filter((name) => !present.includes(name));
   return Object.fromEntries(missing.map((name) => [name, randomBytes(32).toString("hex")]));
 }
 
-/** Secrets go up with the code, by a file that only we can read. */
-async function deployWith(config, secrets) {
-  const directory = mkdtempSync(join(tmpdir(), "guildhall-deploy-"));
-  try {
-    const file = join(directory, "secrets.json");
-    writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 });
-    const upload = Object.keys(secrets).length > 0 ? ["--secrets-file", file] : [];
-    return await ask("deploy", "--config", config, ...upload);
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
-
-/** Writes wrangler.toml with the live database, cache and mode. Variables set in the dashboard stay; the sandbox's gifts do not. */
-function writeConfig(config, databaseId, cacheId) {
-  const changes = [
-    [/^name = .*$/m, "$&\nkeep_vars = true"],
-    [/^MODE = .*$/m, 'MODE = "live"'],
-    [/^ALLOW_LOOPBACK = .*$/m, 'ALLOW_LOOPBACK = "false"'],
-    [/^FREE_BALANCE_USD = .*\n/m, ""],
-    [/^HOUSE_CREDIT_USD = .*\n/m, ""],
-    [/^PROVISIONS_PER_HOUR = .*\n/m, ""],
-    [/^SIGN_INS_PER_HOUR = .*\n/m, ""],
-    [/^database_id = .*$/m, `database_id = "${databaseId}"`],
-    [/^id = "local"$/m, `id = "${cacheId}"`],
-  ];
-  let text = readFileSync(fromRoot("wrangler.toml"), "utf8");
-  for (const [pattern, replacement] of changes) {
-    if (!pattern.test(text)) throw new Failure(`wrangler.toml has no line ${pattern}; scripts/deploy.mjs expects one`);
-    text = text.replace(pattern, replacement);
-  }
+function writeConfig(config, settings) {
+  const text = liveSettings(readFileSync(fromRoot("wrangler.toml"), "utf8"), settings);
   writeFileSync(fromRoot(config), `# Written by scripts/deploy.mjs from wrangler.toml; not committed.\n${text}`);
 }
 

@@ -47,7 +47,7 @@ async function serve({ port, state: directory, fresh, json }) {
   try {
     await step("starting wrangler dev", () => waitUntilUp(url, () => hasEnded));
     const isCurrent = await ensureModels(url, state, adminToken);
-    const apiKey = await ensureKey(url, state);
+    const apiKey = await ensureKey(url, state, isCurrent && adminToken);
     announce({ url, apiKey, adminToken: isCurrent ? adminToken : null, json, state, took: seconds(started) });
     const code = await Promise.race([dev.ended, listenerDied(dev.group, port)]);
     throw new Failure(code === undefined ? "workerd died" : `wrangler ended with exit code ${code}`);

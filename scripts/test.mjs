@@ -2,17 +2,18 @@
 
 import * as checks from "./lib/checks.mjs";
 import { main } from "./lib/progress.mjs";
-import { ensureNextest } from "./lib/rust.mjs";
+import { ensureLinters } from "./lib/rust.mjs";
 import { setUp } from "./lib/setup.mjs";
 
-await main(async () => {
-  const toolchains = await setUp();
-  await ensureNextest(toolchains);
-  await checks.report([
-    checks.formatting(toolchains),
-    checks.nativeClippy(toolchains),
-    checks.wasmClippy(toolchains),
-    checks.beside(checks.nativeTests(toolchains), checks.build(toolchains)),
-    checks.endToEnd(),
-  ]);
-});
+await main(() =>
+  checks.report(async () => {
+    const toolchains = await ensureLinters(await setUp());
+    return [
+      checks.formatting(toolchains),
+      checks.nativeClippy(toolchains),
+      checks.wasmClippy(toolchains),
+      checks.beside(checks.nativeTests(toolchains), checks.build(toolchains)),
+      checks.endToEnd(),
+    ];
+  }),
+);

@@ -1,9 +1,8 @@
-//! Every name that `wrangler.toml` and the code share, once. `tests/config.rs` holds them together.
+//! Every name that `wrangler.toml` and the code share, once; but for what objects use, which stands with their protocols.
+//! `tests/config.rs` holds them together.
 
 /// The D1 database.
 pub const DB: &str = "DB";
-/// The queue of usage records, written by the `Wallet` objects and consumed by `jobs/usage.rs`.
-pub const USAGE_QUEUE: &str = "USAGE";
 /// The KV namespace of caches: safe to lose.
 pub const CACHE: &str = "CACHE";
 /// The Vectorize index; bound only where [`VECTORS`] says so.
@@ -62,33 +61,3 @@ pub const WITHDRAWAL_HOLD_DAYS: &str = "WITHDRAWAL_HOLD_DAYS";
 pub const CALLS_KEPT: &str = "CALLS_KEPT";
 /// Variable: where Stripe's API is.
 pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
-
-/// Every variable and secret, for the configuration reader and its test.
-pub const SETTINGS: &[&str] = &[
-    MODE,
-    ALLOW_LOOPBACK,
-    FREE_BALANCE_USD,
-    HOUSE_CREDIT_USD,
-    PROVISIONS_PER_HOUR,
-    SIGN_INS_PER_HOUR,
-    MAIL_API_URL,
-    MAIL_FROM,
-    MAIL_API_KEY,
-    FIRST_BYTE_MS,
-    STALL_MS,
-    HEDGE_AFTER_MS,
-    MAX_HEDGED_PROVIDERS,
-    BYOK_BASE_URL,
-    VECTORS,
-    ADMIN_TOKEN,
-    METRICS_TOKEN,
-    KEY_PEPPER,
-    SEAL_KEY,
-    VAULT_PASSWORD,
-    VAULT_KDF,
-    STRIPE_SECRET_KEY,
-    STRIPE_WEBHOOK_SECRETS,
-    STRIPE_API_URL,
-    WITHDRAWAL_HOLD_DAYS,
-    CALLS_KEPT,
-];

@@ -133,7 +133,7 @@ impl Config {
             mode,
             outbound,
             free_balance: dollars(bindings::FREE_BALANCE_USD, "0")?,
-            house_credit: dollars(bindings::HOUSE_CREDIT_USD, "1000000")?,
+            house_credit: dollars(bindings::HOUSE_CREDIT_USD, if mode == Mode::Live { "0" } else { "1000000" })?,
             provisions_per_hour: number(bindings::PROVISIONS_PER_HOUR, 20)?,
             sign_ins_per_hour: number(bindings::SIGN_INS_PER_HOUR, 5)?,
             mail,

@@ -105,7 +105,31 @@ fn no_handler_file_calls_another() {
         let code = code(&path);
         let other = code.lines().find(|line| line.trim_start().starts_with("use crate::api::"));
         assert_eq!(other, None, "{}: share through gateway, domain or store", path.display());
+        for name in names_after_super(&code) {
+            let named = path.with_file_name(format!("{name}.rs"));
+            let has_routes = named.exists() && self::code(&named).contains("routes! {");
+            assert!(!has_routes, "{} names {name}.rs: share through a file without routes", path.display());
+        }
     }
+}
+
+/// Each `x` of `super::x` and of `super::{x::…, …}`.
+fn names_after_super(code: &str) -> Vec<&str> {
+    let is_letter = |c: char| c.is_alphanumeric() || c == '_';
+    let mut names = Vec::new();
+    for rest in code.split("super::").skip(1) {
+        let group = rest.strip_prefix('{').map(|rest| rest.split(';').next().unwrap());
+        let entries = group.map_or_else(|| vec![rest], |group| group.split([',', '{']).collect());
+        names.extend(entries.iter().map(|entry| entry.trim_start().split(|c| !is_letter(c)).next().unwrap()));
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+#[test]
+fn what_stands_behind_super_is_seen() {
+    let code = "use super::keys::Key;\nuse super::{\n    fields::{Name, read},\n    keys,\n};\nlet x = super::run();";
+    assert_eq!(names_after_super(code), ["keys", "fields", "Name", "read", "keys", "run"]);
 }
 
 #[test]

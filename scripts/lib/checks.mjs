@@ -6,6 +6,7 @@ import { fromRoot } from "./paths.mjs";
 import { capture, run } from "./process.mjs";
 import { Failure, say, seconds, step } from "./progress.mjs";
 import { ensurePython } from "./python.mjs";
+import { ensureNextest } from "./rust.mjs";
 import { WASM } from "./toolchain.mjs";
 
 const DENY_WARNINGS = ["--", "-D", "warnings"];
@@ -34,6 +35,7 @@ export function wasmClippy({ wasm }) {
 
 export function nativeTests({ native }) {
   return check("native tests", async () => {
+    await ensureNextest({ native });
     const tests = ["nextest", "run", "--locked", "--workspace"];
     const { code, output } = await capture("cargo", tests, { env: native.env, show: true });
     const summary = output.match(/^\s*Summary .*$/m)?.[0] ?? "";
@@ -61,9 +63,13 @@ export function beside(...checks) {
   return () => Promise.all(checks.map((each) => each()));
 }
 
-/** Runs all checks and says how each went. The last line is `summary: N passed, M failed[, K skipped]`, of steps and tests. */
-export async function report(checks) {
-  const results = [];
+/**
+ * Sets up, runs the checks that `setUp` gives, and says how each went. The last line is `summary: N passed, M failed[, K
+ * skipped]`, of steps and tests; a set-up that fails is the one step there is.
+ */
+export async function report(setUp) {
+  const { checks = [], ...ready } = await check("set-up", async () => ({ checks: await setUp() }))();
+  const results = ready.ok ? [] : [ready];
   for (const each of checks) results.push(...[await each()].flat());
   say("");
   for (const { name, ok, took } of results) say(`${ok ? "✓" : "✗"} ${name} (${took})`);

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { capture, run } from "./process.mjs";
+import { atEnd, capture, run } from "./process.mjs";
 import { Failure, step } from "./progress.mjs";
 import { WASM, describe, isOlder, wasmLibraryDirectory } from "./toolchain.mjs";
 
@@ -103,6 +103,7 @@ async function findLinker() {
 async function buildLibrary() {
   const env = await environment();
   const scratch = mkdtempSync(join(tmpdir(), "guildhall-std-"));
+  const tidyUp = atEnd(() => rmSync(scratch, { recursive: true, force: true }));
   try {
     mkdirSync(join(scratch, "src"));
     writeFileSync(join(scratch, "src/lib.rs"), "#![no_std]\n");
@@ -125,7 +126,7 @@ async function buildLibrary() {
     await runAsRoot(["mkdir", "-p", directory]);
     await runAsRoot(["cp", "-r", `${library}/.`, directory]);
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    tidyUp();
   }
 }
 

@@ -15,14 +15,18 @@ const WANTED = [22, 12];
 export async function ensurePackages() {
   const lock = createHash("sha256").update(readFileSync(fromRoot("package-lock.json"))).digest("hex");
   const stamp = fromRoot("node_modules/.installed-lock");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
+  // Not by the stamp alone: something else may have taken away what is only needed here.
+  const isThere = () => existsSync(fromRoot("node_modules/wrangler"));
+  if (isThere() && existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
   await step("installing npm packages", async () => {
     // Not `npm ci`: it refuses a lock file made where workerd's packages for other systems could not be looked up.
-    const install = ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
+    // All that we need is a package of development, which npm leaves out where NODE_ENV is "production".
+    const install = ["install", "--include=dev", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
     const npm = process.env.npm_execpath;
     if (npm) await run(process.execPath, [npm, ...install]);
     else await run("npm", install);
   });
+  if (!isThere()) throw new Failure("npm has installed no wrangler: try `npm install --include=dev` and see what it says");
   findNode();
   writeFileSync(stamp, lock);
 }

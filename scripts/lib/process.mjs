@@ -5,10 +5,14 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { constants } from "node:os";
 
 import { ROOT } from "./paths.mjs";
-import { Failure } from "./progress.mjs";
+import { Failure, say } from "./progress.mjs";
 
 const STOP_GRACE_MS = 5_000;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
+/** macOS has none: there, `ps` tells. */
+const HAS_PROC = existsSync("/proc/self/stat");
+/** Without it macOS cuts what `ps` says at 79 columns. */
+const WHOLE_LINES = ["-w", "-w"];
 
 /** The groups to end with us, and what else to do then. */
 const groups = new Set();
@@ -89,9 +93,11 @@ function signal(pid, name) {
   }
 }
 
-/** Something to do when we end, however we end. */
+/** Something to do when we end, however we end; gives what does it sooner. It is done once. */
 export function atEnd(cleanup) {
-  cleanups.add(cleanup);
+  const doOnce = () => cleanups.delete(doOnce) && cleanup();
+  cleanups.add(doOnce);
+  return doOnce;
 }
 
 /** Ends everything we started, then ourselves. */
@@ -99,7 +105,14 @@ export async function end(code) {
   if (ending) return;
   ending = true;
   await Promise.all([...groups].map(endGroup));
-  for (const cleanup of cleanups) cleanup();
+  for (const cleanup of [...cleanups]) {
+    try {
+      cleanup();
+    } catch (error) {
+      // The others still have their turn.
+      say(`✗ ${error.message}`);
+    }
+  }
   process.exit(code);
 }
 
@@ -113,16 +126,24 @@ export function endWithNpm() {
   setInterval(() => ancestors.every((pid) => pid && isAlive(pid)) || end(1), 500).unref();
 }
 
-/** The processes of a group whose command line contains a text; none where there is no /proc. */
-export function membersOf(group, text) {
-  const pids = existsSync("/proc/self/stat") ? readdirSync("/proc").filter((name) => /^\d+$/.test(name)) : [];
+/** The processes of a group whose command line contains a text. */
+export function membersOf(group, text, hasProc = HAS_PROC) {
+  if (!hasProc) return listByPs().filter((one) => one.group === group && one.command.includes(text)).map(({ pid }) => pid);
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   return pids.map(Number).filter((pid) => commandOf(pid).includes(text) && groupOf(pid) === group);
 }
 
+/** Every process, as macOS tells: `{ pid, group, command }`. */
+function listByPs() {
+  const table = execFileSync("ps", ["-A", ...WHOLE_LINES, "-o", "pid=,pgid=,command="], { encoding: "utf8", maxBuffer: 1 << 26 });
+  const lines = table.matchAll(/^ *(\d+) +(\d+) +(.*)$/gm);
+  return [...lines].map(([, pid, group, command]) => ({ pid: Number(pid), group: Number(group), command }));
+}
+
 /** A process's command line, empty when it cannot be read. */
-export function commandOf(pid) {
+export function commandOf(pid, hasProc = HAS_PROC) {
   try {
-    if (!existsSync("/proc/self/stat")) return execFileSync("ps", ["-o", "command=", "-p", String(pid)], { encoding: "utf8" });
+    if (!hasProc) return execFileSync("ps", [...WHOLE_LINES, "-o", "command=", "-p", String(pid)], { encoding: "utf8" });
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
   } catch {
     return "";

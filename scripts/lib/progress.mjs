@@ -5,6 +5,9 @@ const HEARTBEAT_MS = 10_000;
 /** An error whose message says all that its reader needs: shown without a stack. */
 export class Failure extends Error {}
 
+// Where the terminal has gone we still tidy up.
+process.stderr.on("error", () => {});
+
 export function say(text) {
   process.stderr.write(`${text}\n`);
 }

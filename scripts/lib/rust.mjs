@@ -8,6 +8,9 @@ import { capture, run } from "./process.mjs";
 import { Failure, say, step } from "./progress.mjs";
 import { WASM, describe, hasWasmLibrary, isOlder } from "./toolchain.mjs";
 
+/** Of Rust 1.91. */
+const NEXTEST = "0.9.143";
+
 /**
  * The toolchains `{ native, wasm }`. On an ordinary machine both are the default one; where rustup cannot fetch the
  * wasm target, `wasm` is Debian's. GUILDHALL_WASM_TOOLCHAIN=debian chooses that one outright.
@@ -58,11 +61,28 @@ async function addWasmTarget(installed) {
   return hasWasmLibrary(installed.env);
 }
 
-/** Installs cargo-nextest unless it is there. */
+/** Adds clippy and rustfmt where rustup has left them out, as its minimal profile does; gives the toolchains with them. */
+export async function ensureLinters({ native, wasm }) {
+  const has = async (command) => (await capture("cargo", [command, "--version"], { env: native.env })).code === 0;
+  const missing = [];
+  if (!(await has("clippy"))) missing.push("clippy");
+  if (!(await has("fmt"))) missing.push("rustfmt");
+  if (missing.length === 0 || !(await hasRustup())) return { native, wasm };
+  const title = `adding ${missing.join(" and ")} to ${native.label}`;
+  await step(title, () => run("rustup", ["component", "add", ...missing], { env: native.env })).catch((error) => {
+    if (!(error instanceof Failure)) throw error;
+    // The checks that want it say so, and the others are none the worse.
+    say(`  ${error.message}`);
+  });
+  const complete = { ...native, clippy: await has("clippy") };
+  return { native: complete, wasm: wasm === native ? complete : wasm };
+}
+
+/** Installs cargo-nextest unless it is there: a version that our oldest Rust compiles. */
 export async function ensureNextest({ native }) {
   const { code } = await capture("cargo", ["nextest", "--version"], { env: native.env });
   if (code === 0) return;
   await step("installing cargo-nextest (once, some minutes)", () =>
-    run("cargo", ["install", "--locked", "cargo-nextest"], { env: native.env }),
+    run("cargo", ["install", "--locked", "cargo-nextest", "--version", NEXTEST], { env: native.env }),
   );
 }

@@ -8,6 +8,9 @@ import { sleep } from "./process.mjs";
 import { Failure } from "./progress.mjs";
 
 const START_MS = 60_000;
+/** With less, a call may be refused for what it could cost at most. */
+const ENOUGH_USD = 1;
+const CREDIT_USD = 5;
 const PROVIDER = { id: "sandbox", type: "sandbox", enabled: true };
 /** The file of a state directory that names the models that it was given, one a line. */
 const GIVEN = "sandbox-models";
@@ -48,14 +51,22 @@ async function list(url, things, token) {
   return new Set(items.map(({ id }) => id));
 }
 
-/** The key that earlier starts have shown, if it still works, else a new one. */
-export async function ensureKey(url, state) {
-  const known = state.read("api-key");
+/**
+ * The key that earlier starts have shown, if it still works, else a new one. What its account has spent is given again by
+ * the administrator's token; without one it is a new account's.
+ */
+export async function ensureKey(url, state, token) {
+  const [known, account] = [state.read("api-key"), state.read("api-account")];
   if (known) {
-    const { status } = await call(url, "GET", "/v1/balance", { token: known });
-    if (status !== 401) return known;
+    const { status, body } = await call(url, "GET", "/v1/balance", { token: known });
+    if (status !== 401 && !(body?.available_usd < ENOUGH_USD)) return known;
+    if (status !== 401 && account && token) {
+      const credit = { amount_usd: CREDIT_USD, reason: "the sandbox's key has spent its money" };
+      if ((await call(url, "POST", `/admin/v1/accounts/${account}/credits`, { token, body: credit })).status === 200) return known;
+    }
   }
-  const { api_key: key } = await ask(url, "POST", "/v1/auth/provision");
+  const { api_key: key, account_id: id } = await ask(url, "POST", "/v1/auth/provision");
+  state.write("api-account", id);
   state.write("api-key", key);
   return key;
 }

@@ -12,6 +12,16 @@ import { Failure, say } from "./progress.mjs";
 const MARKER = ".guildhall-state";
 const SECRETS = ["ADMIN_TOKEN", "KEY_PEPPER", "SEAL_KEY", "VAULT_PASSWORD"];
 
+/** What the Worker asks of it (src/config.rs). */
+const TOKEN_MIN_BYTES = 16;
+
+/** What wrangler reads of a setting in a file of `NAME=value` lines that people edit too: quoted or not, the last one counts. */
+function readSetting(text, name) {
+  const lines = [...text.matchAll(new RegExp(`^[ \\t]*(?:export[ \\t]+)?${name}[ \\t]*=[ \\t]*(.*)$`, "gm"))];
+  const value = lines.at(-1)?.[1];
+  return value?.match(/^(["'`])(.*?)\1/)?.[2] ?? value?.replace(/#.*$/, "").trim();
+}
+
 export class State {
   constructor(directory) {
     this.directory = directory;
@@ -73,12 +83,16 @@ export class State {
   /** Generates the secrets that are not there yet; gives the path of their file, and the admin token. */
   secrets() {
     const known = this.read("secrets.env") ?? "";
-    const missing = SECRETS.filter((name) => !new RegExp(`^${name}=`, "m").test(known));
+    const missing = SECRETS.filter((name) => readSetting(known, name) === undefined);
     if (missing.length > 0) {
       const lines = missing.map((name) => `${name}="${randomBytes(32).toString("hex")}"\n`);
-      this.write("secrets.env", known + lines.join(""));
+      // A person may have left the last line without its end.
+      this.write("secrets.env", known + (/[^\n]$/.test(known) ? "\n" : "") + lines.join(""));
     }
-    const adminToken = this.read("secrets.env").match(/^ADMIN_TOKEN="(.*)"$/m)[1];
+    const adminToken = readSetting(this.read("secrets.env"), "ADMIN_TOKEN");
+    if (Buffer.byteLength(adminToken) < TOKEN_MIN_BYTES) {
+      throw new Failure(`the ADMIN_TOKEN in ${this.label}/secrets.env is shorter than ${TOKEN_MIN_BYTES} bytes: put a longer one there`);
+    }
     return { file: this.path("secrets.env"), adminToken };
   }
 

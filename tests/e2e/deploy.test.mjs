@@ -27,10 +27,10 @@ describe("deploy.mjs", () => {
     return cloudflare?.close();
   });
 
-  const deploy = () =>
+  const deploy = (...options) =>
     new Promise((resolve) => {
-      const options = { cwd: ROOT, env: { ...process.env, ...cloudflare.env } };
-      execFile(process.execPath, ["scripts/deploy.mjs", "--config", CONFIG], options, (error, stdout, stderr) =>
+      const where = { cwd: ROOT, env: { ...process.env, ...cloudflare.env } };
+      execFile(process.execPath, ["scripts/deploy.mjs", "--config", CONFIG, ...options], where, (error, stdout, stderr) =>
         resolve({ code: error ? error.code : 0, stdout, output: stdout + stderr }),
       );
     });
@@ -48,7 +48,7 @@ describe("deploy.mjs", () => {
     assert.deepEqual(migrated(), MIGRATIONS);
 
     assert.deepEqual(worker().modules.sort(), ["guildhall_bg.wasm", "worker.js"]);
-    assert.deepEqual(textsOf("plain_text"), { MODE: "live", ALLOW_LOOPBACK: "false" }, "nothing of the sandbox");
+    assert.deepEqual(textsOf("plain_text"), { MODE: "live", VECTORS: "embedded", ALLOW_LOOPBACK: "false" }, "nothing of the sandbox");
     assert.equal(bindingsOf("d1")[0].id, account.databases[0].uuid);
     assert.equal(bindingsOf("kv_namespace")[0].namespace_id, account.namespaces[0].id);
     assert.equal(bindingsOf("queue")[0].queue_name, "guildhall-usage");
@@ -86,11 +86,23 @@ describe("deploy.mjs", () => {
     assert.equal(code, 0, output);
     assert.deepEqual(account.changes.filter((change) => /^POST (d1|storage|queues)/.test(change)), []);
     assert.deepEqual(migrated(), MIGRATIONS);
-    assert.deepEqual(textsOf("plain_text"), { MODE: "live", ALLOW_LOOPBACK: "false", MAIL_FROM: "house@example.com" });
+    assert.deepEqual(textsOf("plain_text"), { MODE: "live", VECTORS: "embedded", ALLOW_LOOPBACK: "false", MAIL_FROM: "house@example.com" });
     const { METRICS_TOKEN: made, ...kept } = textsOf("secret_text");
     const { METRICS_TOKEN: lost, ...known } = secrets;
     assert.deepEqual(kept, known);
     assert.ok(made && made !== lost && stdout.includes(made), "what is missing is made, and shown");
     for (const value of Object.values(kept)) assert.ok(!output.includes(value), "what is known is not shown again");
+  });
+
+  test("vectors are kept where a deploy has said, until another says otherwise", async () => {
+    for (const [options, indexes] of [[["--vectors", "vectorize"], ["guildhall"]], [[], ["guildhall"]], [["--vectors", "embedded"], []]]) {
+      const { code, output } = await deploy(...options);
+      assert.equal(code, 0, output);
+      assert.deepEqual(bindingsOf("vectorize").map(({ index_name: name }) => name), indexes);
+      assert.equal(textsOf("plain_text").VECTORS, indexes.length ? "vectorize" : "embedded");
+    }
+    const [{ name, config }, ...others] = account.indexes;
+    assert.deepEqual([name, config, others], ["guildhall", { dimensions: 1536, metric: "cosine" }, []]);
+    assert.match((await deploy("--vectors", "elsewhere")).output, /--vectors takes embedded or vectorize/);
   });
 });

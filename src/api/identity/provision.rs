@@ -23,7 +23,7 @@ routes! {
     /// Provision a free API key.
     ///
     /// No signup is needed. The key works at once, on every surface; the account behind it starts with a small free
-    /// balance. Limited per address. Visit `claim_url` later to attach the account to a person;
+    /// balance where the deployment gives one. Limited per address. Visit `claim_url` later to attach the account to a person;
     /// a call that the balance does not cover tells it again.
     Post "/v1/auth/provision" Access::Public, body_max_bytes = 1 << 16 => provision_key;
 }

@@ -8,7 +8,7 @@ use guildhall_domain::time::format_rfc3339;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::providers::Done;
+use super::done::Done;
 use crate::app::Cx;
 use crate::error::{ApiError, Kind};
 use crate::http::input::{Json, Path};

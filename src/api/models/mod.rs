@@ -6,6 +6,7 @@ pub mod cache;
 pub mod catalog;
 pub mod chat;
 pub mod discover;
+mod done;
 pub mod embeddings;
 pub mod engine;
 pub mod images;

@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use super::done::Done;
 use super::kind::apply_kind;
 use super::page::{Page, PageQuery};
 use super::price::{AskedPrice, is_mode, new_model, set_price};
-use super::providers::Done;
 use crate::app::Cx;
 use crate::error::{ApiError, Kind};
 use crate::http::input::{Json, Path, Query, read_nullable};

@@ -5,7 +5,7 @@ use guildhall_domain::routing::Limits;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-use super::shapes::NativeAnswer;
+use super::shapes::{FormatBody, NativeAnswer, RequestBody};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::{ApiError, Kind};
@@ -46,29 +46,6 @@ struct ChatBody {
     output_format: Option<FormatBody>,
 }
 
-/// What is asked of the models.
-#[derive(JsonSchema)]
-#[schemars(rename = "NativeRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
-pub struct RequestBody {
-    /// At least one message with a `role` and `content` (a text or an array of parts).
-    messages: Vec<Map<String, Value>>,
-    /// The model to try first; also `provider/model`.
-    model_hint: Option<String>,
-    /// Your own estimate; a quarter of the bytes by default.
-    estimated_input_tokens: Option<u64>,
-    /// Members of the chat completion besides `messages`, `model` and `stream`.
-    parameters: Option<Map<String, Value>>,
-    /// Answer as server-sent events.
-    stream: Option<bool>,
-    /// Your own notes; never sent on.
-    meta: Option<Map<String, Value>>,
-    /// A JSON schema that the answer's text has to fit.
-    output_schema: Option<Value>,
-    /// Your own id; aliases stick to it.
-    id: Option<String>,
-}
-
 /// How to route a call; what is left out, empty or 0 is the administrator's default.
 #[derive(JsonSchema)]
 #[schemars(rename = "NativePolicy")]
@@ -85,21 +62,6 @@ struct PolicyBody {
     min_weight: Option<u8>,
     /// `false` leaves `@@tokenhub` directives in the messages alone.
     directives: Option<bool>,
-}
-
-/// How the answer's text is to look.
-#[derive(JsonSchema)]
-#[schemars(rename = "NativeOutputFormat")]
-#[expect(dead_code, reason = "only its schema is used")]
-pub struct FormatBody {
-    /// `json`, `markdown`, `text` or `xml`.
-    r#type: Option<String>,
-    /// A JSON schema as JSON text; the answer is held against it.
-    schema: Option<String>,
-    /// Cut the text after so many times four bytes.
-    max_tokens: Option<u64>,
-    /// Take `<think>…</think>` out.
-    strip_think: Option<bool>,
 }
 
 async fn send_chat(cx: Cx, request: RawJson<ChatBody>) -> Result<Streamed<NativeAnswer>, ApiError> {

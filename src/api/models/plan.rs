@@ -3,8 +3,7 @@
 use guildhall_domain::native::parse_plan;
 use schemars::JsonSchema;
 
-use super::native::{FormatBody, RequestBody};
-use super::shapes::NativeAnswer;
+use super::shapes::{FormatBody, NativeAnswer, RequestBody};
 use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;

@@ -7,6 +7,7 @@ use guildhall_domain::secret::SecretText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::done::Done;
 use super::page::{Page, PageQuery};
 use super::price::{is_mode, new_model, take_entry};
 use crate::app::Cx;
@@ -95,13 +96,6 @@ pub struct ProviderChanged {
     /// The models that were registered; left out unless `autoload_models` was true.
     #[serde(skip_serializing_if = "Option::is_none")]
     models_registered: Option<Vec<String>>,
-}
-
-/// It is done.
-#[derive(Serialize, JsonSchema)]
-pub struct Done {
-    /// Always true.
-    pub ok: bool,
 }
 
 impl From<ProviderRow> for Provider {

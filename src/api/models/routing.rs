@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::providers::Done;
+use super::done::Done;
 use crate::app::Cx;
 use crate::error::ApiError;
 use crate::gateway::affinity::Warm;

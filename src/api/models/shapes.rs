@@ -1,6 +1,6 @@
 //! What the document says of answers in `OpenAI`'s and Anthropic's forms: the members that clients rely on. Answers are made in
 //! `domain/` or come from upstreams, with whatever else is in them, and without what an upstream leaves out. Tests hold every
-//! answer against these.
+//! answer against these. With them, what it says of the requests that several routes take.
 #![expect(dead_code, reason = "only their schemas are used")]
 
 use schemars::JsonSchema;
@@ -60,6 +60,42 @@ pub struct ChatUsage {
     /// `reasoning_tokens` and others.
     #[schemars(skip_serializing_if = "Option::is_none")]
     completion_tokens_details: Option<Map<String, Value>>,
+}
+
+/// What is asked of the models.
+#[derive(JsonSchema)]
+#[schemars(rename = "NativeRequest")]
+pub struct RequestBody {
+    /// At least one message with a `role` and `content` (a text or an array of parts).
+    messages: Vec<Map<String, Value>>,
+    /// The model to try first; also `provider/model`.
+    model_hint: Option<String>,
+    /// Your own estimate; a quarter of the bytes by default.
+    estimated_input_tokens: Option<u64>,
+    /// Members of the chat completion besides `messages`, `model` and `stream`.
+    parameters: Option<Map<String, Value>>,
+    /// Answer as server-sent events.
+    stream: Option<bool>,
+    /// Your own notes; never sent on.
+    meta: Option<Map<String, Value>>,
+    /// A JSON schema that the answer's text has to fit.
+    output_schema: Option<Value>,
+    /// Your own id; aliases stick to it.
+    id: Option<String>,
+}
+
+/// How the answer's text is to look.
+#[derive(JsonSchema)]
+#[schemars(rename = "NativeOutputFormat")]
+pub struct FormatBody {
+    /// `json`, `markdown`, `text` or `xml`.
+    r#type: Option<String>,
+    /// A JSON schema as JSON text; the answer is held against it.
+    schema: Option<String>,
+    /// Cut the text after so many times four bytes.
+    max_tokens: Option<u64>,
+    /// Take `<think>…</think>` out.
+    strip_think: Option<bool>,
 }
 
 /// An answer of `/v1/chat` or `/v1/plan`.

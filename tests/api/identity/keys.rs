@@ -29,7 +29,12 @@ pub async fn delete(app: &TestApp, token: &str, id: &str) -> Answer {
 }
 
 pub async fn act(app: &TestApp, token: &str, id: &str, action: &str, body: Value) -> Answer {
-    app.call("POST", &format!("/v1/keys/{id}/{action}")).bearer(token).json(&body).send().await
+    let call = match action {
+        "credits" => app.call("POST", &format!("/v1/keys/{id}/credits")),
+        "rotate" => app.call("POST", &format!("/v1/keys/{id}/rotate")),
+        _ => panic!("nobody can {action} a key"),
+    };
+    call.bearer(token).json(&body).send().await
 }
 
 /// The id of the account's newest key.

@@ -77,6 +77,7 @@ fn each_file_is_served_as_what_it_is() {
 fn what_the_page_and_its_modules_load_is_there() {
     run(async |app| {
         let page = app.get("/admin/").send().await.expect(200).text();
+        assert_eq!(app.get("/admin").send().await.expect(200).text(), page);
         let loaded = between(&page, "href=\"/admin", '"').chain(between(&page, "src=\"/admin", '"'));
         for rest in loaded {
             app.get(&format!("/admin{rest}")).send().await.expect(200);

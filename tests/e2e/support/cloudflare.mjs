@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 
 const ACCOUNT_ID = "0123456789abcdef0123456789abcdef";
 const TOKEN = "a-token-of-the-account";
+const NOW = "2026-11-01T00:00:00Z";
 
 /** An answer that is no success, as Cloudflare says it. */
 class Refusal extends Error {
@@ -57,7 +58,9 @@ class Account {
   namespaces = [];
   /** `{ queue_id, queue_name, consumers }` */
   queues = [];
-  /** By name: `{ modules, bindings, migrationTag, crons, isPublic }`. */
+  /** `{ name, config }` of Vectorize. */
+  indexes = [];
+  /** By name: `{ id, modules, bindings, migrationTag, crons, isPublic }`. */
   workers = new Map();
   /** `METHOD path` of every request that changes something. */
   changes = [];
@@ -105,13 +108,27 @@ class Account {
       return (consumers[consumers.findIndex(({ consumer_id: other }) => other === id)] = await readConsumer(body, id));
     },
 
+    "GET vectorize/v2/indexes/*": ({ name }) => {
+      const index = this.indexes.find((one) => one.name === name);
+      if (!index) throw new Refusal(404, 3000, "vectorize.index_not_found");
+      return index;
+    },
+    "POST vectorize/v2/indexes": async ({ body }) => push(this.indexes, await body.json()),
+
     "GET workers/services/*": ({ name }) => {
       const script = { tag: name, migration_tag: this.#worker(name).migrationTag, last_deployed_from: "wrangler" };
       return { default_environment: { environment: "production", script } };
     },
     "GET workers/scripts/*/secrets": ({ name }) => this.#worker(name).bindings.filter(({ type }) => type === "secret_text"),
     "GET workers/scripts/*/settings": ({ name }) => ({ bindings: this.#worker(name).bindings }),
-    "GET workers/scripts/*/deployments": ({ name }) => this.#worker(name) && { deployments: [] },
+    "GET workers/scripts/*/deployments": ({ name }) => {
+      const { id } = this.#worker(name);
+      return { deployments: [{ id, created_on: NOW, versions: [{ version_id: id, percentage: 100 }] }] };
+    },
+    "GET workers/scripts/*/versions/*": ({ name, id }) => {
+      const { bindings } = this.#worker(name);
+      return { id, metadata: { created_on: NOW }, resources: { bindings, script: {}, script_runtime: {} } };
+    },
     // The first upload of a Worker, and each that changes its objects' classes, is deployed at once.
     "PUT workers/scripts/*": async ({ name, body }) => this.#deploy(name, await this.#upload(name, body)),
     "POST workers/scripts/*/versions": ({ name, body }) => this.#worker(name) && this.#upload(name, body),
@@ -148,6 +165,7 @@ class Account {
     const id = randomUUID();
     this.#versions.set(id, {
       ...before,
+      id,
       modules: Object.keys(modules),
       bindings: [...bindings, ...(before?.bindings ?? []).filter(stays)],
       migrationTag: migrations?.new_tag ?? before?.migrationTag,

@@ -17,7 +17,7 @@ export async function freePort() {
 
 /** Every process `{ pid, parent, command }` that descends from one, itself included. */
 export function familyOf(root) {
-  const table = execFileSync("ps", ["-A", "-o", "pid=,ppid=,args="], { encoding: "utf8", maxBuffer: 1 << 26 });
+  const table = execFileSync("ps", ["-A", "-w", "-w", "-o", "pid=,ppid=,args="], { encoding: "utf8", maxBuffer: 1 << 26 });
   const all = table
     .split("\n")
     .map((line) => line.match(/^\s*(\d+)\s+(\d+)\s+(.*)$/))
