@@ -1,5 +1,7 @@
 //! The `OpenAPI` 3.1 document, written from the lists of routes. Native only: the committed `openapi.json` is what is served.
 
+mod errors;
+
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
@@ -8,13 +10,18 @@ use serde_json::{Map, Value, json};
 
 use crate::app::Cx;
 use crate::error::ApiError;
-use crate::http::dialect::Dialect;
-use crate::http::input::{ContentType, Form, IfNoneMatch, Json, Path, Query, Raw, RawForm, RawJson, UserAgent};
-use crate::http::output::{Created, EventStream, Film, Lines, NoStore, Output, PlainText, Reply, Shaped, Sound};
+use crate::http::input::{
+    ContentType, Form, IfNoneMatch, Json, Path, Query, Raw, RawFields, RawForm, RawJson, UserAgent,
+};
+use crate::http::output::{
+    Captions, Created, EventStream, Film, Lines, NoStore, Output, PlainText, Reply, Shaped, Sound, Table, Under,
+};
 use crate::http::route::{Access, Method, Route};
+use errors::error_of;
 
 /// The usual type of a body.
 const JSON: &str = "application/json";
+const FORM: &str = "multipart/form-data";
 /// The usual status.
 const OK: &str = "200";
 
@@ -28,20 +35,27 @@ pub struct Operation {
     body: Option<Body>,
     /// The types that a success may have, with their schemas.
     replies: Map<String, Value>,
+    /// Headers of a success.
+    headers: Map<String, Value>,
     /// The status of a success.
     status: &'static str,
+    /// What answers with another status look like.
+    others: Map<String, Value>,
+    /// A credential that opens it where the deployment asks for one, beside what the route's access says.
+    credential: Option<&'static str>,
 }
 
 /// What a handler takes.
 struct Body {
     schema: Value,
-    media: &'static str,
+    /// The types that it may have.
+    media: &'static [&'static str],
     /// An empty one counts as `{}`.
     is_required: bool,
 }
 
 impl Operation {
-    fn take<T: JsonSchema>(&mut self, media: &'static str) {
+    fn take<T: JsonSchema>(&mut self, media: &'static [&'static str]) {
         let root = self.reads.root_schema_for::<T>().to_value();
         let is_required = root["required"].as_array().is_some_and(|fields| !fields.is_empty());
         self.body = Some(Body { schema: self.reads.subschema_for::<T>().to_value(), media, is_required });
@@ -49,6 +63,24 @@ impl Operation {
 
     fn give(&mut self, media: &str, schema: Value) {
         self.replies.insert(media.to_owned(), json!({ "schema": schema }));
+    }
+
+    /// Takes a header.
+    pub fn take_header(&mut self, name: &str, description: &str) {
+        self.parameters.push(json!({
+            "name": name, "in": "header", "required": false, "description": description, "schema": { "type": "string" },
+        }));
+    }
+
+    /// Gives a header.
+    pub fn give_header(&mut self, name: &str, description: &str) {
+        let header = json!({ "description": description, "schema": { "type": "string" } });
+        self.headers.insert(name.to_owned(), header);
+    }
+
+    /// Takes a credential that the pipeline does not know.
+    pub const fn add_credential(&mut self, scheme: &'static str) {
+        self.credential = Some(scheme);
     }
 }
 
@@ -97,13 +129,7 @@ impl Describe for Output {
 
 impl Describe for IfNoneMatch {
     fn describe(operation: &mut Operation) {
-        operation.parameters.push(json!({
-            "name": "If-None-Match",
-            "in": "header",
-            "required": false,
-            "description": "The `etag` of an answer that is known already: 304 if it still holds.",
-            "schema": { "type": "string" },
-        }));
+        operation.take_header("If-None-Match", "The `etag` of an answer that is known already: 304 if it still holds.");
     }
 }
 
@@ -125,28 +151,23 @@ impl<T: JsonSchema> Describe for Query<T> {
     }
 }
 
-impl<T: JsonSchema> Describe for Json<T> {
-    fn describe(operation: &mut Operation) {
-        operation.take::<T>(JSON);
-    }
+/// Bodies, and the types that they may have.
+macro_rules! describe_bodies {
+    ($($name:ident: $($media:expr),+;)+) => {$(
+        impl<T: JsonSchema> Describe for $name<T> {
+            fn describe(operation: &mut Operation) {
+                operation.take::<T>(&[$($media),+]);
+            }
+        }
+    )+};
 }
 
-impl<T: JsonSchema> Describe for RawJson<T> {
-    fn describe(operation: &mut Operation) {
-        operation.take::<T>(JSON);
-    }
-}
-
-impl<T: JsonSchema> Describe for RawForm<T> {
-    fn describe(operation: &mut Operation) {
-        operation.take::<T>("multipart/form-data");
-    }
-}
-
-impl<T: JsonSchema> Describe for Form<T> {
-    fn describe(operation: &mut Operation) {
-        operation.take::<T>("application/x-www-form-urlencoded");
-    }
+describe_bodies! {
+    Json: JSON;
+    RawJson: JSON;
+    RawForm: FORM;
+    RawFields: JSON, FORM;
+    Form: "application/x-www-form-urlencoded";
 }
 
 impl<T: JsonSchema> Describe for Reply<T> {
@@ -162,13 +183,23 @@ impl<S: Describe> Describe for Shaped<S> {
     }
 }
 
+/// A text.
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+/// Bytes, in the words of `OpenAPI` 3.1 and, for the many generators that know only those, of 3.0.
+fn bytes() -> Value {
+    json!({ "type": "string", "format": "binary", "contentMediaType": "application/octet-stream" })
+}
+
 /// What is no JSON, and the types that it has.
 macro_rules! describe_media {
-    ($($name:ident: $($media:literal),+;)+) => {$(
+    ($($name:ident: $schema:ident, $($media:literal),+;)+) => {$(
         impl Describe for $name {
             fn describe(operation: &mut Operation) {
                 for media in [$($media),+] {
-                    operation.give(media, json!({ "type": "string" }));
+                    operation.give(media, $schema());
                 }
             }
         }
@@ -176,11 +207,27 @@ macro_rules! describe_media {
 }
 
 describe_media! {
-    EventStream: "text/event-stream";
-    Lines: "application/x-ndjson", "text/csv";
-    PlainText: "text/plain", "text/vtt";
-    Sound: "audio/*", "application/octet-stream";
-    Film: "video/*", "application/octet-stream";
+    EventStream: text, "text/event-stream";
+    Lines: text, "application/x-ndjson";
+    Table: text, "text/csv";
+    PlainText: text, "text/plain";
+    Captions: text, "text/vtt";
+    Sound: bytes, "audio/*", "application/octet-stream";
+    Film: bytes, "video/*", "application/octet-stream";
+}
+
+impl<const STATUS: u16, S: Describe> Describe for Under<STATUS, S> {
+    fn describe(operation: &mut Operation) {
+        let of_success = std::mem::take(&mut operation.replies);
+        S::describe(operation);
+        let content = std::mem::replace(&mut operation.replies, of_success);
+        let description = match STATUS {
+            302 => "A redirect: `location` says where to.",
+            503 => "It cannot serve now.",
+            _ => "Another outcome.",
+        };
+        operation.others.insert(STATUS.to_string(), write_response(description, content));
+    }
 }
 
 impl<T: JsonSchema> Describe for Created<T> {
@@ -215,11 +262,15 @@ pub fn write_document(routes: &[&[Route]]) -> String {
         parameters: Vec::new(),
         body: None,
         replies: Map::new(),
+        headers: Map::new(),
         status: OK,
+        others: Map::new(),
+        credential: None,
     };
     for route in &routes {
         (operation.parameters, operation.body, operation.replies) = (Vec::new(), None, Map::new());
-        operation.status = OK;
+        (operation.headers, operation.others) = (Map::new(), Map::new());
+        (operation.status, operation.credential) = (OK, None);
         (route.describe)(&mut operation);
         let path = route.path.replace("{*", "{");
         let method = route.method.name().to_lowercase();
@@ -246,6 +297,12 @@ pub fn write_document(routes: &[&[Route]]) -> String {
                 "api_key": { "type": "http", "scheme": "bearer", "description": "An API key, also read from `x-api-key`." },
                 "session": { "type": "http", "scheme": "bearer", "description": "The token of a person's session (`sess_…`)." },
                 "admin_token": { "type": "http", "scheme": "bearer", "description": "The admin token." },
+                "admin_session": { "type": "apiKey", "in": "cookie", "name": "th_admin_session",
+                    "description": "A browser's session: the cookie of `POST /admin/v1/session`." },
+                "admin_query": { "type": "apiKey", "in": "query", "name": "token",
+                    "description": "The admin token, for browsers' `EventSource`, which sends no headers." },
+                "metrics_token": { "type": "http", "scheme": "bearer",
+                    "description": "`METRICS_TOKEN`, where the deployment has one." },
             },
         },
     });
@@ -264,18 +321,10 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
         .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     parameters.extend(operation.parameters.iter().cloned());
-    if route.method == Method::Post && route.is_kept {
-        parameters.push(json!({
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": false,
-            "description": "A retry with the same key and body gets the first answer, and nothing runs twice.",
-            "schema": { "type": "string", "maxLength": 255 },
-        }));
-    }
-    let mut success = json!({ "description": "Success." });
-    if !operation.replies.is_empty() {
-        success["content"] = operation.replies.clone().into();
+    parameters.extend(idempotency_key(route));
+    let mut success = write_response("Success.", operation.replies.clone());
+    if !operation.headers.is_empty() {
+        success["headers"] = operation.headers.clone().into();
     }
     let mut written = json!({
         "operationId": operation_id(route, routes),
@@ -290,58 +339,60 @@ fn write_operation(route: &Route, operation: &Operation, routes: &[&Route]) -> V
                 "content": { JSON: { "schema": { "$ref": format!("#/components/schemas/{}", error_of(route.dialect).0) } } },
             },
         },
-        "security": match route.access {
-            Access::Public | Access::Signed => json!([]),
-            Access::Visitor => json!([{}, { "session": [] }]),
-            Access::Key(_) | Access::Agent | Access::AgentPayouts => json!([{ "api_key": [] }]),
-            Access::Account(_) | Access::Owner | Access::Keeper => json!([{ "api_key": [] }, { "session": [] }]),
-            Access::Session => json!([{ "session": [] }]),
-            Access::AgentOrAdmin => json!([{ "api_key": [] }, { "admin_token": [] }]),
-            Access::Admin => json!([{ "admin_token": [] }]),
-        },
+        "security": write_security(route, operation.credential),
     });
+    if let Some(responses) = written["responses"].as_object_mut() {
+        responses.extend(operation.others.clone());
+    }
     if let (Some(body), Some(fields)) = (&operation.body, written.as_object_mut()) {
         let Body { schema, media, is_required } = body;
-        let content = json!({ "required": is_required, "content": { *media: { "schema": schema } } });
-        fields.insert("requestBody".to_owned(), content);
+        let content: Map<_, _> = media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
+        fields.insert("requestBody".to_owned(), json!({ "required": is_required, "content": content }));
     }
     written
 }
 
-/// What an error looks like in a dialect, under its name.
-fn error_of(dialect: Dialect) -> (String, Value) {
-    let text = || json!({ "type": "string" });
-    let object = |properties: Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required });
-    let of_toolrouter = || {
-        let error = json!({ "code": text(), "type": text(), "message": text(), "resolution_hint": text() });
-        object(
-            json!({ "error": object(error, &["code", "message"]), "message": text(), "request_id": text() }),
-            &["error"],
-        )
+fn write_response(description: &str, content: Map<String, Value>) -> Value {
+    if content.is_empty() {
+        json!({ "description": description })
+    } else {
+        json!({ "description": description, "content": content })
+    }
+}
+
+/// The header, on routes that know who calls: for nobody nothing is kept.
+fn idempotency_key(route: &Route) -> Option<Value> {
+    let given_again = "with the same key and body gets the first answer, and nothing runs twice.";
+    let description = match route.access {
+        Access::Public | Access::Signed => return None,
+        Access::Visitor => format!("With a credential, a retry {given_again}"),
+        _ => format!("A retry {given_again}"),
     };
-    let of_tokaroo = || object(json!({ "error": text(), "message": text(), "param": text() }), &["error"]);
-    let (name, schema) = match dialect {
-        Dialect::Tokaroo => ("TokarooError", of_tokaroo()),
-        Dialect::ToolRouter => ("ToolRouterError", of_toolrouter()),
-        Dialect::Shared => ("SharedError", json!({ "anyOf": [of_tokaroo(), of_toolrouter()] })),
-        Dialect::Toku => ("TokuError", object(json!({ "error": text() }), &["error"])),
-        Dialect::TokenHub => ("TokenHubError", object(json!({ "error": text() }), &["error"])),
-        Dialect::FastApi => ("FastApiError", object(json!({ "detail": {} }), &["detail"])),
-        Dialect::OpenAi => {
-            let nullable = || json!({ "type": ["string", "null"] });
-            let error = json!({ "message": text(), "type": text(), "param": nullable(), "code": nullable() });
-            (
-                "OpenAiError",
-                object(json!({ "error": object(error, &["message", "type", "param", "code"]) }), &["error"]),
-            )
-        }
-        Dialect::Anthropic => {
-            let error = object(json!({ "type": text(), "message": text() }), &["type", "message"]);
-            let properties = json!({ "type": { "const": "error" }, "error": error, "request_id": text() });
-            ("AnthropicError", object(properties, &["type", "error", "request_id"]))
-        }
+    (route.method == Method::Post && route.is_kept).then(|| {
+        json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": false,
+            "description": description,
+            "schema": { "type": "string", "maxLength": 255 },
+        })
+    })
+}
+
+/// The credentials of which a route wants one; `{}` is none.
+fn write_security(route: &Route, of_deployment: Option<&str>) -> Value {
+    let schemes: &[&str] = match route.access {
+        Access::Public | Access::Signed => &[],
+        Access::Visitor => return json!([{}, { "session": [] }]),
+        Access::Key(_) | Access::Agent | Access::AgentPayouts => &["api_key"],
+        Access::Account(_) | Access::Owner | Access::Keeper => &["api_key", "session"],
+        Access::Session => &["session"],
+        Access::AgentOrAdmin => &["api_key", "admin_token"],
+        Access::Admin if route.method == Method::Get => &["admin_token", "admin_session", "admin_query"],
+        Access::Admin => &["admin_token", "admin_session"],
     };
-    (name.to_owned(), schema)
+    let ways = schemes.iter().map(|scheme| json!({ *scheme: [] }));
+    ways.chain(of_deployment.into_iter().flat_map(|scheme| [json!({}), json!({ scheme: [] })])).collect()
 }
 
 /// The handler's name, and its path where two routes share a handler.

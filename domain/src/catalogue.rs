@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn usd(rate: Rate) -> String {
-        rate.to_usd_per_1m_string()
+        rate.to_usd_per_1m().to_string()
     }
 
     #[test]

@@ -167,12 +167,6 @@ impl KeyHasher {
     }
 }
 
-/// HMAC-SHA256 of a key under the pepper, as lower-case hex; see [`KeyHasher`] for the hot path.
-#[must_use]
-pub fn hash_key(pepper: &[u8], key: &str) -> String {
-    KeyHasher::new(pepper).hash(key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,15 +213,15 @@ mod tests {
     #[test]
     fn hashes_are_rfc_4231() {
         assert_eq!(
-            hash_key(&[0x0b; 20], "Hi There"),
+            KeyHasher::new(&[0x0b; 20]).hash("Hi There"),
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
         );
         assert_eq!(
-            hash_key(b"Jefe", "what do ya want for nothing?"),
+            KeyHasher::new(b"Jefe").hash("what do ya want for nothing?"),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
         assert_eq!(
-            hash_key(&[0xaa; 131], "Test Using Larger Than Block-Size Key - Hash Key First"),
+            KeyHasher::new(&[0xaa; 131]).hash("Test Using Larger Than Block-Size Key - Hash Key First"),
             "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
         );
     }

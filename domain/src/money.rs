@@ -174,14 +174,6 @@ impl Rate {
         Self::from_pico_usd_per_token(parse_scaled(dollars, PER_1M_DECIMALS)?)
     }
 
-    /// Reads dollars per 1,000,000 tokens from a JSON number, taken as its shortest decimal text.
-    ///
-    /// # Errors
-    /// As [`Rate::from_usd_per_1m_str`].
-    pub fn from_usd_per_1m(dollars: &serde_json::Number) -> Result<Self, DecimalError> {
-        Self::from_usd_per_1m_str(&dollars.to_string())
-    }
-
     /// Reads dollars per unit (an image, a minute, a million characters) from decimal text.
     ///
     /// # Errors
@@ -209,18 +201,6 @@ impl Rate {
     #[must_use]
     pub const fn pico_usd_per_token(self) -> i64 {
         self.0
-    }
-
-    /// Dollars per 1,000 tokens as the shortest exact decimal text.
-    #[must_use]
-    pub fn to_usd_per_1k_string(self) -> String {
-        format_scaled(self.0, PER_1K_DECIMALS)
-    }
-
-    /// Dollars per 1,000,000 tokens as the shortest exact decimal text.
-    #[must_use]
-    pub fn to_usd_per_1m_string(self) -> String {
-        format_scaled(self.0, PER_1M_DECIMALS)
     }
 
     /// Dollars per 1,000 tokens as a float, for a JSON number at the edge of the API and nothing
@@ -305,8 +285,6 @@ mod tests {
         let rate = Rate::from_usd_per_1k(&number("0.0025")).unwrap();
         assert_eq!(rate.pico_usd_per_token(), 2_500_000);
         assert_eq!(Rate::from_usd_per_1m_str("2.50"), Ok(rate));
-        assert_eq!(rate.to_usd_per_1k_string(), "0.0025");
-        assert_eq!(rate.to_usd_per_1m_string(), "2.5");
         assert_eq!(rate.to_usd_per_1k(), 0.0025);
         assert_eq!(rate.to_usd_per_1m(), 2.5);
         assert_eq!(Rate::from_usd_per_1k(&number("1.5e-7")).unwrap().pico_usd_per_token(), 150);

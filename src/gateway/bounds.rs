@@ -24,6 +24,8 @@ pub struct Bounds<'r> {
     pub is_extended: bool,
     /// The client's own limit.
     pub max_cost: Option<MicroUsd>,
+    /// When the client's patience is over.
+    pub deadline_ms: Option<i64>,
 }
 
 impl Bounds<'_> {
@@ -31,7 +33,8 @@ impl Bounds<'_> {
     #[must_use]
     pub fn need(&self, offers: &[Rc<Offer>]) -> Need {
         let is_guess = self.max_cost.is_none() && self.is_guess(offers);
-        let mut need = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess, until_ms: None };
+        let (most, until_ms) = (MicroUsd::ZERO, self.deadline_ms);
+        let mut need = Need { most, least: MicroUsd::ZERO, is_guess, until_ms, may_reload: true };
         for offer in offers {
             need.most = need.most.max(self.most(offer));
             need.least = need.least.max(self.least(offer));

@@ -20,11 +20,11 @@ use super::hedge::Race;
 use super::ladder::{Ladder, Step};
 use super::opening::{Undelivered, open_stream};
 use super::own::find_own;
-use super::reserving::reserve_for;
+use super::reserving::{reserve_for, too_late};
 use super::settlement::{Outcome, RunningCall, Used};
 use super::table::read_snapshot;
 use crate::app::Cx;
-use crate::error::{ApiError, Kind};
+use crate::error::ApiError;
 use crate::http::output::Output;
 use crate::ports::InboundBody;
 
@@ -73,10 +73,11 @@ pub async fn complete_chat(cx: Cx, body: &[u8], policy: &Policy<'_>) -> Result<A
     };
     let mut offers = choice.best_offers();
     let max_cost = policy.limits.max_cost.filter(|_| !policy.is_default_budget);
-    let bounds = Bounds { request: &request, is_open: choice.is_open, is_extended: policy.is_extended, max_cost };
+    let deadline_ms = policy.deadline_ms(cx.started_ms);
+    let (is_open, is_extended) = (choice.is_open, policy.is_extended);
+    let bounds = Bounds { request: &request, is_open, is_extended, max_cost, deadline_ms };
     let reservation = reserve_for(&cx, &choice, &mut offers, |offers| bounds.need(offers)).await?;
     let asked_latency_ms = policy.limits.max_latency_ms.and_then(|ms| i64::try_from(ms).ok());
-    let deadline_ms = policy.deadline_ms(cx.started_ms);
     let input_tokens_estimate = request.input_tokens_estimate();
     let call = RunningCall::begin(cx, ModelKind::Chat, &choice.answers_as, &choice, reservation)?;
     let call = RunningCall { deadline_ms, asked_latency_ms, input_tokens_estimate, keep, ..call };
@@ -191,12 +192,8 @@ async fn climb(
     if let (false, true, Some(error)) = (is_late, is_blameless, refused) {
         return Err(reject(call, error));
     }
-    let (outcome, error) = if is_late {
-        let text = "max_latency_ms passed before a model answered";
-        (Outcome::GivenUp, ApiError::new(Kind::UpstreamFailed, text))
-    } else {
-        (Outcome::UpstreamFailed, failures.to_error())
-    };
+    let (outcome, error) =
+        if is_late { (Outcome::GivenUp, too_late()) } else { (Outcome::UpstreamFailed, failures.to_error()) };
     call.settle(outcome, error.kind.status(), Used::Nothing);
     Err(error)
 }

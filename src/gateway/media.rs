@@ -94,7 +94,9 @@ fn need(offers: &[Rc<Offer>], request: &MediaRequest<'_>, until_ms: Option<i64>)
     let dearest = |quantity| offers.iter().map(|offer| offer.cost(quantity)).max().unwrap_or(MicroUsd::ZERO);
     let most = dearest(request.quantity_upper());
     // Only tokens are uncertain by nature: the estimate must be there.
-    Need { most, least: dearest(request.quantity_estimate()).min(most), is_guess: false, until_ms }
+    let least = dearest(request.quantity_estimate()).min(most);
+    // Who is in a hurry does not wait for a card.
+    Need { most, least, is_guess: false, until_ms, may_reload: until_ms.is_none() }
 }
 
 /// Tries one upstream after the other.

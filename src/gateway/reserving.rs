@@ -27,9 +27,8 @@ pub async fn reserve_for(
     let payer = &cx.caller.key()?.payer;
     let wanted = need(offers);
     let mut reserved = reserve(cx, payer, wanted).await;
-    // Who is in a hurry does not wait for a card.
     if let Err(Refusal::Insufficient { required, .. }) = &reserved
-        && wanted.until_ms.is_none()
+        && wanted.may_reload
         && payer.reloads_below().is_some()
         && auto_pay::reload(&cx.app, &cx.ports, payer.owner(), auto_pay::Need::Call(*required)).await
     {
@@ -73,9 +72,16 @@ pub async fn or_cheaper<R, E>(
 /// # Errors
 /// 503 when the wallet does not answer.
 pub async fn reserve_nothing(cx: &Cx) -> Result<Reservation, ApiError> {
-    let nothing = Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess: false, until_ms: None };
+    let nothing =
+        Need { most: MicroUsd::ZERO, least: MicroUsd::ZERO, is_guess: false, until_ms: None, may_reload: false };
     let reserved = reserve(cx, &cx.caller.key()?.payer, nothing).await;
     reserved.map_err(|refusal| refuse(cx, refusal))
+}
+
+/// The client's patience, or the administrator's for it, is over.
+#[must_use]
+pub fn too_late() -> ApiError {
+    ApiError::new(Kind::UpstreamFailed, "max_latency_ms passed before a model answered")
 }
 
 /// Why there is no money for a call.
@@ -98,6 +104,7 @@ pub fn refuse(cx: &Cx, refusal: Refusal) -> ApiError {
         }
         Refusal::Budget { of, budget, spent } => of.exceeded(budget, spent),
         Refusal::ClientGone => ApiError::client_gone(),
+        Refusal::Late => too_late(),
         Refusal::Failed(cause) => {
             ApiError::new(Kind::Unavailable, "The wallet did not answer; try again").caused_by(cause).retry_after_s(1)
         }

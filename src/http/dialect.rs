@@ -193,15 +193,15 @@ fn fastapi(error: &ApiError) -> Value {
     json!({ "detail": [{ "loc": location, "msg": error.message, "type": "value_error" }] })
 }
 
-/// `TokenHub` has other texts for keys than for the administrator.
+/// `TokenHub` has other texts for keys than for the administrator; a route that is neither's says what it wants itself.
 fn tokenhub_text(error: &ApiError, access: Access) -> String {
-    let of_key = matches!(access, Access::Key(_));
+    let (of_key, of_admin) = (matches!(access, Access::Key(_)), access == Access::Admin);
     let text = match error.kind {
         Kind::MissingCredential if of_key => "authorization required",
         Kind::MalformedCredential if of_key => "invalid api key format",
         Kind::BadCredential if of_key => "invalid api key",
-        Kind::MissingCredential => "missing admin token",
-        Kind::BadCredential | Kind::MalformedCredential => "invalid admin token",
+        Kind::MissingCredential if of_admin => "missing admin token",
+        Kind::BadCredential | Kind::MalformedCredential if of_admin => "invalid admin token",
         Kind::RateLimited if of_key && error.standing.is_some() => "api key rate limit exceeded",
         // An upstream's limit.
         Kind::RateLimited if of_key => &error.message,

@@ -13,6 +13,7 @@ const STYLE: &str = ":root { color-scheme: light dark; } \
     body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 0 auto; padding: 1.5rem; } \
     code, pre { font: 14px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; } \
     input, button { font: inherit; padding: .5rem .75rem; } \
+    td { padding: .2rem .8rem .2rem 0; } \
     article { border-top: 1px solid color-mix(in srgb, currentColor 18%, transparent); padding: .5rem 0; }";
 
 /// Text as it may stand in a page, also within the quotes of an attribute.
@@ -43,11 +44,16 @@ pub fn page(title: &str, body: &str) -> Output {
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} · Guildhall</title>\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
     );
-    Output::text("text/html; charset=utf-8", html)
-        .header("content-security-policy", POLICY)
+    guard(Output::text("text/html; charset=utf-8", html), POLICY).header("cache-control", "no-store")
+}
+
+/// What a page is sent under: its policy; it is nothing but what it is called, and tells no other site its address.
+#[must_use]
+pub fn guard(output: Output, policy: &str) -> Output {
+    output
+        .header("content-security-policy", policy)
         .header("x-content-type-options", "nosniff")
         .header("referrer-policy", "no-referrer")
-        .header("cache-control", "no-store")
 }
 
 /// A refusal as a page, for whoever came with a browser.

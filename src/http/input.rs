@@ -34,11 +34,32 @@ pub struct Json<T>(pub T);
 /// The body as it came.
 pub struct Raw(pub Vec<u8>);
 
-/// A JSON body as it came, which the handler checks itself because its bytes go on; `T` is what the document says of it.
-pub struct RawJson<T> {
-    /// The bytes.
-    pub body: Vec<u8>,
-    shape: PhantomData<T>,
+/// Bodies as they came, which the handler checks itself because their bytes go on; `T` is what the document says of them.
+macro_rules! raw_bodies {
+    ($($(#[doc = $doc:literal])+ $name:ident)+) => {$(
+        $(#[doc = $doc])+
+        pub struct $name<T> {
+            /// The bytes.
+            pub body: Vec<u8>,
+            shape: PhantomData<T>,
+        }
+
+        impl<T> FromRequest for $name<T> {
+            async fn from_request(request: Request) -> Result<Self, ApiError> {
+                let Raw(body) = Raw::from_request(request).await?;
+                Ok(Self { body, shape: PhantomData })
+            }
+        }
+    )+};
+}
+
+raw_bodies! {
+    /// A JSON body as it came.
+    RawJson
+    /// A form as it came.
+    RawForm
+    /// Fields as they came, as JSON or as a form.
+    RawFields
 }
 
 /// `If-None-Match`: which versions of the answer the client has.
@@ -57,13 +78,6 @@ impl FromHead for IfNoneMatch {
     fn from_head(request: &Request) -> Result<Self, ApiError> {
         Ok(Self(request.rare.if_none_match.clone()))
     }
-}
-
-/// A form as it came; `T` is what the document says of its fields.
-pub struct RawForm<T> {
-    /// The bytes.
-    pub body: Vec<u8>,
-    shape: PhantomData<T>,
 }
 
 /// A browser's form, urlencoded; unknown fields are ignored.
@@ -166,20 +180,6 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
     async fn from_request(request: Request) -> Result<Self, ApiError> {
         let Raw(body) = Raw::from_request(request).await?;
         read_json(&body).map(Self)
-    }
-}
-
-impl<T> FromRequest for RawJson<T> {
-    async fn from_request(request: Request) -> Result<Self, ApiError> {
-        let Raw(body) = Raw::from_request(request).await?;
-        Ok(Self { body, shape: PhantomData })
-    }
-}
-
-impl<T> FromRequest for RawForm<T> {
-    async fn from_request(request: Request) -> Result<Self, ApiError> {
-        let Raw(body) = Raw::from_request(request).await?;
-        Ok(Self { body, shape: PhantomData })
     }
 }
 

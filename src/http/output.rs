@@ -95,17 +95,26 @@ pub type Streamed<T> = Shaped<(Reply<T>, EventStream)>;
 /// Server-sent events.
 pub struct EventStream;
 
-/// A table, or lines of JSON.
+/// Lines of JSON.
 pub struct Lines;
+
+/// A table.
+pub struct Table;
 
 /// Text.
 pub struct PlainText;
+
+/// Texts with the times at which they are spoken.
+pub struct Captions;
 
 /// A sound.
 pub struct Sound;
 
 /// A film.
 pub struct Film;
+
+/// What an answer with another status looks like; `()` where it has no body.
+pub struct Under<const STATUS: u16, S>(PhantomData<S>);
 
 impl<S> From<Output> for Shaped<S> {
     fn from(output: Output) -> Self {

@@ -41,6 +41,8 @@ pub enum Refusal {
     Failed(PortError),
     /// The client left while the call waited.
     ClientGone,
+    /// Other calls held the money for longer than the call had time ([`Need::until_ms`]).
+    Late,
 }
 
 /// Money set aside for one call. It must be settled; dropped without, it is free again and nothing is recorded.
@@ -74,7 +76,8 @@ const WAIT_TOTAL_MAX_MS: i64 = 120_000;
 /// neither go on nor give anything back.
 ///
 /// # Errors
-/// When the owner's money or a budget does not cover it, the wallet does not answer, or the client leaves.
+/// When the owner's money or a budget does not cover it, the wallet does not answer, the client leaves, or the call's time
+/// is over.
 pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservation, Refusal> {
     let (app, ports) = (&cx.app, &cx.ports);
     let started_ms = ports.clock.now_ms();
@@ -92,7 +95,11 @@ pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservati
                 return Ok(Reservation { amount, is_guess, payer, app, ports, is_settled: false });
             }
             Step::Call(wish) => call(app, ports, payer, wish).await.map_err(Refusal::Failed)?,
-            Step::Wait if need.has_time(now_ms) && is_worth_waiting(app, payer, started_ms, now_ms) => {
+            Step::Wait if !need.has_time(now_ms) => {
+                forget_empty(app, payer);
+                return Err(Refusal::Late);
+            }
+            Step::Wait if is_worth_waiting(app, payer, started_ms, now_ms) => {
                 let (queued, longest_ms) = join_queue(app, payer, need);
                 pause_ms = (pause_ms * 2).min(longest_ms);
                 ports.clock.sleep_ms(pause_ms).await;

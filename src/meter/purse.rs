@@ -20,10 +20,12 @@ pub struct Need {
     pub is_guess: bool,
     /// Until when it waits for what other calls hold, if not for as long as makes sense.
     pub until_ms: Option<i64>,
+    /// Whether a card may be charged for what is missing: that takes its time.
+    pub may_reload: bool,
 }
 
 impl Need {
-    /// Whether it may wait.
+    /// Whether it may still wait.
     pub fn has_time(&self, now_ms: i64) -> bool {
         self.until_ms.is_none_or(|until_ms| now_ms < until_ms)
     }

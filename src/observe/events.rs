@@ -55,15 +55,6 @@ pub struct Event {
     /// The state now.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub new_state: String,
-    /// The workflow.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub workflow_id: String,
-    /// Its type.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub workflow_type: String,
-    /// What happened in it.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub activity_type: String,
     /// The request.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub request_id: String,

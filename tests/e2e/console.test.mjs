@@ -200,6 +200,9 @@ describe("an operator", () => {
     box.checked = false;
     await box.dispatch("change");
     assert.equal((await model()).enabled, false);
+    await platform.admin("POST", "/admin/v1/models", { id: "unpriced", provider_id: "double", kind: "image", weight: 1, enabled: false });
+    await page.go("#models");
+    assert.match(rowOf("unpriced").textContent, /no price/);
     await page.go("#routing");
     await submit({}, page.body.all("form")[0]);
     assert.match(page.text(), /sandbox-\w+ of sandbox: routed/);

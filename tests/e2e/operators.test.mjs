@@ -9,6 +9,7 @@ import { after, before, describe, test } from "node:test";
 import { TEXT, USAGE } from "./support/behaviours.mjs";
 import { startPlatform } from "./support/platform.mjs";
 import { until } from "./support/processes.mjs";
+import { takeEvents } from "./support/stream.mjs";
 import { startUpstream } from "./support/upstream.mjs";
 
 const COST_USD = (USAGE.prompt_tokens * 1 + USAGE.completion_tokens * 2) / 1e6;
@@ -111,12 +112,9 @@ async function listen(path, headers) {
   const pump = async () => {
     let text = "";
     for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
-      const parts = (text + piece).split("\n\n");
-      text = parts.pop();
-      for (const part of parts) {
-        const field = (name) => part.match(new RegExp(`^${name}: (.*)$`, "m"))?.[1];
-        if (field("event")) frames.push({ event: field("event"), id: field("id"), data: JSON.parse(field("data")) });
-      }
+      const { events, rest } = takeEvents(text + piece);
+      text = rest;
+      frames.push(...events.map((frame) => ({ ...frame, data: JSON.parse(frame.data) })));
     }
   };
   const ended = response.ok ? pump().catch(() => {}) : response.body.cancel();

@@ -1,16 +1,16 @@
 //! Keys of an account, of whatever product.
 
 use guildhall::store::identity::keys::insert_key;
-use guildhall_domain::credential::{KeyPrefix, hash_key};
+use guildhall_domain::credential::{KeyHasher, KeyPrefix};
 
 use super::{KEY_PEPPER, Key, Session, TestApp};
 
 impl TestApp {
     /// A key of the account, bound to a workspace or not. Its secret is made of its id.
     pub fn issue(&self, account_id: &str, prefix: KeyPrefix, id: &str, workspace_id: Option<&str>) -> Key {
-        let digits = hash_key(b"secret", id);
+        let digits = KeyHasher::new(b"secret").hash(id);
         let key = format!("{}{}", prefix.as_str(), &digits[..64]);
-        let hash = hash_key(KEY_PEPPER.as_bytes(), &key);
+        let hash = KeyHasher::new(KEY_PEPPER.as_bytes()).hash(&key);
         let (product, now_ms) = (prefix.product(), self.now_ms());
         let metadata = format!(r#"{{"made_for":"{id}"}}"#);
         let insert =

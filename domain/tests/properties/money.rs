@@ -30,10 +30,12 @@ proptest! {
     }
 
     #[test]
-    fn rates_survive_their_text(pico_usd in 0..=i64::MAX) {
-        let rate = Rate::from_pico_usd_per_token(pico_usd).unwrap();
-        prop_assert_eq!(Rate::from_usd_per_1k_str(&rate.to_usd_per_1k_string()), Ok(rate));
-        prop_assert_eq!(Rate::from_usd_per_1m_str(&rate.to_usd_per_1m_string()), Ok(rate));
+    fn rates_are_read_exactly(pico_usd in 0..=i64::MAX) {
+        let rate = Rate::from_pico_usd_per_token(pico_usd);
+        let per_1k = format!("{}.{:09}", pico_usd / 1_000_000_000, pico_usd % 1_000_000_000);
+        let per_1m = format!("{}.{:06}", pico_usd / 1_000_000, pico_usd % 1_000_000);
+        prop_assert_eq!(&Rate::from_usd_per_1k_str(&per_1k), &rate);
+        prop_assert_eq!(&Rate::from_usd_per_1m_str(&per_1m), &rate);
     }
 
     #[test]

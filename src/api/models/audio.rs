@@ -9,7 +9,7 @@ use crate::auth::scope::Scope;
 use crate::error::ApiError;
 use crate::gateway::media::run_media;
 use crate::http::input::{ContentType, RawForm, RawJson, too_large};
-use crate::http::output::{PlainText, Reply, Shaped, Sound};
+use crate::http::output::{Captions, PlainText, Reply, Shaped, Sound};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -51,6 +51,7 @@ struct SpeechRequest {
 #[expect(dead_code, reason = "only its schema is used")]
 struct TranscriptionRequest {
     /// The recording, with a file name; at most 25 MB.
+    #[schemars(extend("format" = "binary", "contentMediaType" = "application/octet-stream"))]
     file: String,
     /// `auto` (the default), `fast`, `max`, or a registered model that transcribes.
     model: Option<String>,
@@ -69,7 +70,7 @@ async fn create_speech(cx: Cx, request: RawJson<SpeechRequest>) -> Result<Shaped
 async fn create_transcription(
     cx: Cx,
     (ContentType(content_type), form): (ContentType, RawForm<TranscriptionRequest>),
-) -> Result<Shaped<(Reply<Transcription>, PlainText)>, ApiError> {
+) -> Result<Shaped<(Reply<Transcription>, (PlainText, Captions))>, ApiError> {
     // The form may be a little larger than a recording may be.
     if form.body.len() > MAX_UPLOAD_BYTES as usize
         && let Ok(request) = MediaRequest::parse(ModelKind::Transcription, &content_type, &form.body)

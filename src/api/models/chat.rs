@@ -1,6 +1,7 @@
 //! Chat completions, in `OpenAI`'s form.
 
 use schemars::JsonSchema;
+use serde_json::{Map, Value};
 
 use super::shapes::ChatCompletion;
 use crate::app::Cx;
@@ -26,19 +27,19 @@ routes! {
     Post "/v1/chat/completions" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_chat_completion;
 }
 
-/// What the document says of a request; `domain::chat::request` reads it.
+/// What the document says of a request; `domain::chat::request` reads it. Members that are not named here are passed on too.
 #[derive(JsonSchema)]
-#[schemars(rename = "ChatCompletionRequest")]
+#[schemars(rename = "ChatCompletionRequest", extend("additionalProperties" = true))]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ChatCompletionRequest {
     /// `auto` (the default), `fast`, `max`, or a registered model.
     model: Option<String>,
     /// The conversation: 1 to 10,000 messages with a `role` and `content` (a text or an array of parts).
-    messages: Vec<serde_json::Map<String, serde_json::Value>>,
+    messages: Vec<Map<String, Value>>,
     /// Answer as server-sent events.
     stream: Option<bool>,
     /// `include_usage`: end the stream with a chunk that tells the usage.
-    stream_options: Option<serde_json::Map<String, serde_json::Value>>,
+    stream_options: Option<Map<String, Value>>,
     /// Most output tokens of one choice.
     max_tokens: Option<u64>,
     /// As `max_tokens`; the name that reasoning models want.
@@ -48,7 +49,35 @@ struct ChatCompletionRequest {
     /// Choices, 1 to 128.
     n: Option<u64>,
     /// Tools that the model may call, at most 512.
-    tools: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
+    tools: Option<Vec<Map<String, Value>>>,
+    /// `auto`, `none`, `required`, or the tool that it is to call.
+    tool_choice: Option<Value>,
+    /// Whether it may call several tools at once.
+    parallel_tool_calls: Option<bool>,
+    /// `type`: `text`, `json_object`, or `json_schema` with a `json_schema` beside it.
+    response_format: Option<Map<String, Value>>,
+    /// The part of the likeliest tokens to choose from, 0 to 1.
+    top_p: Option<f64>,
+    /// A text that ends the answer, or several.
+    stop: Option<Value>,
+    /// Asks for the same answer each time, as far as the model can.
+    seed: Option<i64>,
+    /// -2 to 2: against what was said before.
+    presence_penalty: Option<f64>,
+    /// -2 to 2: against what was said often.
+    frequency_penalty: Option<f64>,
+    /// What to add to the likelihood of tokens, by their number.
+    logit_bias: Option<Map<String, Value>>,
+    /// Whether to tell the likelihood of the answer's tokens.
+    logprobs: Option<bool>,
+    /// How many others to tell at each place, 0 to 20.
+    top_logprobs: Option<u64>,
+    /// How long a reasoning model is to think, such as `low`.
+    reasoning_effort: Option<String>,
+    /// Your own name of your user.
+    user: Option<String>,
+    /// Your own notes.
+    metadata: Option<Map<String, Value>>,
 }
 
 async fn create_chat_completion(

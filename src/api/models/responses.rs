@@ -46,7 +46,7 @@ routes! {
 
 /// What the document says of a request; `domain::responses` reads it.
 #[derive(JsonSchema)]
-#[schemars(rename = "ResponseRequest")]
+#[schemars(rename = "ResponseRequest", extend("additionalProperties" = true))]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ResponseRequest {
     /// `auto` (the default), `fast`, `max`, or a registered model.
@@ -63,6 +63,20 @@ struct ResponseRequest {
     stream: Option<bool>,
     /// Tools of type `function` and `custom`.
     tools: Option<Vec<Map<String, Value>>>,
+    /// `auto`, `none`, `required`, or the tool that it is to call.
+    tool_choice: Option<Value>,
+    /// Whether it may call several tools at once.
+    parallel_tool_calls: Option<bool>,
+    /// 0 to 2.
+    temperature: Option<f64>,
+    /// The part of the likeliest tokens to choose from, 0 to 1.
+    top_p: Option<f64>,
+    /// How many likely tokens to tell at each place of the answer, 0 to 20.
+    top_logprobs: Option<u64>,
+    /// Your own notes.
+    metadata: Option<Map<String, Value>>,
+    /// Your own name of your user.
+    user: Option<String>,
     /// Most output tokens.
     max_output_tokens: Option<u64>,
     /// `effort` and `summary`.

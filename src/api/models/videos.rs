@@ -7,8 +7,8 @@ use crate::app::Cx;
 use crate::auth::scope::Scope;
 use crate::error::ApiError;
 use crate::gateway::video::{Content, Video, create_video as make_video, find_video, load_content};
-use crate::http::input::{ContentType, Path, RawJson};
-use crate::http::output::{Body, Film, Output, Reply, Shaped};
+use crate::http::input::{ContentType, Path, RawFields};
+use crate::http::output::{Body, Film, Output, Reply, Shaped, Under};
 use crate::http::route::Access;
 use crate::ports::{Flow, InboundBody, StreamEnd, StreamTap};
 use crate::routes;
@@ -41,8 +41,11 @@ struct VideoRequest {
     prompt: String,
     /// `auto` (the default), `fast`, `max`, or a registered model that films.
     model: Option<String>,
-    /// Seconds, 1 to 60; 5 by default. `seconds` is another name.
+    /// Seconds, 1 to 60; 5 by default.
     duration: Option<u32>,
+    /// Another name of `duration`, whole seconds as text too: `OpenAI`'s libraries send it so.
+    #[schemars(extend("type" = ["integer", "string", "null"]))]
+    seconds: Option<serde_json::Value>,
     /// `WIDTHxHEIGHT` in pixels; 1280x720 by default.
     size: Option<String>,
     /// `WIDTH:HEIGHT`; `16:9` by default, ignored where `size` is given.
@@ -113,7 +116,7 @@ impl VideoState {
 
 async fn create_video(
     cx: Cx,
-    (ContentType(content_type), request): (ContentType, RawJson<VideoRequest>),
+    (ContentType(content_type), request): (ContentType, RawFields<VideoRequest>),
 ) -> Result<Reply<VideoState>, ApiError> {
     let origin = cx.origin.clone();
     let video = make_video(cx, &content_type, &request.body).await?;
@@ -124,7 +127,7 @@ async fn get_video(cx: Cx, Path(id): Path) -> Result<Reply<VideoState>, ApiError
     Ok(Reply(VideoState::of(find_video(&cx, &id).await?, &cx.origin)))
 }
 
-async fn get_video_content(cx: Cx, Path(id): Path) -> Result<Shaped<Film>, ApiError> {
+async fn get_video_content(cx: Cx, Path(id): Path) -> Result<Shaped<(Film, Under<302, ()>)>, ApiError> {
     let output = match load_content(&cx, &id).await? {
         Content::File(file) => Output::bytes("video/mp4", file),
         Content::Elsewhere(url) => Output::empty().status(302).header("location", url),

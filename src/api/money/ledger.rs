@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::app::Cx;
 use crate::error::ApiError;
 use crate::http::input::Query;
-use crate::http::output::{Lines, Output, Shaped};
+use crate::http::output::{Lines, Output, Shaped, Table};
 use crate::http::route::Access;
 use crate::meter::money::flush;
 use crate::ports::ask;
@@ -62,7 +62,20 @@ struct LedgerLine<'l> {
 const LIMIT_MAX: u32 = 10_000;
 const COLUMNS: [&str; 10] = ["seq", "time", "kind", "id", "debit", "credit", "amount_usd", "reason", "hold", "wallet"];
 
-async fn export_ledger(cx: Cx, Query(query): Query<LedgerQuery>) -> Result<Shaped<Lines>, ApiError> {
+/// A page of the ledger.
+type Ledger = Shaped<(Lines, (Table, NextAfter))>;
+
+/// The header that says where the next page begins.
+struct NextAfter;
+
+#[cfg(not(target_arch = "wasm32"))]
+impl crate::openapi::Describe for NextAfter {
+    fn describe(operation: &mut crate::openapi::Operation) {
+        operation.give_header("x-next-after", "The next page's `after`; absent on the last page.");
+    }
+}
+
+async fn export_ledger(cx: Cx, Query(query): Query<LedgerQuery>) -> Result<Ledger, ApiError> {
     let format = match query.format.as_deref() {
         None | Some("jsonl") => Format::JsonLines,
         Some("csv") => Format::Csv,

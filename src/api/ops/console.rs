@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::app::Cx;
 use crate::error::ApiError;
+use crate::http::html::guard;
 use crate::http::input::{IfNoneMatch, Path};
 use crate::http::output::Output;
 use crate::http::route::Access;
@@ -84,12 +85,7 @@ fn serve(name: &str, known: &IfNoneMatch) -> Result<Output, ApiError> {
     let output =
         if known.has(&ETAG) { Output::empty().status(304) } else { Output::text(content_type(name), file.text) };
     // A browser asks each time whether there is another version; as a rule that is a 304.
-    Ok(output
-        .header("etag", &*ETAG)
-        .header("cache-control", "no-cache, must-revalidate")
-        .header("content-security-policy", POLICY)
-        .header("referrer-policy", "no-referrer")
-        .header("x-content-type-options", "nosniff"))
+    Ok(guard(output, POLICY).header("etag", &*ETAG).header("cache-control", "no-cache, must-revalidate"))
 }
 
 fn content_type(name: &str) -> &'static str {

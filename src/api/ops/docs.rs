@@ -1,9 +1,13 @@
 //! The front door: an index and the documents.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::app::Cx;
 use crate::error::ApiError;
+use crate::http::html::guard;
 use crate::http::input::{FromHead, FromRequest};
-use crate::http::output::Output;
+use crate::http::output::{Output, Reply, Shaped, Under};
 use crate::http::request::Request;
 use crate::http::route::Access;
 use crate::routes;
@@ -50,19 +54,35 @@ impl crate::openapi::Describe for WantsHtml {
     fn describe(_: &mut crate::openapi::Operation) {}
 }
 
-async fn show_index(_: Cx, WantsHtml(html): WantsHtml) -> Result<Output, ApiError> {
+/// Where to begin.
+#[derive(Serialize, JsonSchema)]
+struct Index {
+    name: &'static str,
+    version: &'static str,
+    openapi: &'static str,
+    docs: &'static str,
+    health: &'static str,
+    /// How to get a key.
+    provision: &'static str,
+    /// What to do with it.
+    chat: &'static str,
+}
+
+const INDEX: Index = Index {
+    name: "Guildhall",
+    version: env!("CARGO_PKG_VERSION"),
+    openapi: "/openapi.json",
+    docs: "/docs",
+    health: "/healthz",
+    provision: "POST /v1/auth/provision",
+    chat: "POST /v1/chat/completions",
+};
+
+async fn show_index(_: Cx, WantsHtml(html): WantsHtml) -> Result<Shaped<(Reply<Index>, Under<302, ()>)>, ApiError> {
     if html {
-        return Ok(Output::empty().status(302).header("location", "/admin/"));
+        return Ok(Output::empty().status(302).header("location", "/admin/").into());
     }
-    Ok(Output::json(&serde_json::json!({
-        "name": "Guildhall",
-        "version": env!("CARGO_PKG_VERSION"),
-        "openapi": "/openapi.json",
-        "docs": "/docs",
-        "health": "/healthz",
-        "provision": "POST /v1/auth/provision",
-        "chat": "POST /v1/chat/completions",
-    })))
+    Ok(Output::json(&INDEX).into())
 }
 
 async fn show_openapi(_: Cx, (): ()) -> Result<Output, ApiError> {
@@ -74,8 +94,6 @@ async fn show_docs(_: Cx, (): ()) -> Result<Output, ApiError> {
 }
 
 fn page(html: &str) -> Output {
-    Output::text("text/html; charset=utf-8", html)
-        .header("content-security-policy", PAGE_POLICY)
-        .header("x-content-type-options", "nosniff")
+    guard(Output::text("text/html; charset=utf-8", html), PAGE_POLICY)
         .header("cache-control", "no-cache, must-revalidate")
 }

@@ -47,7 +47,9 @@ impl FromRequest for After {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl crate::openapi::Describe for After {
-    fn describe(_: &mut crate::openapi::Operation) {}
+    fn describe(operation: &mut crate::openapi::Operation) {
+        operation.take_header("Last-Event-ID", "The number of the last event that was seen: the ones after it follow.");
+    }
 }
 
 /// How long to wait before asking for news again.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::app::Cx;
 use crate::error::ApiError;
 use crate::gateway::table::read_snapshot;
-use crate::http::output::{Output, RawReply};
+use crate::http::output::{Output, Reply, Shaped, Under};
 use crate::http::route::Access;
 use crate::routes;
 
@@ -30,7 +30,7 @@ pub struct Health {
     models: usize,
 }
 
-async fn check_health(cx: Cx, (): ()) -> Result<RawReply<Health>, ApiError> {
+async fn check_health(cx: Cx, (): ()) -> Result<Shaped<(Reply<Health>, Under<503, Reply<Health>>)>, ApiError> {
     let snapshot = read_snapshot(&cx.app, &cx.ports).await?;
     let models = snapshot.offers.iter().filter(|offer| offer.enabled).count();
     let adapters = snapshot.adapters;

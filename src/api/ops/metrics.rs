@@ -102,7 +102,9 @@ impl FromRequest for Shown {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl crate::openapi::Describe for Shown {
-    fn describe(_: &mut crate::openapi::Operation) {}
+    fn describe(operation: &mut crate::openapi::Operation) {
+        operation.add_credential("metrics_token");
+    }
 }
 
 /// Names of models and providers and what they earn are not for everybody.

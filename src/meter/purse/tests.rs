@@ -6,7 +6,7 @@ fn answer(held: i64, available: i64, others: i64) -> Option<Leased> {
 }
 
 fn need(most: i64, least: i64) -> Need {
-    Need { most: MicroUsd(most), least: MicroUsd(least), is_guess: false, until_ms: None }
+    Need { most: MicroUsd(most), least: MicroUsd(least), is_guess: false, until_ms: None, may_reload: true }
 }
 
 fn called(purse: &mut Purse, wish: Wish, answer: Option<Leased>, now_ms: i64) {

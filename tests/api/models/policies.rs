@@ -32,6 +32,28 @@ fn the_administrators_patience_is_no_clients() {
     });
 }
 
+/// What other calls hold is waited for as long as the client is.
+#[test]
+fn who_waits_for_money_waits_no_longer_than_its_patience() {
+    run(async |app| {
+        app.with_model().await;
+        // One call at a time.
+        let key = app.provision("0.0055").await;
+        app.upstream.always(Reply::chat("Hi!", 1, 1));
+        app.upstream.slow_at("p1", 20_000);
+        let hasty = async {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            let begun_ms = app.now_ms();
+            let late = error(&app, &key, &ask("Hello", json!({ "policy": { "max_latency_ms": 1_000 } })), 502).await;
+            assert_eq!(late, "max_latency_ms passed before a model answered");
+            assert!((1_000..1_600).contains(&(app.now_ms() - begun_ms)), "after {} ms", app.now_ms() - begun_ms);
+        };
+        let (running, ()) = tokio::join!(app.hello(&key).send(), hasty);
+        running.expect(200);
+        assert_eq!(app.upstream.sent.borrow().len(), 1, "nobody was asked for the other");
+    });
+}
+
 /// T82: it routes, and what is charged is counted here.
 #[test]
 fn a_clients_own_estimate_chooses_and_charges_nothing() {

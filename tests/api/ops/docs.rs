@@ -73,6 +73,8 @@ fn pages_are_html_that_loads_nothing_from_elsewhere() {
 #[test]
 fn the_reference_reads_the_document() {
     run(async |app| {
-        assert!(get_as(&app, "/docs", BROWSER).await.expect(200).text().contains("/openapi.json"));
+        let page = get_as(&app, "/docs", BROWSER).await.expect(200).text();
+        assert!(page.contains("/openapi.json"));
+        assert!(page.contains("op.security?.map"), "of several credentials it shows all");
     });
 }

@@ -11,6 +11,17 @@ export function readEvents(text) {
     .map((data) => (data.startsWith("{") ? JSON.parse(data) : data));
 }
 
+/** Takes what is whole off a text of events: `{event, id, data}` of each, and the rest. Comments are skipped. */
+export function takeEvents(text) {
+  const parts = text.split("\n\n");
+  const rest = parts.pop();
+  const read = (part) => {
+    const field = (name) => part.match(new RegExp(`^${name}:(.*)$`, "m"))?.[1].trim();
+    return { event: field("event"), id: field("id"), data: field("data") };
+  };
+  return { events: parts.map(read).filter(({ data }) => data !== undefined), rest };
+}
+
 /** Opens a stream on a connection of its own: `nextEvent` gives the data of the next event as it arrives. */
 export function openStream(url, key, body) {
   const stream = new Stream();
@@ -40,9 +51,9 @@ class Stream {
   #error;
 
   take(text) {
-    const parts = (this.#text + text).split("\n\n");
-    this.#text = parts.pop();
-    for (const part of parts) if (part.startsWith("data:")) this.#events.push(part.slice(5).trim());
+    const { events, rest } = takeEvents(this.#text + text);
+    this.#text = rest;
+    this.#events.push(...events.map(({ data }) => data));
     this.#serve();
   }
 

@@ -209,12 +209,6 @@ impl<'a> ChatRequest<'a> {
         self.body
     }
 
-    /// Messages in the request.
-    #[must_use]
-    pub const fn message_count(&self) -> u64 {
-        self.input.messages
-    }
-
     /// Images among the message parts. What an image costs is the model's affair; see
     /// [`IMAGE_TOKENS_UPPER`].
     #[must_use]

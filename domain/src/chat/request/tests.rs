@@ -18,7 +18,7 @@ fn the_smallest_request_has_the_defaults() {
     let request = parse(&body).unwrap();
     assert_eq!(request.model(), "auto");
     assert!(!request.stream() && !request.include_usage());
-    assert_eq!((request.n(), request.max_output_tokens(), request.message_count()), (1, None, 1));
+    assert_eq!((request.n(), request.max_output_tokens(), request.input.messages), (1, None, 1));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn content_may_be_many_things() {
         {"role":"tool","tool_call_id":"1","content":"c"},
         {"role":"function","name":"f","content":null}]}"#;
     let request = parse(body).unwrap();
-    assert_eq!((request.message_count(), request.image_count()), (7, 1));
+    assert_eq!((request.input.messages, request.image_count()), (7, 1));
 }
 
 /// Body, parameter at fault, part of the message.

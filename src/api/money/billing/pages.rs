@@ -2,6 +2,7 @@
 
 use crate::app::Cx;
 use crate::error::ApiError;
+use crate::http::html::guard;
 use crate::http::output::Output;
 use crate::http::route::Access;
 use crate::payments::activation::TERMS_VERSION;
@@ -23,9 +24,6 @@ const PAGE: &str = include_str!("billing.html");
 
 async fn show_billing(_: Cx, (): ()) -> Result<Output, ApiError> {
     let page = PAGE.replace("{{terms_version}}", TERMS_VERSION);
-    Ok(Output::text("text/html; charset=utf-8", page)
-        .header("content-security-policy", PAGE_POLICY)
-        .header("x-content-type-options", "nosniff")
-        .header("referrer-policy", "no-referrer")
-        .header("cache-control", "public, max-age=60"))
+    let page = Output::text("text/html; charset=utf-8", page);
+    Ok(guard(page, PAGE_POLICY).header("cache-control", "public, max-age=60"))
 }

@@ -7,6 +7,7 @@ use guildhall_domain::money::MicroUsd;
 
 use crate::app::Cx;
 use crate::error::ApiError;
+use crate::http::html::{escape, page};
 use crate::http::input::{Path, Raw};
 use crate::http::output::Output;
 use crate::http::route::Access;
@@ -28,12 +29,6 @@ routes! {
     /// Answer the questions to somebody who is to be paid in the sandbox.
     Post "/sandbox/connect/{id}" Access::Public, body_max_bytes = 1 << 12 => finish_onboarding;
 }
-
-/// Forms go to this origin alone, and nothing is loaded.
-const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem}\
-    button{font:inherit;padding:.4rem 1rem}td{padding:.2rem .8rem .2rem 0}.note{color:#8a4b00}";
 
 async fn show_checkout(cx: Cx, Path(id): Path) -> Result<Output, ApiError> {
     let session = sandbox::read(&Desk::of(&cx), &id, "checkout.session").await?;
@@ -68,7 +63,7 @@ fn checkout_form(session: &serde_json::Value, refusal: Option<&str>) -> String {
     } else {
         format!("<p>Pay <b>${}.{:02}</b>.</p>", cents / 100, cents % 100)
     };
-    let refusal = refusal.map_or_else(String::new, |why| format!("<p class=note><b>{}</b></p>", escape(why)));
+    let refusal = refusal.map_or_else(String::new, |why| format!("<p><b>{}</b></p>", escape(why)));
     let cards = TestCard::ALL.iter().enumerate().fold(String::new(), |html, (index, card)| {
         let checked = if index == 0 { " checked" } else { "" };
         let (number, label) = (card.number(), card.label());
@@ -83,7 +78,7 @@ fn checkout_form(session: &serde_json::Value, refusal: Option<&str>) -> String {
     let cancel = link(session["cancel_url"].as_str().unwrap_or_default(), "Cancel");
     let verb = if is_setup { "Save" } else { "Pay" };
     format!(
-        "<p class=note>This is the sandbox: no real money moves.</p>{what}{refusal}<form method=post>{cards}{save}<button>{verb}</button></form>{cancel}"
+        "<p>This is the sandbox: no real money moves.</p>{what}{refusal}<form method=post>{cards}{save}<button>{verb}</button></form>{cancel}"
     )
 }
 
@@ -128,23 +123,7 @@ async fn finish_onboarding(cx: Cx, Path(id): Path) -> Result<Output, ApiError> {
     Ok(page("Done", &format!("<p>The account can be paid now.</p>{}", link(&return_url, "Go on"))))
 }
 
-fn page(title: &str, body: &str) -> Output {
-    let html = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-         <title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{body}"
-    );
-    Output::text("text/html; charset=utf-8", html)
-        .header("content-security-policy", PAGE_POLICY)
-        .header("x-content-type-options", "nosniff")
-        .header("referrer-policy", "no-referrer")
-        .header("cache-control", "no-store")
-}
-
 fn link(url: &str, text: &str) -> String {
     let is_web = url.starts_with("https://") || url.starts_with("http://");
     if is_web { format!("<p><a href=\"{}\">{text}</a></p>", escape(url)) } else { String::new() }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }

@@ -66,7 +66,8 @@ export async function showModels(cx) {
 const describeContext = ({ max_context_tokens: tokens }) => count(tokens || null);
 
 function describePrice({ unit, unit_price_usd, input_per_1k, output_per_1k, pricing_source }) {
-  if ((unit ? unit_price_usd : input_per_1k) === null) return badge("no price", "bad");
+  // A price that is not set may also be left out.
+  if ((unit ? unit_price_usd : input_per_1k) == null) return badge("no price", "bad");
   const words = unit ? `${usd(unit_price_usd)} / ${unit.replaceAll("_", " ")}` : `${usd(input_per_1k)} in, ${usd(output_per_1k)} out / 1k`;
   return [words, " ", badge(pricing_source)];
 }

@@ -32,6 +32,7 @@ fn a_checkout_is_paid_on_its_page_once() {
         let page = app.get(&format!("/sandbox/pay/{id}")).send().await.expect(200);
         assert!(page.text().contains("$10.00") && page.text().contains(PAYS), "{}", page.text());
         assert!(page.header("content-security-policy").unwrap().contains("form-action 'self'"));
+        assert!(page.text().contains("<title>Sandbox payment · Guildhall</title>"), "it is one of the house's pages");
         let path = path_of(&checkout);
         submit(&app, &path, "card=1").await.expect(400);
         let declined = submit(&app, &path, "card=4000000000000002").await.expect(402);
