@@ -176,6 +176,23 @@ impl Caller {
     }
 }
 
+    /// Under which name its requests are known again: with one `Idempotency-Key`, callers of one name send the same request.
+    #[must_use]
+    pub fn guard_name(&self) -> String {
+        match self {
+            // What a handler would not give to this key, a replay does not either.
+            Self::Key(key) if key.is_partial() || key.scopes != Scopes::All => {
+                format!("{}:{}", key.account_id, key.key_id)
+            }
+            Self::Key(key) => key.account_id.clone(),
+            // Apart from the account's keys: an answer may hold what only the owner may see.
+            Self::Session(session) => format!("{}:{}", session.person_id, session.account_id),
+            Self::Admin => "admin".to_owned(),
+            // The pipeline lets nobody come to the guard without a caller.
+            Self::Nobody => "nobody".to_owned(),
+        }
+    }
+
 /// The refusal of a key on a route for people.
 #[must_use]
 pub fn session_required() -> ApiError {
