@@ -59,7 +59,8 @@ routes! {
     Post "/v1/keys/{id}/credits" Access::Keeper => add_key_credits;
     /// Rotate an API key.
     ///
-    /// The id and everything else stay; the old key is dead, and `rotation_days` count from now.
+    /// The id and everything else stay; the old key is dead, and `rotation_days` count from now. Of two rotations at once one
+    /// is a 409. A key that rotates itself and loses the answer cannot ask for it again: another key or the owner rotates it.
     Post "/v1/keys/{id}/rotate" Access::Keeper => rotate_own_key;
     /// Create an API key (Tokaroo's path).
     Post "/v1/api-keys" Access::Keeper, dialect = Dialect::Tokaroo => create_own_key;

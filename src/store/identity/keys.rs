@@ -149,9 +149,10 @@ queries! {
            requests_per_hour = NULLIF(COALESCE(?11, requests_per_hour), 0), concurrent = NULLIF(COALESCE(?12, concurrent), 0),
            metadata = COALESCE(?13, metadata)
          WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
-    /// Gives a key another secret.
-    tenant("account_id") fn rotate_key(account_id: &str, id: &str, hash: &str, masked: &str, rotated_at_ms: i64) -> Changed =
-        "UPDATE api_keys SET hash = ?3, masked = ?4, rotated_at_ms = ?5 WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
+    /// Gives a key another secret, unless it has got one since the one that was made then.
+    tenant("account_id") fn rotate_key(account_id: &str, id: &str, hash: &str, masked: &str, rotated_at_ms: i64, known_at_ms: i64) -> Changed =
+        "UPDATE api_keys SET hash = ?3, masked = ?4, rotated_at_ms = ?5
+         WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked' AND COALESCE(rotated_at_ms, created_at_ms) = ?6";
     /// Has a key's budget begin anew.
     tenant("account_id") fn reset_budget(account_id: &str, id: &str, reset_at_ms: i64) -> Changed =
         "UPDATE api_keys SET budget_reset_at_ms = MAX(COALESCE(budget_reset_at_ms, 0), ?3) WHERE account_id = ?1 AND id = ?2";
