@@ -121,9 +121,8 @@ impl KeyCaller {
     #[must_use]
     pub fn sight(&self) -> Sight<'_> {
         match &self.workspace_id {
-            _ if !self.may_manage() => Sight::Own,
+            _ if !self.may_manage() || self.is_spending_limited() => Sight::Own,
             Some(workspace_id) => Sight::Workspace(workspace_id),
-            None if self.is_spending_limited() => Sight::Own,
             None => Sight::All,
         }
     }
