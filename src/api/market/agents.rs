@@ -236,6 +236,10 @@ async fn claim_agent(cx: Cx, Json(claim): Json<Claim>) -> Result<Reply<ClaimedAg
 }
 
 async fn get_agent(cx: Cx, Path(slug_or_id): Path) -> Result<Reply<AgentProfile>, ApiError> {
+    // Not an agent that is missing, but a path that nobody serves. Ids, which are no slugs either, pass.
+    if slug_or_id.parse::<AgentId>().is_err() && is_reserved(&slug_or_id) {
+        return Err(ApiError::new(Kind::NotFound, format!("No route for GET /api/agents/{slug_or_id}")));
+    }
     let found = find_public_agent(&slug_or_id).run(&*cx.ports.db).await?;
     let row = found.ok_or_else(|| ApiError::not_found("agent"))?;
     Ok(Reply(AgentProfile { agent: PublicAgent::from(&row) }))
