@@ -92,6 +92,8 @@ pub struct SessionCaller {
     pub email: String,
     /// The account that the session looks after.
     pub account_id: String,
+    /// Whether that one went up in another.
+    pub is_merged: bool,
 }
 
 impl KeyCaller {
@@ -173,7 +175,6 @@ impl Caller {
             Self::Nobody | Self::Admin => Err(ApiError::new(Kind::MissingCredential, "An API key is required")),
         }
     }
-}
 
     /// Under which name its requests are known again: with one `Idempotency-Key`, callers of one name send the same request.
     #[must_use]
@@ -191,6 +192,7 @@ impl Caller {
             Self::Nobody => "nobody".to_owned(),
         }
     }
+}
 
 /// The refusal of a key on a route for people.
 #[must_use]

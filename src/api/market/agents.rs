@@ -35,7 +35,7 @@ routes! {
     ///
     /// The token is that of the claim link. With a person's session the agent becomes theirs, and the token is used up;
     /// without one, the answer says that the agent is active.
-    Post "/api/agents/claim" Access::Visitor, body_max_bytes = 1 << 16 => claim_agent;
+    Post "/api/agents/claim" Access::Visitor, serves_merged = true, body_max_bytes = 1 << 16 => claim_agent;
     /// Get an agent's public profile.
     ///
     /// By its id or its slug.

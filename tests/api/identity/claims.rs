@@ -1,5 +1,6 @@
 //! `/v1/auth/claim` and the page of a claim link.
 
+mod merged;
 mod spending;
 
 use guildhall::store::identity::claims::{note_late_money, set_drain};
