@@ -19,8 +19,8 @@ use crate::error::{ApiError, Kind};
 use crate::meter::money::{flush, notice_credit};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::identity::claims::{
-    MaskedKeyRow, adopt_account, adopt_agent, end_merge, find_claim as find_claim_row, list_drains, list_masked_keys,
-    merge_account, move_keys, move_responses, move_workspaces, note_late_money, set_drain,
+    MaskedKeyRow, adopt_account, adopt_agent, end_merge, find_claim as find_claim_row, limit_moving_keys, list_drains,
+    list_masked_keys, merge_account, move_keys, move_responses, move_workspaces, note_late_money, set_drain,
 };
 use crate::store::identity::people::find_home;
 use crate::store::statement::{Changed, run_all};
@@ -176,7 +176,9 @@ async fn bring(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortErr
     let Some(Balance { balance, available, held_leases, .. }) = merge_wallet(ports, from, into).await? else {
         return Ok(Drained::Stirring);
     };
-    run_all(&*ports.db, (move_keys(from, into), move_workspaces(from, into), end_merge(from, into))).await?;
+    let moves =
+        (limit_moving_keys(from, into), move_keys(from, into), move_workspaces(from, into), end_merge(from, into));
+    run_all(&*ports.db, moves).await?;
     // By and by, and on its own: they may be large, and nothing else is to wait for them.
     for _ in 0..RESPONSE_PARTS {
         match move_responses(from, into, RESPONSES_AT_ONCE).run(&*ports.db).await {

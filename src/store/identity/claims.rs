@@ -66,6 +66,13 @@ queries! {
         "UPDATE accounts SET owner_id = ?1, claim_hash = NULL, merged_into = ?2, merged_at_ms = ?4, drain_due_ms = ?4
          WHERE claim_hash = ?3 AND owner_id IS NULL AND status = 'active' AND kind <> 'agent'
            AND EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND id = ?2 AND status = 'active' AND merged_into IS NULL)";
+    /// Gives each key of an account that goes up in another what that account might spend in a month as its own limit, unless
+    /// its own is smaller. Comes before the keys move, in their transaction.
+    tenant("account_id") fn limit_moving_keys(account_id: &str, into_id: &str) -> Changed =
+        "UPDATE api_keys SET monthly_budget_micros = (SELECT MIN(a.monthly_budget_micros,
+             COALESCE(api_keys.monthly_budget_micros, a.monthly_budget_micros)) FROM accounts a WHERE a.id = ?1)
+         WHERE account_id = ?1 AND EXISTS (SELECT 1 FROM accounts
+           WHERE id = ?1 AND merged_into = ?2 AND status = 'active' AND monthly_budget_micros IS NOT NULL)";
     /// Moves the keys of an account that goes up in another, once.
     tenant("account_id") fn move_keys(account_id: &str, into_id: &str) -> Changed =
         "UPDATE api_keys SET account_id = ?2 WHERE account_id = ?1
