@@ -92,9 +92,9 @@ queries! {
     /// Merged accounts whose wallets are to be looked at, the longest due first.
     global("the hour's job looks after the accounts of everybody") fn list_drains(now_ms: i64, limit: i64) -> Vec<DrainRow> =
         "SELECT id, merged_into, merged_at_ms, drain_due_ms FROM accounts WHERE drain_due_ms <= ?1 ORDER BY drain_due_ms LIMIT ?2";
-    /// Accounts that went up in another, the latest first.
-    tenant("merged_into") fn list_merged(into_id: &str, limit: i64) -> Vec<MergedRow> =
-        "SELECT id FROM accounts WHERE merged_into = ?1 ORDER BY merged_at_ms DESC LIMIT ?2";
+    /// Accounts that went up in another since a time, the latest first.
+    tenant("merged_into") fn list_merged(into_id: &str, since_ms: i64, limit: i64) -> Vec<MergedRow> =
+        "SELECT id FROM accounts WHERE merged_into = ?1 AND merged_at_ms >= ?2 ORDER BY merged_at_ms DESC LIMIT ?3";
     /// Says when a merged account's wallet is looked at again, unless money has come since; NULL for never.
     tenant("id") fn set_drain(id: &str, found_ms: i64, due_ms: Option<i64>) -> Changed =
         "UPDATE accounts SET drain_due_ms = ?3 WHERE id = ?1 AND drain_due_ms = ?2 AND merged_into IS NOT NULL";

@@ -370,6 +370,15 @@ fn what_a_key_has_ordered_and_kept_stays_its_own() {
         app.get(&format!("{video}/content")).bearer(&key.key).send().await.expect(200);
         app.get(&video).bearer(&elsewhere.key).send().await.expect(404);
         ask(json!({ "model": "m1", "input": "and?", "previous_response_id": first["id"] })).await.expect(200);
+        // However many came after it.
+        for number in 0..12 {
+            app.database.execute(&format!(
+                "INSERT INTO accounts (id, created_at_ms, merged_into, merged_at_ms, status)
+                 VALUES ('acc_{number}', 1, '{}', {}, 'merged')",
+                account_of(&ada),
+                app.now_ms()
+            ));
+        }
         let kept = |of: &str| app.database.number(&format!("SELECT COALESCE(SUM({of}), 0) FROM response_bytes"));
         assert_eq!(kept("bytes"), app.database.number("SELECT SUM(length(CAST(turn AS BLOB))) FROM responses"));
         assert_eq!(kept(&format!("bytes * (account_id = '{}')", key.account_id)), 0);
