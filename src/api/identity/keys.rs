@@ -259,11 +259,11 @@ async fn add_key_credits(
                 let text = "This Idempotency-Key was used for another amount; nothing was added";
                 return Err(ApiError::new(Kind::IdempotencyMismatch, text));
             }
-            // The request has come before.
             Some(known) if cx.started_ms - known.created_at_ms >= REPEATED_MS => {
                 let text = "This Idempotency-Key was used for credits before; nothing was added. Use another key";
                 return Err(ApiError::new(Kind::Conflict, text));
             }
+            // The request has come before.
             Some(_) => {}
         }
     }

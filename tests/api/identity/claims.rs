@@ -269,10 +269,15 @@ fn whoever_takes_a_key_in_is_told_what_that_means() {
             app.get(&format!("/claim?token={token}")).send().await.expect(200).text(),
         ];
         for text in pages {
-            for part in [&masked, &key.account_id, "spends your money"] {
+            for part in [&masked, &key.account_id, "spends your money", "its keys, its billing and its export"] {
                 assert!(text.contains(part), "{part} in {text}");
             }
         }
+        for _ in 0..11 {
+            super::keys::create(&app, &key.key, json!({})).await;
+        }
+        let page = app.get(&format!("/claim?token={token}")).send().await.expect(200).text();
+        assert!(page.contains(" and 2 more becomes yours"), "{page}");
     });
 }
 
@@ -365,11 +370,6 @@ fn what_a_key_has_ordered_and_kept_stays_its_own() {
         let elsewhere = app.provision("1").await;
         claim(&app, &ada, &token).await.expect(200);
         app.pass_ms(20_000).await;
-        let made = app.get(&video).bearer(&key.key).send().await.expect(200).json();
-        assert_eq!(made["status"], "completed");
-        app.get(&format!("{video}/content")).bearer(&key.key).send().await.expect(200);
-        app.get(&video).bearer(&elsewhere.key).send().await.expect(404);
-        ask(json!({ "model": "m1", "input": "and?", "previous_response_id": first["id"] })).await.expect(200);
         // However many came after it.
         for number in 0..12 {
             app.database.execute(&format!(
@@ -379,6 +379,11 @@ fn what_a_key_has_ordered_and_kept_stays_its_own() {
                 app.now_ms()
             ));
         }
+        let made = app.get(&video).bearer(&key.key).send().await.expect(200).json();
+        assert_eq!(made["status"], "completed");
+        app.get(&format!("{video}/content")).bearer(&key.key).send().await.expect(200);
+        app.get(&video).bearer(&elsewhere.key).send().await.expect(404);
+        ask(json!({ "model": "m1", "input": "and?", "previous_response_id": first["id"] })).await.expect(200);
         let kept = |of: &str| app.database.number(&format!("SELECT COALESCE(SUM({of}), 0) FROM response_bytes"));
         assert_eq!(kept("bytes"), app.database.number("SELECT SUM(length(CAST(turn AS BLOB))) FROM responses"));
         assert_eq!(kept(&format!("bytes * (account_id = '{}')", key.account_id)), 0);
