@@ -79,6 +79,10 @@ impl App {
     }
 }
 
+/// How long a request may come again under its `Idempotency-Key`: as long as the guard remembers it. What has its
+/// [name](Cx::name_once) may be known for longer, and is then another request's.
+pub const REPEATED_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// All that a handler sees.
 #[derive(Clone)]
 pub struct Cx {
@@ -118,14 +122,13 @@ impl Cx {
     }
 
     /// A name for what this request makes happen once: the same name when the caller sends it again under its
-    /// `Idempotency-Key`, because the first answer may have been lost.
+    /// `Idempotency-Key`, because the first answer may have been lost. What the guard takes for another request has another.
     #[must_use]
     pub fn name_once(&self, prefix: &str) -> String {
         let Some(key) = &self.idempotency_key else { return format!("{prefix}_{}", self.request_id) };
         let called = match &self.caller {
-            Caller::Key(caller) => format!("{}:{key}", caller.account_id),
-            Caller::Session(session) => format!("{}:{}:{key}", session.person_id, session.account_id),
             Caller::Nobody | Caller::Admin => key.to_string(),
+            caller => format!("{}:{key}", caller.guard_name()),
         };
         format!("{prefix}_{}", self.app.hasher.hash(&called))
     }

@@ -19,9 +19,10 @@ use crate::error::{ApiError, Kind};
 use crate::meter::money::{flush, notice_credit};
 use crate::ports::{PortError, Ports, ask};
 use crate::store::identity::claims::{
-    MaskedKeyRow, adopt_account, adopt_agent, end_merge, find_claim as find_claim_row, list_drains, list_masked_keys,
-    merge_account, move_keys, move_responses, move_workspaces, note_late_money, set_drain,
+    MaskedKeyRow, adopt_account, adopt_agent, end_merge, find_claim as find_claim_row, limit_moving_keys, list_drains,
+    list_masked_keys, merge_account, move_keys, move_responses, move_workspaces, note_late_money, set_drain,
 };
+use crate::store::identity::keys::count_own_keys;
 use crate::store::identity::people::find_home;
 use crate::store::statement::{Changed, run_all};
 
@@ -37,6 +38,8 @@ pub struct Claim {
     pub is_agent: bool,
     /// What is shown of its keys, at most [`KEYS_SHOWN`].
     pub keys: Vec<MaskedKeyRow>,
+    /// How many more it has.
+    pub more_keys: i64,
 }
 
 /// What became of a claim.
@@ -94,9 +97,11 @@ pub async fn require_claim(cx: &Cx, token: &str) -> Result<Claim, ApiError> {
 /// When the database fails.
 pub async fn find_claim(cx: &Cx, hash: String) -> Result<Option<Claim>, PortError> {
     let Some(row) = find_claim_row(&hash).run(&*cx.ports.db).await? else { return Ok(None) };
-    let keys = list_masked_keys(&row.account_id, KEYS_SHOWN).run(&*cx.ports.db).await?;
+    let reads = (list_masked_keys(&row.account_id, KEYS_SHOWN), count_own_keys(&row.account_id, None, None));
+    let (keys, all) = run_all(&*cx.ports.db, reads).await?;
+    let more_keys = (all.map_or(0, |count| count.total) - KEYS_SHOWN).max(0);
     let is_agent = row.kind == "agent";
-    Ok(Some(Claim { hash, account_id: row.account_id, created_at_ms: row.created_at_ms, is_agent, keys }))
+    Ok(Some(Claim { hash, account_id: row.account_id, created_at_ms: row.created_at_ms, is_agent, keys, more_keys }))
 }
 
 /// Attaches what is claimed to a person: to their account `preferred`, else to their first, else as their own. Of several
@@ -176,7 +181,9 @@ async fn bring(ports: &Ports, from: &str, into: &str) -> Result<Drained, PortErr
     let Some(Balance { balance, available, held_leases, .. }) = merge_wallet(ports, from, into).await? else {
         return Ok(Drained::Stirring);
     };
-    run_all(&*ports.db, (move_keys(from, into), move_workspaces(from, into), end_merge(from, into))).await?;
+    let moves =
+        (limit_moving_keys(from, into), move_keys(from, into), move_workspaces(from, into), end_merge(from, into));
+    run_all(&*ports.db, moves).await?;
     // By and by, and on its own: they may be large, and nothing else is to wait for them.
     for _ in 0..RESPONSE_PARTS {
         match move_responses(from, into, RESPONSES_AT_ONCE).run(&*ports.db).await {

@@ -6,6 +6,7 @@ use guildhall_domain::credential::KeyPrefix;
 
 use super::issue::draw_key;
 use crate::app::Cx;
+use crate::error::{ApiError, Kind};
 use crate::meter::payer::Tally;
 use crate::ports::{PortError, ask};
 use crate::store::identity::keys::{self as store, KeyRecord};
@@ -40,15 +41,20 @@ pub async fn change_key(
 /// Gives a key another secret of its kind; the old one is dead, and its limiter refuses it everywhere. Gives the new one, and what is shown of it later.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn rotate_key(cx: &Cx, key: &KeyRecord) -> Result<(String, String), PortError> {
+/// 409 when somebody else has rotated or revoked it at the same moment, 500 when the database fails.
+pub async fn rotate_key(cx: &Cx, key: &KeyRecord) -> Result<(String, String), ApiError> {
     let prefix = KeyPrefix::ALL.into_iter().find(|prefix| prefix.product() == key.product);
     let prefix = prefix.ok_or_else(|| PortError(format!("key {}: no product {:?}", key.id, key.product)))?;
     let (secret, masked) = draw_key(cx, prefix);
     let hash = cx.app.hasher.hash(&secret);
     // Later than the old one's, whatever the clocks of two isolates say.
-    let secret_at_ms = cx.started_ms.max(key.rotated_at_ms.unwrap_or(key.created_at_ms).saturating_add(1));
-    store::rotate_key(&key.account_id, &key.id, &hash, &masked, secret_at_ms).run(&*cx.ports.db).await?;
+    let known_at_ms = key.rotated_at_ms.unwrap_or(key.created_at_ms);
+    let secret_at_ms = cx.started_ms.max(known_at_ms.saturating_add(1));
+    let rotate = store::rotate_key(&key.account_id, &key.id, &hash, &masked, secret_at_ms, known_at_ms);
+    if rotate.run(&*cx.ports.db).await? == Changed(0) {
+        let text = "The key was rotated or revoked at the same moment; this request has changed nothing";
+        return Err(ApiError::new(Kind::Conflict, text));
+    }
     cx.app.credentials.forget_account(&key.account_id);
     if let Err(error) = set_gate(cx, &key.id, &Command::Rotate { secret_at_ms }).await {
         cx.ports.background.log(&format!("rotation of {}: {error}", key.id));

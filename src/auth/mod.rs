@@ -92,6 +92,8 @@ pub struct SessionCaller {
     pub email: String,
     /// The account that the session looks after.
     pub account_id: String,
+    /// Whether that one went up in another.
+    pub is_merged: bool,
 }
 
 impl KeyCaller {
@@ -121,9 +123,8 @@ impl KeyCaller {
     #[must_use]
     pub fn sight(&self) -> Sight<'_> {
         match &self.workspace_id {
-            _ if !self.may_manage() => Sight::Own,
+            _ if !self.may_manage() || self.is_spending_limited() => Sight::Own,
             Some(workspace_id) => Sight::Workspace(workspace_id),
-            None if self.is_spending_limited() => Sight::Own,
             None => Sight::All,
         }
     }
@@ -172,6 +173,23 @@ impl Caller {
             Self::Key(caller) => Ok(&caller.account_id),
             Self::Session(caller) => Ok(&caller.account_id),
             Self::Nobody | Self::Admin => Err(ApiError::new(Kind::MissingCredential, "An API key is required")),
+        }
+    }
+
+    /// Under which name its requests are known again: with one `Idempotency-Key`, callers of one name send the same request.
+    #[must_use]
+    pub fn guard_name(&self) -> String {
+        match self {
+            // What a handler would not give to this key, a replay does not either.
+            Self::Key(key) if key.is_partial() || key.scopes != Scopes::All => {
+                format!("{}:{}", key.account_id, key.key_id)
+            }
+            Self::Key(key) => key.account_id.clone(),
+            // Apart from the account's keys: an answer may hold what only the owner may see.
+            Self::Session(session) => format!("{}:{}", session.person_id, session.account_id),
+            Self::Admin => "admin".to_owned(),
+            // The pipeline lets nobody come to the guard without a caller.
+            Self::Nobody => "nobody".to_owned(),
         }
     }
 }

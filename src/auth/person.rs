@@ -32,5 +32,6 @@ pub async fn find_session(app: &App, ports: &Rc<Ports>, token: &str) -> Result<O
         person_id: row.person_id,
         email: row.email,
         account_id: row.account_id,
+        is_merged: row.is_merged,
     })))
 }

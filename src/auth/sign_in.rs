@@ -103,9 +103,13 @@ fn write_mail(email: &EmailAddress, link: &str, claim: Option<&Claim>) -> Mail {
 pub fn describe(claim: &Claim) -> String {
     let keys: Vec<_> = claim.keys.iter().map(|key| key.masked.as_str()).collect();
     let keys = if keys.is_empty() { "no key".to_owned() } else { format!("the key {}", keys.join(", the key ")) };
+    let more = if claim.more_keys > 0 { format!(" and {} more", claim.more_keys) } else { String::new() };
+    // An agent's key stays with the agent's account.
+    let rights =
+        if claim.is_agent { "" } else { " and may look after the account, its keys, its billing and its export" };
     format!(
-        "The account {} with {keys} becomes yours. Whoever holds such a key spends your money: attach it only if it is you \
-         or your agent.",
+        "The account {} with {keys}{more} becomes yours. Whoever holds such a key spends your money{rights}: attach it only if \
+         it is you or your agent.",
         claim.account_id
     )
 }

@@ -23,8 +23,6 @@ use super::output::{Body, Output};
 use super::request::{Head, Request, WholeBody};
 use super::route::Route;
 use crate::app::Cx;
-use crate::auth::Caller;
-use crate::auth::scope::Scopes;
 use crate::error::{ApiError, Kind};
 use crate::ports::{Flow, Pending, PortError, Ports, StreamEnd, StreamTap, ask};
 
@@ -46,7 +44,7 @@ pub async fn run_once(cx: Cx, route: &'static Route, mut request: Request) -> Re
             format!("Idempotency-Key is longer than {KEY_MAX_CHARS} characters"),
         ));
     }
-    let guard = Guard::new(&cx, name(&caller_name(&cx), &key));
+    let guard = Guard::new(&cx, name(&cx.caller.guard_name(), &key));
     let dialect = route.dialect.spoken_to(request.credential());
     let body = read_body(&mut request).await?;
     let token = cx.request_id.to_string();
@@ -105,8 +103,10 @@ async fn keep(guard: Guard, token: String, output: Output) -> Output {
     }
 }
 
+/// What is kept of the headers: they are not sealed, so nothing else is, such as a cookie.
 fn to_stored(headers: &[(&'static str, String)]) -> Vec<(String, String)> {
-    headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    let kept = headers.iter().filter(|(name, _)| REPLAYED_HEADERS.contains(name));
+    kept.map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
 /// The headers that an answer can have before the pipeline adds its own; only these are replayed. `request-id` is the
@@ -124,21 +124,6 @@ const REPLAYED_HEADERS: [&str; 11] = [
     "x-ignored-tools",
     "request-id",
 ];
-
-fn caller_name(cx: &Cx) -> String {
-    match &cx.caller {
-        // What a handler would not give to this key, a replay does not either.
-        Caller::Key(key) if key.is_partial() || key.scopes != Scopes::All => {
-            format!("{}:{}", key.account_id, key.key_id)
-        }
-        Caller::Key(key) => key.account_id.clone(),
-        // Apart from the account's keys: an answer may hold what only the owner may see.
-        Caller::Session(session) => format!("{}:{}", session.person_id, session.account_id),
-        Caller::Admin => "admin".to_owned(),
-        // The pipeline lets nobody come here without a caller.
-        Caller::Nobody => "nobody".to_owned(),
-    }
-}
 
 fn fingerprint(route: &Route, request: &Request, body: &[u8]) -> String {
     let Head { path, query, .. } = &request.head;
@@ -348,5 +333,16 @@ impl StreamTap for KeepingTap {
         self.inner.end(end, out);
         self.keep(out.get(before..).unwrap_or_default());
         self.file();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_headers_that_are_replayed_are_kept() {
+        let headers = [("content-type", "text/plain".to_owned()), ("set-cookie", "secret".to_owned())];
+        assert_eq!(to_stored(&headers), [("content-type".to_owned(), "text/plain".to_owned())]);
     }
 }

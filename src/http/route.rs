@@ -104,6 +104,8 @@ pub struct Route {
     pub audit: Option<&'static str>,
     /// Whether its answers are kept for a request that is sent again with the same `Idempotency-Key`.
     pub is_kept: bool,
+    /// Whether it serves a session that looks after a merged account; what only reads does in any case.
+    pub serves_merged: bool,
     /// The handler.
     pub handler: Handler,
     /// Its name, for the document.
@@ -137,6 +139,12 @@ impl Route {
     #[must_use]
     pub const fn is_kept(self, is_kept: bool) -> Self {
         Self { is_kept, ..self }
+    }
+
+    /// With `true` it serves a session that looks after a merged account, though it changes something.
+    #[must_use]
+    pub const fn serves_merged(self, serves_merged: bool) -> Self {
+        Self { serves_merged, ..self }
     }
 
     /// Runs the handler.
@@ -206,6 +214,7 @@ macro_rules! routes {
             body_max_bytes: $crate::http::route::BODY_MAX_BYTES,
             audit: None,
             is_kept: true,
+            serves_merged: false,
             handler: |cx, request| Box::pin($crate::http::route::call($handler, cx, request)),
             operation: stringify!($handler),
             #[cfg(not(target_arch = "wasm32"))]

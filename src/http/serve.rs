@@ -132,6 +132,7 @@ async fn enter(
         _ => admit(&app, &ports, &caller, &address, request_id, standing).await?,
     };
     check_access(route.access, &caller)?;
+    check_merged(route, &caller)?;
     let cx = Cx {
         app,
         ports,
@@ -201,6 +202,17 @@ fn check_body_length(request: &Request) -> Result<(), ApiError> {
     match request.head.content_length.parse::<u64>() {
         Ok(length) if length > u64::from(request.body_max_bytes) => {
             Err(super::input::too_large(request.body_max_bytes))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A merged account is its owner's to read: what would be changed or paid there is of no use to anybody.
+fn check_merged(route: &Route, caller: &Caller) -> Result<(), ApiError> {
+    match caller {
+        Caller::Session(session) if session.is_merged && route.method != Method::Get && !route.serves_merged => {
+            let text = "This account went up in another and is only read; choose the other with POST /v1/auth/switch";
+            Err(ApiError::new(Kind::Conflict, text))
         }
         _ => Ok(()),
     }

@@ -3,14 +3,11 @@
 use durable_objects::wallet::protocol::{Command, RefusalCode, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 
-use crate::app::Cx;
+use crate::app::{Cx, REPEATED_MS};
 use crate::error::{ApiError, Kind};
 use crate::meter::money::notice_credit;
 use crate::ports::ask;
 use crate::store::identity::claims::note_late_money;
-
-/// How long a request may come again: as long as the guard of `Idempotency-Key` remembers it.
-const REPEATED_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A credit to give.
 pub struct Credit<'a> {

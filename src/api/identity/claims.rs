@@ -22,7 +22,7 @@ routes! {
     ///
     /// With a session the account is attached at once: a person who has an account gets its keys and its money into the one
     /// that the session looks after. Without, `email` is mailed a sign-in link that attaches it.
-    Post "/v1/auth/claim" Access::Visitor, body_max_bytes = 1 << 16 => claim_account;
+    Post "/v1/auth/claim" Access::Visitor, serves_merged = true, body_max_bytes = 1 << 16 => claim_account;
     /// Open a claim link.
     ///
     /// A page that says what is claimed, and asks for an address of mail.

@@ -9,7 +9,7 @@ use super::fields::{read_metadata, read_name, read_positive_usd};
 use super::key_fields::{KeyFields, KeyPatch};
 use super::key_view::{OwnKey, OwnKeyWithSecret, ToolRouterKey, show_keys};
 use super::workspace_names::{begin_workspace, id_of_workspace_called, workspace_not_found};
-use crate::app::Cx;
+use crate::app::{Cx, REPEATED_MS};
 use crate::auth::Caller;
 use crate::auth::issue::{IssuedKey, NewKey, issue_key};
 use crate::auth::keys::{change_key, close_gate, revoke_key, rotate_key};
@@ -59,7 +59,8 @@ routes! {
     Post "/v1/keys/{id}/credits" Access::Keeper => add_key_credits;
     /// Rotate an API key.
     ///
-    /// The id and everything else stay; the old key is dead, and `rotation_days` count from now.
+    /// The id and everything else stay; the old key is dead, and `rotation_days` count from now. Of two rotations at once one
+    /// is a 409. A key that rotates itself and loses the answer cannot ask for it again: another key or the owner rotates it.
     Post "/v1/keys/{id}/rotate" Access::Keeper => rotate_own_key;
     /// Create an API key (Tokaroo's path).
     Post "/v1/api-keys" Access::Keeper, dialect = Dialect::Tokaroo => create_own_key;
@@ -254,9 +255,13 @@ async fn add_key_credits(
     if grant.run(db).await? == Changed(0) {
         match find_grant(&record.account_id, &id, &name).run(db).await? {
             None => return Err(ApiError::invalid("amount", format!("a key has at most {AMOUNT_MAX} of credits"))),
-            Some(known) if known.total != amount.0 => {
+            Some(known) if known.amount_micros != amount.0 => {
                 let text = "This Idempotency-Key was used for another amount; nothing was added";
                 return Err(ApiError::new(Kind::IdempotencyMismatch, text));
+            }
+            Some(known) if cx.started_ms - known.created_at_ms >= REPEATED_MS => {
+                let text = "This Idempotency-Key was used for credits before; nothing was added. Use another key";
+                return Err(ApiError::new(Kind::Conflict, text));
             }
             // The request has come before.
             Some(_) => {}

@@ -7,35 +7,36 @@ use serde::{Deserialize, Serialize};
 use crate::app::Cx;
 use crate::auth::sign_in::SESSIONS_MAX;
 use crate::error::ApiError;
-use crate::http::input::{Json, Path};
+use crate::http::input::{Json, Path, Query};
 use crate::http::output::Reply;
+use crate::http::page::PageQuery;
 use crate::http::route::Access;
 use crate::routes;
-use crate::store::identity::people::{OwnAccountRow, list_own_accounts};
+use crate::store::identity::people::{OwnAccountRow, find_own_account, list_own_accounts};
 use crate::store::identity::sessions::{
     SessionRecord, end_other_sessions, end_session as end_session_row, list_sessions as list_session_rows,
     switch_account as switch_account_row,
 };
-use crate::store::statement::Changed;
+use crate::store::statement::{Changed, run_all};
 
 routes! {
     tag "People", dialect ToolRouter;
     /// Say who is signed in.
     ///
-    /// The person, the account that the session looks after, and all of the person's accounts.
+    /// The person, the account that the session looks after, and a page of the person's accounts.
     Get "/v1/auth/me" Access::Session => get_me;
     /// Sign out.
     ///
     /// Ends this session at once.
-    Post "/v1/auth/logout" Access::Session => log_out;
+    Post "/v1/auth/logout" Access::Session, serves_merged = true => log_out;
     /// List your open sessions, the one used last first.
     Get "/v1/auth/sessions" Access::Session => list_sessions;
     /// End all of your other sessions.
-    Delete "/v1/auth/sessions" Access::Session => end_others;
+    Delete "/v1/auth/sessions" Access::Session, serves_merged = true => end_others;
     /// End one of your sessions.
-    Delete "/v1/auth/sessions/{id}" Access::Session => end_session;
+    Delete "/v1/auth/sessions/{id}" Access::Session, serves_merged = true => end_session;
     /// Look after another of your accounts.
-    Post "/v1/auth/switch" Access::Session => switch_account;
+    Post "/v1/auth/switch" Access::Session, serves_merged = true => switch_account;
 }
 
 /// Who is signed in.
@@ -44,8 +45,21 @@ pub struct Me {
     person: MePerson,
     /// The account that the session looks after.
     account: Option<MyAccount>,
-    /// All of the person's accounts, oldest first, at most 100.
+    /// A page of the person's accounts: those in use first, of these the oldest first.
     accounts: Vec<MyAccount>,
+    /// Whether there are more after these.
+    has_more: bool,
+}
+
+/// Which accounts.
+#[derive(Deserialize, JsonSchema)]
+pub struct MeQuery {
+    /// Accounts at most: 1 to 1,000. Left out or not a number it is 100.
+    #[schemars(with = "Option<i64>")]
+    limit: Option<String>,
+    /// Accounts to skip; anything but a number counts as 0.
+    #[schemars(with = "Option<i64>")]
+    offset: Option<String>,
 }
 
 /// A person.
@@ -56,7 +70,7 @@ pub struct MePerson {
 }
 
 /// An account of the person.
-#[derive(Serialize, JsonSchema, Clone)]
+#[derive(Serialize, JsonSchema)]
 pub struct MyAccount {
     id: String,
     /// Empty when nobody has given it one.
@@ -118,15 +132,21 @@ pub struct Switched {
     account_id: String,
 }
 
-const ACCOUNTS_MAX: i64 = 100;
-
-async fn get_me(cx: Cx, (): ()) -> Result<Reply<Me>, ApiError> {
+async fn get_me(cx: Cx, Query(query): Query<MeQuery>) -> Result<Reply<Me>, ApiError> {
     let session = cx.caller.session()?;
-    let rows = list_own_accounts(&session.person_id, ACCOUNTS_MAX).run(&*cx.ports.db).await?;
-    let accounts: Vec<_> = rows.into_iter().map(to_account).collect();
-    let account = accounts.iter().find(|account| account.id == session.account_id).cloned();
+    let page = PageQuery::read(query.limit.as_deref(), query.offset.as_deref());
+    let limit = page.log_limit();
+    let reads = (
+        find_own_account(&session.person_id, &session.account_id),
+        list_own_accounts(&session.person_id, limit + 1, page.offset()),
+    );
+    let (account, mut rows) = run_all(&*cx.ports.db, reads).await?;
+    let limit = usize::try_from(limit).map_err(ApiError::internal)?;
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
     let person = MePerson { id: session.person_id.clone(), email: session.email.clone() };
-    Ok(Reply(Me { person, account, accounts }))
+    let accounts = rows.into_iter().map(to_account).collect();
+    Ok(Reply(Me { person, account: account.map(to_account), accounts, has_more }))
 }
 
 fn to_account(row: OwnAccountRow) -> MyAccount {

@@ -35,7 +35,7 @@ routes! {
     ///
     /// The token is that of the claim link. With a person's session the agent becomes theirs, and the token is used up;
     /// without one, the answer says that the agent is active.
-    Post "/api/agents/claim" Access::Visitor, body_max_bytes = 1 << 16 => claim_agent;
+    Post "/api/agents/claim" Access::Visitor, serves_merged = true, body_max_bytes = 1 << 16 => claim_agent;
     /// Get an agent's public profile.
     ///
     /// By its id or its slug.
@@ -236,6 +236,10 @@ async fn claim_agent(cx: Cx, Json(claim): Json<Claim>) -> Result<Reply<ClaimedAg
 }
 
 async fn get_agent(cx: Cx, Path(slug_or_id): Path) -> Result<Reply<AgentProfile>, ApiError> {
+    // Not an agent that is missing, but a path that nobody serves. Ids, which are no slugs either, pass.
+    if slug_or_id.parse::<AgentId>().is_err() && is_reserved(&slug_or_id) {
+        return Err(ApiError::new(Kind::NotFound, format!("No route for GET /api/agents/{slug_or_id}")));
+    }
     let found = find_public_agent(&slug_or_id).run(&*cx.ports.db).await?;
     let row = found.ok_or_else(|| ApiError::not_found("agent"))?;
     Ok(Reply(AgentProfile { agent: PublicAgent::from(&row) }))

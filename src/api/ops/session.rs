@@ -17,7 +17,7 @@ routes! {
     /// Open a session.
     ///
     /// Sets the cookie `th_admin_session` for 12 hours: it opens the admin routes to this browser, and is not the token.
-    Post "/admin/v1/session" Access::Admin => create_session;
+    Post "/admin/v1/session" Access::Admin, is_kept = false => create_session;
     /// End the session.
     Delete "/admin/v1/session" Access::Admin => delete_session;
 }

@@ -22,8 +22,10 @@ use crate::store::identity::claims::list_merged;
 
 /// A client that polls makes the upstream be asked no more often, in milliseconds.
 const IDLE_MS: i64 = 2_000;
-/// Accounts that went up in one and whose videos are asked for.
-const MERGED_MAX: i64 = 10;
+/// Accounts that went up in one and whose videos are asked for, and for how long: a video is made within seven days, and kept
+/// for seven more.
+const MERGED_MAX: i64 = 100;
+const MERGED_MS: i64 = 15 * 86_400_000;
 /// Longest answer about a video, in bytes.
 const STATUS_MAX_BYTES: u32 = 1 << 20;
 /// Longest video that comes whole, in bytes; others are relayed.
@@ -68,7 +70,7 @@ async fn look(cx: &Cx, id: &str, command: impl Fn(String) -> Command) -> Result<
     if let Some(found) = look_as(&cx.ports, id, &command(account.clone())).await? {
         return Ok(found);
     }
-    for merged in list_merged(account, MERGED_MAX).run(&*cx.ports.db).await? {
+    for merged in list_merged(account, cx.started_ms - MERGED_MS, MERGED_MAX).run(&*cx.ports.db).await? {
         if let Some(found) = look_as(&cx.ports, id, &command(merged.id)).await? {
             return Ok(found);
         }

@@ -66,6 +66,13 @@ queries! {
         "UPDATE accounts SET owner_id = ?1, claim_hash = NULL, merged_into = ?2, merged_at_ms = ?4, drain_due_ms = ?4
          WHERE claim_hash = ?3 AND owner_id IS NULL AND status = 'active' AND kind <> 'agent'
            AND EXISTS (SELECT 1 FROM accounts WHERE owner_id = ?1 AND id = ?2 AND status = 'active' AND merged_into IS NULL)";
+    /// Gives each key of an account that goes up in another what that account might spend in a month as its own limit, unless
+    /// its own is smaller. Comes before the keys move, in their transaction.
+    tenant("account_id") fn limit_moving_keys(account_id: &str, into_id: &str) -> Changed =
+        "UPDATE api_keys SET monthly_budget_micros = (SELECT MIN(a.monthly_budget_micros,
+             COALESCE(api_keys.monthly_budget_micros, a.monthly_budget_micros)) FROM accounts a WHERE a.id = ?1)
+         WHERE account_id = ?1 AND EXISTS (SELECT 1 FROM accounts
+           WHERE id = ?1 AND merged_into = ?2 AND status = 'active' AND monthly_budget_micros IS NOT NULL)";
     /// Moves the keys of an account that goes up in another, once.
     tenant("account_id") fn move_keys(account_id: &str, into_id: &str) -> Changed =
         "UPDATE api_keys SET account_id = ?2 WHERE account_id = ?1
@@ -85,9 +92,9 @@ queries! {
     /// Merged accounts whose wallets are to be looked at, the longest due first.
     global("the hour's job looks after the accounts of everybody") fn list_drains(now_ms: i64, limit: i64) -> Vec<DrainRow> =
         "SELECT id, merged_into, merged_at_ms, drain_due_ms FROM accounts WHERE drain_due_ms <= ?1 ORDER BY drain_due_ms LIMIT ?2";
-    /// Accounts that went up in another, the latest first.
-    tenant("merged_into") fn list_merged(into_id: &str, limit: i64) -> Vec<MergedRow> =
-        "SELECT id FROM accounts WHERE merged_into = ?1 ORDER BY merged_at_ms DESC LIMIT ?2";
+    /// Accounts that went up in another since a time, the latest first.
+    tenant("merged_into") fn list_merged(into_id: &str, since_ms: i64, limit: i64) -> Vec<MergedRow> =
+        "SELECT id FROM accounts WHERE merged_into = ?1 AND merged_at_ms >= ?2 ORDER BY merged_at_ms DESC LIMIT ?3";
     /// Says when a merged account's wallet is looked at again, unless money has come since; NULL for never.
     tenant("id") fn set_drain(id: &str, found_ms: i64, due_ms: Option<i64>) -> Changed =
         "UPDATE accounts SET drain_due_ms = ?3 WHERE id = ?1 AND drain_due_ms = ?2 AND merged_into IS NOT NULL";

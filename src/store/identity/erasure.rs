@@ -42,9 +42,9 @@ queries! {
         "UPDATE accounts SET status = 'closed', closed_at_ms = COALESCE(closed_at_ms, ?2), owner_id = NULL, name = '', claim_hash = NULL,
            auto_pay_below_micros = NULL
          WHERE id = ?1";
-    /// Revokes all keys and forgets what their owner called them.
+    /// Revokes all keys and forgets what their owner called them and their workspaces.
     tenant("account_id") fn erase_keys(account_id: &str) -> Changed =
-        "UPDATE api_keys SET status = 'revoked', name = '', masked = '', metadata = '{}' WHERE account_id = ?1";
+        "UPDATE api_keys SET status = 'revoked', name = '', masked = '', metadata = '{}', workspace_id = NULL WHERE account_id = ?1";
     /// Deletes all workspaces.
     tenant("account_id") fn erase_workspaces(account_id: &str) -> Changed =
         "DELETE FROM workspaces WHERE account_id = ?1";
@@ -76,6 +76,9 @@ queries! {
     /// The account's keys that are not revoked, those in use first.
     tenant("account_id") fn list_live_keys(account_id: &str, limit: i64) -> Vec<Id> =
         "SELECT id FROM api_keys WHERE account_id = ?1 AND status <> 'revoked' ORDER BY COALESCE(last_used_at_ms, 0) DESC, id LIMIT ?2";
+    /// Accounts that went up in this one and are not closed yet.
+    tenant("merged_into") fn list_left_behind(into_id: &str, limit: i64) -> Vec<Id> =
+        "SELECT id FROM accounts WHERE merged_into = ?1 AND status <> 'closed' ORDER BY merged_at_ms DESC LIMIT ?2";
     /// The account, if it is closed.
     tenant("id") fn find_closed(id: &str) -> Option<Id> =
         "SELECT id FROM accounts WHERE id = ?1 AND closed_at_ms IS NOT NULL";

@@ -122,6 +122,15 @@ pub struct KeyRecord {
     pub workspace_name: Option<String>,
 }
 
+/// Credits that a key was given.
+#[derive(Debug, Clone, Deserialize)]
+pub struct GrantRow {
+    /// How much, in micro-dollars.
+    pub amount_micros: i64,
+    /// When.
+    pub created_at_ms: i64,
+}
+
 queries! {
     /// Stores a key.
     tenant("account_id") fn insert_key(account_id: &str, id: &str, hash: &str, product: &str, masked: &str, name: &str, created_at_ms: i64,
@@ -140,9 +149,10 @@ queries! {
            requests_per_hour = NULLIF(COALESCE(?11, requests_per_hour), 0), concurrent = NULLIF(COALESCE(?12, concurrent), 0),
            metadata = COALESCE(?13, metadata)
          WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
-    /// Gives a key another secret.
-    tenant("account_id") fn rotate_key(account_id: &str, id: &str, hash: &str, masked: &str, rotated_at_ms: i64) -> Changed =
-        "UPDATE api_keys SET hash = ?3, masked = ?4, rotated_at_ms = ?5 WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked'";
+    /// Gives a key another secret, unless it has got one since the one that was made then.
+    tenant("account_id") fn rotate_key(account_id: &str, id: &str, hash: &str, masked: &str, rotated_at_ms: i64, known_at_ms: i64) -> Changed =
+        "UPDATE api_keys SET hash = ?3, masked = ?4, rotated_at_ms = ?5
+         WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked' AND COALESCE(rotated_at_ms, created_at_ms) = ?6";
     /// Has a key's budget begin anew.
     tenant("account_id") fn reset_budget(account_id: &str, id: &str, reset_at_ms: i64) -> Changed =
         "UPDATE api_keys SET budget_reset_at_ms = MAX(COALESCE(budget_reset_at_ms, 0), ?3) WHERE account_id = ?1 AND id = ?2";
@@ -205,9 +215,9 @@ queries! {
          SELECT ?1, id, ?3, ?4, ?6 FROM api_keys
          WHERE account_id = ?1 AND id = ?2 AND status <> 'revoked' AND COALESCE(credits_micros, 0) + ?4 <= ?5
          ON CONFLICT DO NOTHING";
-    /// What was given under this name, in micro-dollars.
-    tenant("account_id") fn find_grant(account_id: &str, id: &str, name: &str) -> Option<Total> =
-        "SELECT amount_micros AS total FROM key_grants WHERE account_id = ?1 AND key_id = ?2 AND name = ?3";
+    /// What was given under this name.
+    tenant("account_id") fn find_grant(account_id: &str, id: &str, name: &str) -> Option<GrantRow> =
+        "SELECT amount_micros, created_at_ms FROM key_grants WHERE account_id = ?1 AND key_id = ?2 AND name = ?3";
     /// Forgets grants whose requests cannot come again.
     global("the hour's job looks after the keys of everybody") fn prune_grants(before_ms: i64) -> Changed =
         "DELETE FROM key_grants WHERE created_at_ms < ?1";

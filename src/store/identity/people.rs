@@ -52,7 +52,11 @@ queries! {
     /// The account that a person acts for: this one where it is theirs and active, else their first that is; never an agent's.
     tenant("owner_id") fn find_home(owner_id: &str, preferred: &str) -> Option<AccountId> =
         "SELECT id FROM accounts WHERE owner_id = ?1 AND status = 'active' AND merged_into IS NULL AND kind <> 'agent' ORDER BY id = ?2 DESC, created_at_ms, id LIMIT 1";
-    /// A person's accounts, oldest first.
-    tenant("owner_id") fn list_own_accounts(owner_id: &str, limit: i64) -> Vec<OwnAccountRow> =
-        "SELECT id, name, status, created_at_ms, merged_into FROM accounts WHERE owner_id = ?1 ORDER BY created_at_ms, id LIMIT ?2";
+    /// One of a person's accounts.
+    tenant("owner_id") fn find_own_account(owner_id: &str, id: &str) -> Option<OwnAccountRow> =
+        "SELECT id, name, status, created_at_ms, merged_into FROM accounts WHERE owner_id = ?1 AND id = ?2";
+    /// A page of a person's accounts, those in use first, of these the oldest first.
+    tenant("owner_id") fn list_own_accounts(owner_id: &str, limit: i64, offset: i64) -> Vec<OwnAccountRow> =
+        "SELECT id, name, status, created_at_ms, merged_into FROM accounts WHERE owner_id = ?1
+         ORDER BY status <> 'active' OR merged_into IS NOT NULL, created_at_ms, id LIMIT ?2 OFFSET ?3";
 }

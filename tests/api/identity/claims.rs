@@ -1,5 +1,6 @@
 //! `/v1/auth/claim` and the page of a claim link.
 
+mod merged;
 mod spending;
 
 use guildhall::store::identity::claims::{note_late_money, set_drain};
@@ -268,10 +269,15 @@ fn whoever_takes_a_key_in_is_told_what_that_means() {
             app.get(&format!("/claim?token={token}")).send().await.expect(200).text(),
         ];
         for text in pages {
-            for part in [&masked, &key.account_id, "spends your money"] {
+            for part in [&masked, &key.account_id, "spends your money", "its keys, its billing and its export"] {
                 assert!(text.contains(part), "{part} in {text}");
             }
         }
+        for _ in 0..11 {
+            super::keys::create(&app, &key.key, json!({})).await;
+        }
+        let page = app.get(&format!("/claim?token={token}")).send().await.expect(200).text();
+        assert!(page.contains(" and 2 more becomes yours"), "{page}");
     });
 }
 
@@ -364,6 +370,15 @@ fn what_a_key_has_ordered_and_kept_stays_its_own() {
         let elsewhere = app.provision("1").await;
         claim(&app, &ada, &token).await.expect(200);
         app.pass_ms(20_000).await;
+        // However many came after it.
+        for number in 0..12 {
+            app.database.execute(&format!(
+                "INSERT INTO accounts (id, created_at_ms, merged_into, merged_at_ms, status)
+                 VALUES ('acc_{number}', 1, '{}', {}, 'merged')",
+                account_of(&ada),
+                app.now_ms()
+            ));
+        }
         let made = app.get(&video).bearer(&key.key).send().await.expect(200).json();
         assert_eq!(made["status"], "completed");
         app.get(&format!("{video}/content")).bearer(&key.key).send().await.expect(200);

@@ -1,6 +1,7 @@
 //! `DELETE /v1/account`: what goes, what stays, and when it is refused.
 
 mod late;
+mod merged;
 
 use durable_objects::wallet::protocol::{Command, Wallet};
 use guildhall::jobs::{HOURLY, run_scheduled};
@@ -87,6 +88,7 @@ fn nothing_personal_is_left_and_the_books_are() {
             assert!(!kept.contains(personal), "{personal}");
         }
         let count = |sql: &str| app.database.number(sql);
+        assert_eq!(count("SELECT COUNT(workspace_id) FROM api_keys WHERE status = 'revoked'"), 0);
         assert_eq!(count("SELECT COUNT(*) FROM sessions") + count("SELECT COUNT(*) FROM people"), 0);
         assert_eq!(count(&format!("SELECT COUNT(*) FROM usage WHERE account_id = '{id}'")), before.calls);
         let books = app.books(&key);

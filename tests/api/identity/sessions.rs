@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::people::{account_of, ask_for_link, last_token, sign_in, token_of};
 use crate::support::{Answer, TestApp, run};
@@ -24,6 +24,37 @@ fn a_session_says_who_is_signed_in() {
             let refused = me(&app, token).await;
             assert!(matches!(refused.status, 401 | 403), "{}", refused.text());
         }
+    });
+}
+
+#[test]
+fn of_many_accounts_all_are_found_and_those_in_use_first() {
+    run(async |app| {
+        let ada = sign_in(&app, "ada@example.com").await;
+        for number in 0..120 {
+            let status = if number < 110 { "merged" } else { "active" };
+            app.database.execute(&format!(
+                "INSERT INTO accounts (id, created_at_ms, owner_id, status, kind)
+                 SELECT 'acc_{number}', {number}, id, '{status}', 'agent' FROM people"
+            ));
+        }
+        let read = async |query: &str| {
+            app.get(&format!("/v1/auth/me{query}")).bearer(token_of(&ada)).send().await.expect(200).json()
+        };
+        let ids = |page: &Value| -> Vec<String> {
+            page["accounts"].as_array().unwrap().iter().map(|account| account["id"].to_string()).collect()
+        };
+        let first = read("").await;
+        assert_eq!((ids(&first).len(), &first["has_more"]), (100, &json!(true)));
+        assert_eq!(first["accounts"][10]["id"], json!(account_of(&ada)), "the youngest of those in use");
+        let rest = read("?offset=100").await;
+        assert_eq!((ids(&rest).len(), &rest["has_more"]), (21, &json!(false)));
+        assert_eq!(rest["account"]["id"], json!(account_of(&ada)), "wherever it stands");
+        let mut all = [ids(&first), ids(&rest)].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 121);
+        assert_eq!(ids(&read("?limit=2&offset=1").await), ["\"acc_111\"", "\"acc_112\""]);
     });
 }
 

@@ -252,7 +252,11 @@ fn everybody_sees_a_profile_and_nothing_private() {
         for private in ["ops@example.com", "example.com/hook", agent["referralCode"].as_str().unwrap()] {
             assert!(!by_slug.text().contains(private), "{private}");
         }
-        for unknown in ["nobody", "register", "%00", "lily%27%20OR%201=1"] {
+        for path in ["referral", "verify", "notifications", "dm", "feed", "jobs", "register"] {
+            let answer = app.get(&format!("/api/agents/{path}")).send().await.expect(404).json();
+            assert_eq!(answer, json!({ "error": format!("No route for GET /api/agents/{path}") }));
+        }
+        for unknown in ["nobody", "clx0123456789abcdef0123456789abcdef", "%00", "lily%27%20OR%201=1"] {
             let answer = app.get(&format!("/api/agents/{unknown}")).send().await.expect(404).json();
             assert_eq!(answer, json!({ "error": "agent not found" }), "{unknown}");
         }

@@ -46,6 +46,20 @@ fn the_cookie_opens_the_admin_routes_and_is_not_the_token() {
 }
 
 #[test]
+fn a_request_that_comes_again_gets_a_cookie_of_its_own_and_none_is_kept() {
+    run(async |app| {
+        let open = || app.admin("POST", "/admin/v1/session").idempotency_key("once").send();
+        let (one, other) = (open().await.expect(200), open().await.expect(200));
+        let cookies = [&one, &other].map(|answer| answer.header("set-cookie").unwrap().split(';').next().unwrap());
+        assert_ne!(cookies[0], cookies[1]);
+        for cookie in cookies {
+            read(&app, cookie).await.expect(200);
+            assert!(!app.objects.dump().contains(cookie.split_once('=').unwrap().1), "nowhere in clear");
+        }
+    });
+}
+
+#[test]
 fn it_ends_when_it_is_ended_and_after_twelve_hours() {
     run(async |app| {
         let (one, other) = (log_in(&app).await, log_in(&app).await);

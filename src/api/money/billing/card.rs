@@ -29,7 +29,7 @@ routes! {
     /// Remove the saved card.
     ///
     /// Here at once, and at Stripe. Auto pay charges nothing from then on.
-    Delete "/v1/billing/card" Access::Session => delete_card;
+    Delete "/v1/billing/card" Access::Session, serves_merged = true => delete_card;
     /// Read the auto pay settings.
     Get "/v1/billing/auto-pay" Access::Session => get_auto_pay;
     /// Change the auto pay settings.

@@ -66,6 +66,26 @@ fn credits_and_budgets_do_not_begin_anew() {
 }
 
 #[test]
+fn a_monthly_limit_of_the_account_goes_with_its_keys() {
+    run(async |app| {
+        let (key, token, ada) = begin(&app).await;
+        let (_, less) = create(&app, &key.key, json!({ "monthly_budget_usd": 0.001 })).await;
+        let (_, more) = create(&app, &key.key, json!({ "monthly_budget_usd": 5 })).await;
+        let (_, none) = create(&app, &key.key, json!({})).await;
+        let limit = format!("UPDATE accounts SET monthly_budget_micros = 4000 WHERE id = '{}'", key.account_id);
+        app.database.execute(&limit);
+        app.isolate().credentials.forget_account(&key.account_id);
+        spend_all(&app, &key, 429).await;
+        claim(&app, &ada, &token).await.expect(200);
+        app.hello(&key).send().await.expect(429);
+        for (answer, usd) in [(&less, 0.001), (&more, 0.004), (&none, 0.004)] {
+            let shown = read(&app, token_of(&ada), answer["id"].as_str().unwrap()).await.expect(200).json();
+            assert_eq!(shown["monthly_budget_usd"], usd, "{shown}");
+        }
+    });
+}
+
+#[test]
 fn what_isolates_hold_of_a_budget_counts_until_they_let_go() {
     run(async |app| {
         let (key, token, ada) = begin(&app).await;

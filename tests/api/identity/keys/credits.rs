@@ -149,3 +149,35 @@ fn an_answer_of_the_database_that_is_lost_adds_once() {
         });
     }
 }
+
+#[test]
+fn keys_for_parts_of_the_account_add_each_for_itself() {
+    run(async |app| {
+        let ada = app.sign_in_activated("ada@example.com").await;
+        let (_, answer) = create(&app, &ada.token, json!({ "scopes": ["chat"], "credits": 1 })).await;
+        let path = format!("/v1/keys/{}/credits", answer["id"].as_str().unwrap());
+        for expected in [6.0, 11.0] {
+            let (key, _) = create(&app, &ada.token, json!({ "scopes": ["chat", "manage"] })).await;
+            for _ in 0..2 {
+                let call = app.post(&path).bearer(&key.key).idempotency_key("once").json(&json!({ "amount": 5 }));
+                assert_eq!(call.send().await.expect(200).json()["credits"], expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_name_of_another_day_is_refused() {
+    run(async |app| {
+        let ada = app.sign_in_activated("ada@example.com").await;
+        let (_, answer) = create(&app, &ada.token, json!({ "credits": 1 })).await;
+        let id = answer["id"].as_str().unwrap();
+        let path = format!("/v1/keys/{id}/credits");
+        let add = || app.post(&path).bearer(&ada.token).idempotency_key("once").json(&json!({ "amount": 5 })).send();
+        add().await.expect(200);
+        tokio::time::sleep(Duration::from_secs(30 * 3_600)).await;
+        let refused = add().await.expect(409);
+        assert!(refused.text().contains("nothing was added"), "{}", refused.text());
+        assert_eq!(read(&app, &ada.token, id).await.expect(200).json()["credits"], 6.0);
+    });
+}

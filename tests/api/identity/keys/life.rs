@@ -153,6 +153,25 @@ fn a_rotated_key_is_the_same_key_with_another_secret() {
 }
 
 #[test]
+fn of_two_rotations_at_once_one_changes_the_key() {
+    run(async |app| {
+        let ada = app.sign_in_activated("ada@example.com").await;
+        let (_, answer) = create(&app, &ada.token, json!({})).await;
+        let id = answer["id"].as_str().unwrap();
+        let rotate = || act(&app, &ada.token, id, "rotate", json!({}));
+        let by_admin = app.admin("POST", &format!("/admin/v1/apikeys/{id}/rotate"));
+        let (one, other, by_admin) = tokio::join!(rotate(), rotate(), by_admin.send());
+        let mut statuses = [one.status, other.status, by_admin.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409, 409]);
+        for answer in [one, other, by_admin].iter().filter(|answer| answer.status == 200) {
+            let key = Key { key: answer.json()["key"].as_str().unwrap().to_owned(), account_id: String::new() };
+            call(&app, &key).await.expect(200);
+        }
+    });
+}
+
+#[test]
 fn a_key_expires() {
     run(async |app| {
         let ada = app.sign_in_activated("ada@example.com").await;

@@ -101,6 +101,23 @@ fn a_key_that_may_spend_so_much_gives_nobody_more() {
 }
 
 #[test]
+fn a_key_of_a_workspace_that_may_spend_so_much_sees_itself_alone() {
+    run(async |app| {
+        let ada = app.sign_in_activated("ada@example.com").await;
+        let of = json!({ "workspace_id": "acme", "workspace_name": "Acme", "monthly_budget_usd": 1 });
+        let (key, id) = manager(&app, &ada, of).await;
+        let (_, other) = create(&app, &ada.token, json!({ "workspace_id": "acme" })).await;
+        let other = other["id"].as_str().unwrap();
+        read(&app, &key, other).await.expect(404);
+        read(&app, &key, &id).await.expect(200);
+        let list = app.get("/v1/keys").bearer(&key).send().await.expect(200).json();
+        assert_eq!((&list["total"], &list["data"][0]["id"]), (&json!(1), &json!(id)));
+        app.get(&format!("/v1/usage?key_id={other}")).bearer(&key).send().await.expect(403);
+        act(&app, &key, &id, "rotate", json!({})).await.expect(200);
+    });
+}
+
+#[test]
 fn a_key_that_ends_gives_none_that_outlives_it() {
     run(async |app| {
         let ada = app.sign_in_activated("ada@example.com").await;
