@@ -1,8 +1,9 @@
 //! API keys: how they are written, stored, shown and compared.
 
-use hmac::digest::{CtOutput, Key, Mac, Output};
+use hmac::digest::{CtOutput, Key, Mac};
 use hmac::{Hmac, digest::KeyInit};
 use sha2::{Digest, Sha256};
+use siphasher::sip128::SipHasher24;
 
 use crate::hex;
 
@@ -119,6 +120,7 @@ pub fn mask(key: &str) -> String {
 #[derive(Clone)]
 pub struct KeyHasher {
     keyed: Hmac<Sha256>,
+    tagger: SipHasher24,
 }
 
 impl KeyHasher {
@@ -135,14 +137,24 @@ impl KeyHasher {
         } else {
             block[..pepper.len()].copy_from_slice(pepper);
         }
-        Self { keyed: <Hmac<Sha256> as KeyInit>::new(&block) }
+        let keyed = <Hmac<Sha256> as KeyInit>::new(&block);
+        let secret: [u8; 32] = code(&keyed, "tags of keys").into_bytes().into();
+        let mut half = [0; 16];
+        half.copy_from_slice(&secret[..16]);
+        Self { keyed, tagger: SipHasher24::new_with_key(&half) }
     }
 
-    /// HMAC-SHA256 of a key: what a cache in memory looks it up by.
+    /// What a cache in memory looks a key up by: 128 bits of SipHash-2-4, whose secret is the pepper's. Without it nobody
+    /// finds two keys with one tag, and it costs a thirtieth of [`hash`](Self::hash). Never stored.
     #[must_use]
-    pub fn digest(&self, key: &str) -> [u8; 32] {
-        let output: Output<Hmac<Sha256>> = self.code(key).into_bytes();
-        output.into()
+    pub fn tag(&self, key: &str) -> u128 {
+        self.tagger.hash(key.as_bytes()).as_u128()
+    }
+
+    /// HMAC-SHA256 of a text.
+    #[must_use]
+    pub fn digest(&self, text: &str) -> [u8; 32] {
+        code(&self.keyed, text).into_bytes().into()
     }
 
     /// HMAC-SHA256 of a key as 64 lower-case hex digits: what storage looks it up by.
@@ -157,14 +169,14 @@ impl KeyHasher {
     /// long the expected one is.
     #[must_use]
     pub fn are_equal(&self, presented: &str, expected: &str) -> bool {
-        self.code(presented) == self.code(expected)
+        code(&self.keyed, presented) == code(&self.keyed, expected)
     }
+}
 
-    fn code(&self, text: &str) -> CtOutput<Hmac<Sha256>> {
-        let mut mac = self.keyed.clone();
-        mac.update(text.as_bytes());
-        mac.finalize()
-    }
+fn code(keyed: &Hmac<Sha256>, text: &str) -> CtOutput<Hmac<Sha256>> {
+    let mut mac = keyed.clone();
+    mac.update(text.as_bytes());
+    mac.finalize()
 }
 
 #[cfg(test)]
@@ -224,6 +236,14 @@ mod tests {
             KeyHasher::new(&[0xaa; 131]).hash("Test Using Larger Than Block-Size Key - Hash Key First"),
             "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
         );
+    }
+
+    #[test]
+    fn a_tag_is_of_one_key_and_one_pepper() {
+        let (one, other) = (KeyHasher::new(b"pepper"), KeyHasher::new(b"papper"));
+        assert_eq!(one.tag("tok_1"), one.clone().tag("tok_1"));
+        assert_ne!(one.tag("tok_1"), one.tag("tok_2"));
+        assert_ne!(one.tag("tok_1"), other.tag("tok_1"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Keys seen lately, per isolate, by hash.
+//! Keys seen lately, per isolate, by tag.
 //!
 //! A revoked key is refused at once by its `RateLimiter` object, which every key passes; so an entry may be a
 //! little old. Up to [`FRESH_MS`] it is used as it is, up to [`STALE_MS`] it is used while it is read again in the
@@ -26,8 +26,8 @@ const MAX_ENTRIES: usize = 10_000;
 const NOTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// The hash of a key under the pepper.
-type Digest = [u8; 32];
+/// The tag of a key under the pepper.
+type Tag = u128;
 
 struct Entry {
     caller: Rc<KeyCaller>,
@@ -40,7 +40,7 @@ struct Entry {
 /// The cache.
 #[derive(Default)]
 pub struct CredentialCache {
-    entries: RefCell<HashMap<Digest, Entry>>,
+    entries: RefCell<HashMap<Tag, Entry>>,
     /// Goes up whenever keys are forgotten: what was read before is then not kept.
     changes: Cell<u64>,
 }
@@ -52,22 +52,22 @@ impl CredentialCache {
         self.entries.borrow_mut().retain(|_, entry| entry.caller.account_id != account_id);
     }
 
-    fn put(&self, hash: Digest, caller: Rc<KeyCaller>, noted_ms: i64, now_ms: i64) {
+    fn put(&self, tag: Tag, caller: Rc<KeyCaller>, noted_ms: i64, now_ms: i64) {
         let mut entries = self.entries.borrow_mut();
         if entries.len() >= MAX_ENTRIES {
             entries.clear();
         }
-        let noted_ms = entries.get(&hash).map_or(noted_ms, |known| known.noted_ms.max(noted_ms));
-        entries.insert(hash, Entry { caller, read_ms: now_ms, refreshing: false, noted_ms });
+        let noted_ms = entries.get(&tag).map_or(noted_ms, |known| known.noted_ms.max(noted_ms));
+        entries.insert(tag, Entry { caller, read_ms: now_ms, refreshing: false, noted_ms });
     }
 }
 
 /// A usable key that was seen lately.
 pub fn recall_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Option<Rc<KeyCaller>> {
     let now_ms = ports.clock.now_ms();
-    let hash = app.hasher.digest(key);
+    let tag = app.hasher.tag(key);
     let (mut refresh, mut note) = (false, false);
-    let known = app.credentials.entries.borrow_mut().get_mut(&hash).and_then(|entry| {
+    let known = app.credentials.entries.borrow_mut().get_mut(&tag).and_then(|entry| {
         let age_ms = now_ms - entry.read_ms;
         if age_ms > STALE_MS || now_ms >= entry.caller.usable_until_ms {
             return None;
@@ -83,7 +83,7 @@ pub fn recall_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Option<Rc<KeyC
     if refresh {
         let (app, ports_then, stored) = (Rc::clone(app), Rc::clone(ports), app.hasher.hash(key));
         ports.background.spawn(Box::pin(async move {
-            if let Err(error) = read_key(&app, &ports_then, hash, &stored).await {
+            if let Err(error) = read_key(&app, &ports_then, tag, &stored).await {
                 ports_then.background.log(&format!("credential refresh: {error}"));
             }
         }));
@@ -110,12 +110,12 @@ fn write_use(ports: &Rc<Ports>, caller: Rc<KeyCaller>, now_ms: i64) {
 /// # Errors
 /// When the database fails.
 pub async fn find_key(app: &Rc<App>, ports: &Rc<Ports>, key: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
-    let read = read_key(app, ports, app.hasher.digest(key), &app.hasher.hash(key)).await?;
+    let read = read_key(app, ports, app.hasher.tag(key), &app.hasher.hash(key)).await?;
     // Recalling it notes the use.
     Ok(read.map(|caller| recall_key(app, ports, key).unwrap_or(caller)))
 }
 
-async fn read_key(app: &App, ports: &Ports, hash: Digest, stored: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
+async fn read_key(app: &App, ports: &Ports, tag: Tag, stored: &str) -> Result<Option<Rc<KeyCaller>>, PortError> {
     let changes = app.credentials.changes.get();
     let row = find_key_by_hash(stored).run(&*ports.db).await?;
     let now_ms = ports.clock.now_ms();
@@ -126,11 +126,11 @@ async fn read_key(app: &App, ports: &Ports, hash: Digest, stored: &str) -> Resul
     let noted_ms = row.as_ref().and_then(|row| row.last_used_at_ms).unwrap_or(0);
     let caller = row.filter(is_active).map(to_caller).filter(|caller| now_ms < caller.usable_until_ms);
     let Some(caller) = caller.map(Rc::new) else {
-        app.credentials.entries.borrow_mut().remove(&hash);
+        app.credentials.entries.borrow_mut().remove(&tag);
         return Ok(None);
     };
     if app.credentials.changes.get() == changes {
-        app.credentials.put(hash, Rc::clone(&caller), noted_ms, now_ms);
+        app.credentials.put(tag, Rc::clone(&caller), noted_ms, now_ms);
     }
     Ok(Some(caller))
 }
