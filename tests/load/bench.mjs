@@ -85,9 +85,12 @@ async function warmUp(targets, generator, { warmup_ms }) {
 async function measure(targets, generator, scenarios, { rounds, duration_ms, settle_ms }) {
   const samples = {};
   for (let round = 1; round <= rounds; round++) {
+    // A build files what it has served while the next one is measured: of two the second changes.
+    const [bare, floor, ...builds] = targets;
+    const inTurn = [bare, floor, ...(round % 2 === 1 ? builds : builds.toReversed())];
     await step(`round ${round} of ${rounds}`, async () => {
       for (const scenario of scenarios) {
-        for (const target of targets) {
+        for (const target of inTurn) {
           const job = { ...scenario, warmup_ms: settle_ms, duration_ms: duration_ms * (scenario.stretch ?? 1) };
           const result = await generator.run(target, job, MODEL);
           target.served = (target.served ?? 0) + result.served;
