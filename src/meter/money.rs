@@ -96,7 +96,7 @@ pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservati
             }
             Step::Call(wish) => call(app, ports, payer, wish).await.map_err(Refusal::Failed)?,
             Step::Wait if !need.has_time(now_ms) => {
-                forget_empty(app, payer);
+                forget_empty(app, payer, now_ms);
                 return Err(Refusal::Late);
             }
             Step::Wait if is_worth_waiting(app, payer, started_ms, now_ms) => {
@@ -112,7 +112,7 @@ pub async fn reserve(cx: &Cx, payer: &Rc<Payer>, need: Need) -> Result<Reservati
             Step::Wait | Step::Refuse => {
                 let refusal = with_purse(app, payer, |purse| refuse(purse, payer, need));
                 // No task looks after what nothing was taken of.
-                forget_empty(app, payer);
+                forget_empty(app, payer, now_ms);
                 return Err(refusal);
             }
         }
@@ -226,7 +226,7 @@ async fn maintain(app: &App, ports: &Ports, payer: &Rc<Payer>, shift: Shift) {
         {
             ports.background.log(&format!("wallet lease: {error}"));
         }
-        forget_empty(app, payer);
+        forget_empty(app, payer, ports.clock.now_ms());
         match begin_rest(app, payer) {
             None => return,
             Some(true) => return rest(app, ports, payer).await,
@@ -244,10 +244,11 @@ fn look_after(app: &App, payer: &Rc<Payer>, shift: Shift, now_ms: i64) -> Option
     is_on.then(|| purse.is_calling(now_ms))
 }
 
-/// Forgets a lease of which nothing is left.
-fn forget_empty(app: &App, payer: &Rc<Payer>) {
+/// Forgets a lease of which nothing is left, and for which no answer is under way.
+fn forget_empty(app: &App, payer: &Rc<Payer>, now_ms: i64) {
     let mut purses = app.meter.purses.borrow_mut();
-    if purses.get(payer.purse()).is_some_and(|slot| slot.purse.is_idle() && slot.purse.is_empty()) {
+    let is_over = |purse: &Purse| purse.is_idle() && purse.is_empty() && !purse.is_calling(now_ms);
+    if purses.get(payer.purse()).is_some_and(|slot| is_over(&slot.purse)) {
         purses.remove(payer.purse());
     }
 }
@@ -276,7 +277,7 @@ async fn rest(app: &App, ports: &Ports, payer: &Rc<Payer>) {
     if let Err(error) = call(app, ports, payer, wish).await {
         ports.background.log(&format!("wallet lease: {error}"));
     }
-    forget_empty(app, payer);
+    forget_empty(app, payer, ports.clock.now_ms());
 }
 
 /// The settled money of the payer's owner, as the wallet last told this isolate.

@@ -4,7 +4,7 @@
 //! a record that is filed already fails as a whole, and is made again without it. What a batch adds to the sums is added up
 //! here, so that the database is told a few rows instead of every call again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use durable_objects::wallet::protocol::{BATCH_MAX, Command, PAGE_MAX, QueuedRecord, Reply, Wallet, name};
 use serde::Serialize;
@@ -29,9 +29,10 @@ const UNDER_WAY_MS: i64 = 30_000;
 const OWNERS_MAX: usize = 32;
 /// Parts of one owner's records that are filed one after the other.
 const FILINGS_MAX: u32 = 20;
-/// How often a batch is written, without what turned out to be filed already or in parts: enough to find one row among
-/// a thousand that the database does not take.
-const WRITES_MAX: u32 = 32;
+/// How many writes may fail while the rows that the database does not take are looked for.
+const FAILURES_MAX: u32 = 64;
+/// How many may before any has worked: then it is the database, and not a row.
+const FAILURES_AT_FIRST_MAX: u32 = 7;
 
 /// Files records, then tells the wallets, which send again what they are not told of.
 /// One that cannot be read stays where it is, as does one that the database does not take.
@@ -40,10 +41,10 @@ const WRITES_MAX: u32 = 32;
 /// When the database or a wallet fails; filing again is harmless.
 pub async fn file_records(ports: &Ports, records: Vec<QueuedRecord>) -> Result<(), PortError> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    let (mut unreadable, mut refused) = (HashSet::new(), HashSet::new());
+    let (mut unreadable, mut filing) = (HashSet::new(), Filing::default());
     for queued in &records {
         if bytes > 0 && bytes + queued.record.len() > CHUNK_MAX_BYTES {
-            refused.extend(file_rows(ports, std::mem::take(&mut rows)).await?);
+            filing.file(ports, std::mem::take(&mut rows)).await?;
             bytes = 0;
         }
         match read_rows(queued) {
@@ -57,13 +58,17 @@ pub async fn file_records(ports: &Ports, records: Vec<QueuedRecord>) -> Result<(
         }
         bytes += queued.record.len();
     }
-    refused.extend(file_rows(ports, rows).await?);
-    let holds_refused = |queued: &QueuedRecord| {
-        !refused.is_empty() && read_rows(queued).is_ok_and(|rows| rows.iter().any(|row| refused.contains(&row.id)))
+    filing.file(ports, rows).await?;
+    let Filing { has_filed, left, error } = filing;
+    if let (false, Some(error)) = (has_filed, error) {
+        return Err(error);
+    }
+    let is_left = |queued: &QueuedRecord| {
+        !left.is_empty() && read_rows(queued).is_ok_and(|rows| rows.iter().any(|row| left.contains(&row.id)))
     };
     let mut filed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for queued in records {
-        if !unreadable.contains(&queued.id) && !holds_refused(&queued) {
+        if !unreadable.contains(&queued.id) && !is_left(&queued) {
             filed.entry(queued.wallet).or_default().push(queued.id);
         }
     }
@@ -139,38 +144,57 @@ pub fn read_rows(queued: &QueuedRecord) -> Result<Vec<UsageRow>, PortError> {
     Ok(rows)
 }
 
-/// Files rows and tells the feed of them; gives the ids of those that the database does not take while it takes others.
-async fn file_rows(ports: &Ports, mut rows: Vec<UsageRow>) -> Result<Vec<String>, PortError> {
-    let mut seen = HashSet::new();
-    rows.retain(|row| seen.insert(row.id.clone()));
-    let all = rows.len();
-    let (mut parts, mut refused, mut writes) = (vec![rows], Vec::new(), 0);
-    while let Some(mut part) = parts.pop() {
-        if part.is_empty() {
-            continue;
-        }
-        let Err(error) = write_and_tell(ports, &part).await else { continue };
-        let known = read_filed(ports, &part).await?;
-        writes += 1;
-        if writes == WRITES_MAX {
-            return Err(error);
-        }
-        if !known.is_empty() {
-            part.retain(|row| !known.contains(&row.id));
-            parts.push(part);
-        } else if let [row] = part.as_slice() {
-            ports.background.log(&format!("the record of {} is not filed: {error}", row.id));
-            refused.push(row.id.clone());
-            if refused.len() == all {
-                return Err(error);
+/// What became of the rows of some records.
+#[derive(Default)]
+struct Filing {
+    has_filed: bool,
+    /// The ids of those that the database did not take.
+    left: HashSet<String>,
+    /// Why it did not take the first of them.
+    error: Option<PortError>,
+}
+
+impl Filing {
+    /// Files rows and tells the feed of them. Where they are not taken together it tries parts of them: one row that is
+    /// not taken keeps no other out.
+    async fn file(&mut self, ports: &Ports, mut rows: Vec<UsageRow>) -> Result<(), PortError> {
+        let mut seen = HashSet::new();
+        rows.retain(|row| seen.insert(row.id.clone()));
+        let (mut parts, mut failures) = (VecDeque::from([rows]), 0);
+        while let Some(mut part) = parts.pop_front() {
+            if part.is_empty() {
+                continue;
             }
-        } else {
-            // One row would keep all the others out. The first half comes first.
-            let second = part.split_off(part.len() / 2);
-            parts.extend([second, part]);
+            let Err(error) = write_and_tell(ports, &part).await else {
+                self.has_filed = true;
+                continue;
+            };
+            let known = read_filed(ports, &part).await?;
+            failures += 1;
+            if !known.is_empty() {
+                self.has_filed = true;
+                part.retain(|row| !known.contains(&row.id));
+                parts.push_front(part);
+            } else if !self.has_filed && failures == FAILURES_AT_FIRST_MAX {
+                return Err(error);
+            } else if part.len() == 1 || failures >= FAILURES_MAX {
+                self.leave(ports, &part, error);
+            } else {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([part, second]);
+            }
         }
+        Ok(())
     }
-    Ok(refused)
+
+    /// These rows stay with their wallets, which send them again.
+    fn leave(&mut self, ports: &Ports, rows: &[UsageRow], error: PortError) {
+        for row in rows {
+            ports.background.log(&format!("the record of {} is not filed: {error}", row.id));
+            self.left.insert(row.id.clone());
+        }
+        self.error.get_or_insert(error);
+    }
 }
 
 async fn write_and_tell(ports: &Ports, rows: &[UsageRow]) -> Result<(), PortError> {

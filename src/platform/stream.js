@@ -210,7 +210,7 @@ class Pump {
 
   end(how) {
     // What has come before the break is the client's.
-    if (how !== CLIENT_GONE) this.flush();
+    if (how === BROKEN || how === STALLED) this.flush();
     if (this.isEnded) return;
     this.isEnded = true;
     clearTimeout(this.timer);
@@ -295,20 +295,10 @@ class FramePump extends Pump {
 
 // Takes what has been collected, in turn with the writing of it.
 class BatchPump extends Pump {
-  held = null;
-
   start(first) {
+    if (first.byteLength) this.write(first);
     this.source.onOver = () => this.hurry();
-    // Of a stream that is here already the beginning goes out with the rest.
-    if (this.source.isOver && this.source.unreadBytes > 0) this.held = first;
-    else if (first.byteLength) this.write(first);
     if (!this.isWriting) this.wait();
-  }
-
-  write(bytes) {
-    const { held } = this;
-    this.held = null;
-    super.write(held ? join([held, bytes], held.byteLength + bytes.byteLength) : bytes);
   }
 
   // All has come: what is collected need not wait.
@@ -353,7 +343,6 @@ class BatchPump extends Pump {
     super.rested();
   }
 
-  flush() {
-    if (this.held && !this.isEnded) this.write(NOTHING);
-  }
+  // Nothing is gathered here: what is collected has not been read.
+  flush() {}
 }

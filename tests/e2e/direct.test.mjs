@@ -98,6 +98,14 @@ describe("streams in a flood of streams", () => {
     await reply.stream();
     for (let i = 0; i < FRAMES; i++) await reply.event(chunk({ content: ` ${i}` }));
   };
+  const SHORT = Array.from({ length: 4 }, (_, i) => chunk({ content: ` ${i}` }));
+  const toEvent = (data) => `data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`;
+  const sendAtOnce = async (reply, pieces) => {
+    reply.socket.cork();
+    const sent = [reply.stream(), ...pieces.map((piece) => reply.piece(piece)), reply.end()];
+    reply.socket.uncork();
+    await Promise.all(sent);
+  };
   const behaviours = {
     async whole(reply) {
       await pour(reply);
@@ -110,6 +118,12 @@ describe("streams in a flood of streams", () => {
       await pour(reply);
       await reply.end();
     },
+    /** Here as a whole before anybody reads on. */
+    short: (reply) => sendAtOnce(reply, [...SHORT, chunk({}, "stop"), "[DONE]"].map(toEvent)),
+    /** … whose rest is nothing for the client. */
+    tail: (reply) => sendAtOnce(reply, [...SHORT.slice(0, 3), chunk({ content: " 3" }, "stop")].map(toEvent).concat([": bye\n\n", ": bye\n\n"])),
+    late: (reply) => sendAtOnce(reply, [...SHORT, chunk({}, "stop"), "[DONE]"].map(toEvent).concat([": bye\n\n", ": bye\n\n"])),
+    one: (reply) => sendAtOnce(reply, [toEvent(chunk({ content: text(4) }, "stop")), ": bye\n\n", ": bye\n\n"]),
     /** The last chunks bring the client nothing: usage that it did not ask for, a comment. */
     async hidden(reply) {
       await pour(reply);
@@ -206,6 +220,14 @@ describe("streams in a flood of streams", () => {
   test("one whose last chunks bring nothing ends all the same", async (t) => {
     if (!(await requireFlood(t))) return;
     for (let i = 0; i < 5; i++) assert.deepEqual(await read(open("hidden")), { said: text(FRAMES), end: "[DONE]" });
+  });
+
+  test("those that are here at once are whole, whatever their rest is", async (t) => {
+    if (!(await requireFlood(t))) return;
+    const readMany = async (behaviour) => {
+      for (let i = 0; i < 60; i++) assert.deepEqual(await read(open(behaviour)), { said: text(4), end: "[DONE]" }, behaviour);
+    };
+    await Promise.all(["short", "short", "tail", "late", "one"].map(readMany));
   });
 
   test("what has come is delivered while the upstream is silent, and a client that leaves ends it", async (t) => {

@@ -28,10 +28,10 @@ routes! {
     Post "/v1/audio/transcriptions" Access::Key(Scope::Media), body_max_bytes = FORM_MAX_BYTES => create_transcription;
 }
 
-/// What the document says of a request; `domain::media` reads it.
+/// A text to speak.
 #[derive(JsonSchema)]
 #[schemars(rename = "SpeechRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::media` reads what is sent")]
 struct SpeechRequest {
     /// The text; at most 4,096 characters.
     input: String,
@@ -45,10 +45,10 @@ struct SpeechRequest {
     speed: Option<f64>,
 }
 
-/// What the document says of a form; `domain::media` reads it.
+/// A recording to write down, as a form.
 #[derive(JsonSchema)]
 #[schemars(rename = "TranscriptionRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::media` reads what is sent")]
 struct TranscriptionRequest {
     /// The recording, with a file name; at most 25 MB.
     #[schemars(extend("format" = "binary", "contentMediaType" = "application/octet-stream"))]

@@ -27,10 +27,10 @@ routes! {
     Post "/v1/chat/completions" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => create_chat_completion;
 }
 
-/// What the document says of a request; `domain::chat::request` reads it. Members that are not named here are passed on too.
+/// A conversation. Members that are not named here are passed on too.
 #[derive(JsonSchema)]
 #[schemars(rename = "ChatCompletionRequest", extend("additionalProperties" = true))]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::chat::request` reads what is sent")]
 struct ChatCompletionRequest {
     /// `auto` (the default), `fast`, `max`, or a registered model.
     model: Option<String>,

@@ -23,10 +23,10 @@ routes! {
     Post "/v1/embeddings" Access::Key(Scope::Embeddings), body_max_bytes = 10 << 20 => create_embeddings;
 }
 
-/// What the document says of a request; `domain::media` reads it.
+/// Texts to embed.
 #[derive(JsonSchema)]
 #[schemars(rename = "EmbeddingsRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::media` reads what is sent")]
 struct EmbeddingsRequest {
     /// A text, or an array of 1 to 2,048 texts or arrays of token ids, or one array of token ids.
     input: serde_json::Value,

@@ -22,10 +22,10 @@ routes! {
     Post "/v1/images/generations" Access::Key(Scope::Media) => create_images;
 }
 
-/// What the document says of a request; `domain::media` reads it.
+/// Pictures to make.
 #[derive(JsonSchema)]
 #[schemars(rename = "ImageRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::media` reads what is sent")]
 struct ImageRequest {
     /// What they show; at most 32,000 characters.
     prompt: String,

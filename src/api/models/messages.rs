@@ -39,10 +39,10 @@ pub struct TokenCount {
     input_tokens: u64,
 }
 
-/// What the document says of a request whose tokens are counted; `domain::anthropic` reads it.
+/// A request whose tokens are counted.
 #[derive(JsonSchema)]
 #[schemars(rename = "CountTokensRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::anthropic` reads what is sent")]
 struct CountTokensRequest {
     /// Any model; the count is the same.
     model: String,
@@ -56,10 +56,10 @@ struct CountTokensRequest {
     tool_choice: Option<Map<String, Value>>,
 }
 
-/// What the document says of a request; `domain::anthropic` reads it.
+/// A conversation in Anthropic's form.
 #[derive(JsonSchema)]
-#[schemars(rename = "MessageRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[schemars(rename = "MessageRequest", extend("additionalProperties" = true))]
+#[expect(dead_code, reason = "the document has its schema; `domain::anthropic` reads what is sent")]
 struct MessageRequest {
     /// `auto`, `fast`, `max`, or a registered model.
     model: String,
@@ -77,8 +77,16 @@ struct MessageRequest {
     tool_choice: Option<Map<String, Value>>,
     /// 0 to 1.
     temperature: Option<f64>,
+    /// The part of the likeliest tokens to choose from, 0 to 1.
+    top_p: Option<f64>,
+    /// How many of the likeliest tokens to choose from.
+    top_k: Option<u64>,
     /// Texts that end the answer.
     stop_sequences: Option<Vec<String>>,
+    /// Whether and how long the model is to think.
+    thinking: Option<Map<String, Value>>,
+    /// `user_id`: who of the client's users asks.
+    metadata: Option<Map<String, Value>>,
 }
 
 async fn create_message(cx: Cx, request: RawJson<MessageRequest>) -> Result<Streamed<AnthropicMessage>, ApiError> {

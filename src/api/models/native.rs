@@ -31,10 +31,10 @@ routes! {
     Post "/v1/chat" Access::Key(Scope::Chat), body_max_bytes = 10 << 20 => send_chat;
 }
 
-/// What the document says of a request; `domain::native` reads it.
+/// A chat with a wish for its routing.
 #[derive(JsonSchema)]
 #[schemars(rename = "NativeChatRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::native` reads what is sent")]
 struct ChatBody {
     /// What is asked.
     request: RequestBody,

@@ -25,10 +25,10 @@ routes! {
     Post "/v1/plan" Access::Key(Scope::Plan), body_max_bytes = 10 << 20 => send_plan;
 }
 
-/// What the document says of a request; `domain::native` reads it.
+/// A question for several models.
 #[derive(JsonSchema)]
 #[schemars(rename = "PlanRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::native` reads what is sent")]
 struct PlanBody {
     /// What is asked; `stream` says nothing here.
     request: RequestBody,

@@ -44,10 +44,10 @@ routes! {
     Get "/v1/responses/{id}/input_items" Access::Key(Scope::Chat) => list_input_items;
 }
 
-/// What the document says of a request; `domain::responses` reads it.
+/// A conversation in the newer of `OpenAI`'s forms.
 #[derive(JsonSchema)]
 #[schemars(rename = "ResponseRequest", extend("additionalProperties" = true))]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::responses` reads what is sent")]
 struct ResponseRequest {
     /// `auto` (the default), `fast`, `max`, or a registered model.
     model: Option<String>,

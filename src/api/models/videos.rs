@@ -32,10 +32,10 @@ routes! {
     Get "/v1/videos/{id}/content" Access::Key(Scope::Media) => get_video_content;
 }
 
-/// What the document says of a request; `domain::media` reads it.
+/// A film to make.
 #[derive(JsonSchema)]
 #[schemars(rename = "VideoRequest")]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "the document has its schema; `domain::media` reads what is sent")]
 struct VideoRequest {
     /// What it shows; at most 32,000 characters.
     prompt: String,

@@ -69,7 +69,7 @@ queries! {
            AND EXISTS (SELECT 1 FROM accounts WHERE id = ?3 AND owner_id = ?1 AND status IN ('active', 'merged'))";
     /// Finds a session that is open at a time, of a person who still owns its account. An account that was merged is read.
     global("the tenant is known only once its session is found") fn find_session(hash: &str, now_ms: i64) -> Option<SessionRow> =
-        "SELECT s.id, s.person_id, p.email, s.account_id, s.last_used_at_ms, a.merged_into IS NOT NULL AS is_merged
+        "SELECT s.id, s.person_id, p.email, s.account_id, s.last_used_at_ms, a.status = 'merged' AS is_merged
          FROM sessions s JOIN people p ON p.id = s.person_id JOIN accounts a ON a.id = s.account_id
          WHERE s.hash = ?1 AND s.expires_at_ms > ?2 AND a.owner_id = s.person_id AND a.status IN ('active', 'merged')";
     /// Notes a use.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{ids, page};
-use crate::support::{HELLO_MICROS, Key, TestApp, join_all, run};
+use crate::support::{Fault, HELLO_MICROS, Key, TestApp, join_all, run};
 
 #[test]
 fn a_call_shows_as_soon_as_it_has_ended_and_stays() {
@@ -249,6 +249,29 @@ fn a_row_that_the_database_does_not_take_stays_behind_and_the_rest_is_filed() {
         guildhall::jobs::usage::file_usage(&app.ports(), &messages[4..5]).await.unwrap_err();
         // Its wallet has kept the record as it was.
         app.pass_ms(70_000).await;
+        assert_eq!(app.assert_books_balance(&key).calls, 9);
+    });
+}
+
+/// It is not taken for a row's fault, and not asked for each of them.
+#[test]
+fn a_database_that_takes_nothing_is_left_alone_and_all_comes_again() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        let mut messages = Vec::new();
+        for _ in 0..9 {
+            app.hello(&key).send().await.expect(200);
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
+            messages.extend(app.objects.drain_queue());
+        }
+        // Every write fails, and what is filed can be asked in between.
+        app.faults.fail_db(Fault::Before);
+        (0..20).for_each(|_| app.faults.fail_db_after(1, Fault::Before));
+        let before = app.faults.db_calls.get();
+        guildhall::jobs::usage::file_usage(&app.ports(), &messages).await.unwrap_err();
+        assert_eq!((app.faults.db_calls.get() - before, app.books(&key).calls), (14, 0));
+        app.faults.clear();
+        guildhall::jobs::usage::file_usage(&app.ports(), &messages).await.unwrap();
         assert_eq!(app.assert_books_balance(&key).calls, 9);
     });
 }
