@@ -1,6 +1,6 @@
 // A stream on its way from an upstream through the tap (response.rs) to the client.
 
-import { cancelReader, join, respondWith } from "./glue.js";
+import { cancelReader, join, NOTHING, respondWith } from "./glue.js";
 
 // Answers with `first`, then with what the tap makes of the upstream's stream; with `first` alone where that is all of it.
 export function relay(context, signal, status, headers, first, stream, tap, stallMs, isWhole) {
@@ -209,8 +209,8 @@ class Pump {
   }
 
   end(how) {
-    // What has come before the break is the client's.
-    if (how === BROKEN || how === STALLED) this.flush();
+    // What has come before the end is the client's.
+    if (how !== CLIENT_GONE) this.flush();
     if (this.isEnded) return;
     this.isEnded = true;
     clearTimeout(this.timer);
@@ -295,10 +295,20 @@ class FramePump extends Pump {
 
 // Takes what has been collected, in turn with the writing of it.
 class BatchPump extends Pump {
+  held = null;
+
+  // The beginning waits a moment: of a short stream all is here by then, and goes out in one write. It is a view of memory
+  // that the tap uses again.
   start(first) {
-    if (first.byteLength) this.write(first);
+    if (first.byteLength) this.held = first.slice();
     this.source.onOver = () => this.hurry();
-    if (!this.isWriting) this.wait();
+    this.wait();
+  }
+
+  write(bytes) {
+    const { held } = this;
+    this.held = null;
+    super.write(held ? join([held, bytes], held.byteLength + bytes.byteLength) : bytes);
   }
 
   // All has come: what is collected need not wait.
@@ -315,10 +325,12 @@ class BatchPump extends Pump {
       return this.heard({ done: true });
     }
     if (this.source.isOver || this.source.unreadBytes >= BUFFER_BYTES) this.read();
-    else this.timer = setTimeout(this.onTimer, isFlooded(this.heardAt) ? BATCH_MS : GATHER_MS);
+    else this.timer = setTimeout(this.onTimer, isFlooded(this.heardAt) && !this.held ? BATCH_MS : GATHER_MS);
   }
 
   timedOut() {
+    // Nobody knows when more comes.
+    if (!this.source.isOver) this.flush();
     this.read();
   }
 
@@ -343,6 +355,8 @@ class BatchPump extends Pump {
     super.rested();
   }
 
-  // Nothing is gathered here: what is collected has not been read.
-  flush() {}
+  // What is collected has not been read: there is the beginning alone.
+  flush() {
+    if (this.held && !this.isEnded) this.write(NOTHING);
+  }
 }
