@@ -20,7 +20,8 @@ routes! {
     /// Take an event of Stripe's.
     ///
     /// Signed in `Stripe-Signature` with one of the deployment's secrets, at most 300 seconds ago. An event is applied once,
-    /// in whatever order events come; one of no interest is acknowledged, and in live mode one of Stripe's test mode. After an error Stripe sends it again.
+    /// in whatever order events come; one of no interest is acknowledged, as is one of Stripe's test mode in live mode. After
+    /// an error Stripe sends it again.
     Post "/webhooks/stripe" Access::Signed => take_event;
     /// Take an event of Stripe's (the other path).
     Post "/api/webhooks/stripe" Access::Signed => take_event;
