@@ -1,6 +1,6 @@
 // A stream on its way from an upstream through the tap (response.rs) to the client.
 
-import { cancelReader, join, NOTHING, respondWith } from "./glue.js";
+import { cancelReader, join, respondWith } from "./glue.js";
 
 // Answers with `first`, then with what the tap makes of the upstream's stream; with `first` alone where that is all of it.
 export function relay(context, signal, status, headers, first, stream, tap, stallMs, isWhole) {
@@ -209,8 +209,8 @@ class Pump {
   }
 
   end(how) {
-    // What has come before the end is the client's.
-    if (how !== CLIENT_GONE) this.flush();
+    // What has come before the break is the client's.
+    if (how === BROKEN || how === STALLED) this.flush();
     if (this.isEnded) return;
     this.isEnded = true;
     clearTimeout(this.timer);
@@ -295,20 +295,10 @@ class FramePump extends Pump {
 
 // Takes what has been collected, in turn with the writing of it.
 class BatchPump extends Pump {
-  held = null;
-
-  // The beginning waits a moment: of a short stream all is here by then, and goes out in one write. It is a view of memory
-  // that the tap uses again.
   start(first) {
-    if (first.byteLength) this.held = first.slice();
+    if (first.byteLength) this.write(first);
     this.source.onOver = () => this.hurry();
-    this.wait();
-  }
-
-  write(bytes) {
-    const { held } = this;
-    this.held = null;
-    super.write(held ? join([held, bytes], held.byteLength + bytes.byteLength) : bytes);
+    if (!this.isWriting) this.wait();
   }
 
   // All has come: what is collected need not wait.
@@ -325,12 +315,10 @@ class BatchPump extends Pump {
       return this.heard({ done: true });
     }
     if (this.source.isOver || this.source.unreadBytes >= BUFFER_BYTES) this.read();
-    else this.timer = setTimeout(this.onTimer, isFlooded(this.heardAt) && !this.held ? BATCH_MS : GATHER_MS);
+    else this.timer = setTimeout(this.onTimer, isFlooded(this.heardAt) ? BATCH_MS : GATHER_MS);
   }
 
   timedOut() {
-    // Nobody knows when more comes.
-    if (!this.source.isOver) this.flush();
     this.read();
   }
 
@@ -355,8 +343,6 @@ class BatchPump extends Pump {
     super.rested();
   }
 
-  // What is collected has not been read: there is the beginning alone.
-  flush() {
-    if (this.held && !this.isEnded) this.write(NOTHING);
-  }
+  // Nothing is gathered here: what is collected has not been read.
+  flush() {}
 }
