@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use durable_objects::idempotency::protocol::STORED_MS;
 use guildhall_domain::anthropic::ClientHeaders;
 use guildhall_domain::cache::CacheControl;
 use guildhall_domain::credential::KeyHasher;
@@ -79,10 +80,6 @@ impl App {
     }
 }
 
-/// How long a request may come again under its `Idempotency-Key`: as long as the guard remembers it. What has its
-/// [name](Cx::name_once) may be known for longer, and is then another request's.
-pub const REPEATED_MS: i64 = 24 * 60 * 60 * 1_000;
-
 /// All that a handler sees.
 #[derive(Clone)]
 pub struct Cx {
@@ -119,6 +116,13 @@ impl Cx {
         let mut random = [0; N];
         self.ports.random.fill(&mut random);
         random
+    }
+
+    /// Whether what has this request's [name](Cx::name_once) and happened then may be its own doing: a request can come again
+    /// for as long as the guard remembers it, and what it made happen may be known for longer.
+    #[must_use]
+    pub const fn may_have_made(&self, at_ms: i64) -> bool {
+        self.started_ms - at_ms < STORED_MS
     }
 
     /// A name for what this request makes happen once: the same name when the caller sends it again under its

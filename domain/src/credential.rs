@@ -145,7 +145,7 @@ impl KeyHasher {
     }
 
     /// What a cache in memory looks a key up by: 128 bits of SipHash-2-4, whose secret is the pepper's. Without it nobody
-    /// finds two keys with one tag, and it costs a thirtieth of [`hash`](Self::hash). Never stored.
+    /// finds two keys with one tag, and it costs far less than [`hash`](Self::hash). Never stored.
     #[must_use]
     pub fn tag(&self, key: &str) -> u128 {
         self.tagger.hash(key.as_bytes()).as_u128()

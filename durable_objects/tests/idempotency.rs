@@ -5,9 +5,9 @@
 mod support;
 
 use durable_objects::idempotency::protocol::{
-    Answer, BODY_MAX_BYTES, Body, Command, HEADERS_MAX_BYTES, Idempotency, Reply, name,
+    Answer, BODY_MAX_BYTES, Body, Command, HEADERS_MAX_BYTES, Idempotency, Reply, STORED_MS, name,
 };
-use durable_objects::idempotency::state::{IN_FLIGHT_MS, IdempotencyMachine, STORED_MS};
+use durable_objects::idempotency::state::{IN_FLIGHT_MS, IdempotencyMachine};
 use durable_objects::local::{FaultPoint, LocalObjects};
 use durable_objects::protocol::Protocol;
 use durable_objects::sql::SqlStore;

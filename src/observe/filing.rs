@@ -41,22 +41,22 @@ const FAILURES_AT_FIRST_MAX: u32 = 7;
 /// When the database or a wallet fails; filing again is harmless.
 pub async fn file_records(ports: &Ports, records: Vec<QueuedRecord>) -> Result<(), PortError> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    let (mut unreadable, mut filing) = (HashSet::new(), Filing::default());
-    for queued in &records {
+    let (mut readable, mut filing) = (Vec::new(), Filing::default());
+    for queued in records {
         if bytes > 0 && bytes + queued.record.len() > CHUNK_MAX_BYTES {
             filing.file(ports, std::mem::take(&mut rows)).await?;
             bytes = 0;
         }
-        match read_rows(queued) {
+        match read_rows(&queued) {
             Ok(read) => rows.extend(read),
             // Its wallet keeps it, and sends it again: a later release may read it. The others are filed.
             Err(error) => {
                 ports.background.log(&format!("a record of {} is not filed: {error}", queued.wallet));
-                unreadable.insert(queued.id.clone());
                 continue;
             }
         }
         bytes += queued.record.len();
+        readable.push(queued);
     }
     filing.file(ports, rows).await?;
     let Filing { has_filed, left, error } = filing;
@@ -67,10 +67,8 @@ pub async fn file_records(ports: &Ports, records: Vec<QueuedRecord>) -> Result<(
         !left.is_empty() && read_rows(queued).is_ok_and(|rows| rows.iter().any(|row| left.contains(&row.id)))
     };
     let mut filed: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for queued in records {
-        if !unreadable.contains(&queued.id) && !is_left(&queued) {
-            filed.entry(queued.wallet).or_default().push(queued.id);
-        }
+    for queued in readable.into_iter().filter(|queued| !is_left(queued)) {
+        filed.entry(queued.wallet).or_default().push(queued.id);
     }
     for (wallet, ids) in filed {
         for ids in ids.chunks(BATCH_MAX) {

@@ -3,7 +3,7 @@
 use durable_objects::wallet::protocol::{Command, RefusalCode, Reply, Wallet, name};
 use guildhall_domain::money::MicroUsd;
 
-use crate::app::{Cx, REPEATED_MS};
+use crate::app::Cx;
 use crate::error::{ApiError, Kind};
 use crate::meter::money::notice_credit;
 use crate::ports::ask;
@@ -59,7 +59,7 @@ pub async fn credit_by_hand(cx: &Cx, new: &Credit<'_>) -> Result<MicroUsd, ApiEr
 async fn is_of_today(cx: &Cx, wallet: &str, id: &str) -> Result<bool, ApiError> {
     let find = Command::Find { entry_id: format!("credit:{id}") };
     match ask::<Wallet>(&*cx.ports.objects, wallet, &find).await? {
-        Reply::Found { at_ms, .. } => Ok(at_ms.is_some_and(|at_ms| cx.started_ms - at_ms < REPEATED_MS)),
+        Reply::Found { at_ms, .. } => Ok(at_ms.is_some_and(|at_ms| cx.may_have_made(at_ms))),
         other => Err(ApiError::internal(format!("deposit: {other:?}"))),
     }
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::protocol::Protocol;
 
+/// How long an answer is replayed.
+pub const STORED_MS: i64 = 24 * 60 * 60 * 1_000;
 /// The largest body that is kept for a replay, in bytes.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// The largest sum of header names and values that is kept for a replay, in bytes.

@@ -2,14 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Answer, BODY_MAX_BYTES, Command, HEADERS_MAX_BYTES, Idempotency, Reply};
+use super::protocol::{Answer, BODY_MAX_BYTES, Command, HEADERS_MAX_BYTES, Idempotency, Reply, STORED_MS};
 use crate::machine::{Facts, Machine, MachineError, Outcome, Row, Step, Write};
 
 /// How long a run may keep the key without an answer: longer than any request may take, so that no request that still
 /// runs is run again, and short enough that a client whose request died with its isolate can try again.
 pub const IN_FLIGHT_MS: i64 = 45 * 1_000;
-/// How long an answer is replayed.
-pub const STORED_MS: i64 = 24 * 60 * 60 * 1_000;
 const TEXT_MAX_BYTES: usize = 128;
 const ENTRY_KEY: &str = "entry";
 

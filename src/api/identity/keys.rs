@@ -9,7 +9,7 @@ use super::fields::{read_metadata, read_name, read_positive_usd};
 use super::key_fields::{KeyFields, KeyPatch};
 use super::key_view::{OwnKey, OwnKeyWithSecret, ToolRouterKey, show_keys};
 use super::workspace_names::{begin_workspace, id_of_workspace_called, workspace_not_found};
-use crate::app::{Cx, REPEATED_MS};
+use crate::app::Cx;
 use crate::auth::Caller;
 use crate::auth::issue::{IssuedKey, NewKey, issue_key};
 use crate::auth::keys::{change_key, close_gate, revoke_key, rotate_key};
@@ -259,7 +259,7 @@ async fn add_key_credits(
                 let text = "This Idempotency-Key was used for another amount; nothing was added";
                 return Err(ApiError::new(Kind::IdempotencyMismatch, text));
             }
-            Some(known) if cx.started_ms - known.created_at_ms >= REPEATED_MS => {
+            Some(known) if !cx.may_have_made(known.created_at_ms) => {
                 let text = "This Idempotency-Key was used for credits before; nothing was added. Use another key";
                 return Err(ApiError::new(Kind::Conflict, text));
             }

@@ -228,17 +228,23 @@ fn what_was_acknowledged_is_not_sent_again() {
     });
 }
 
+/// Makes calls; gives the messages about them, which nobody has consumed.
+async fn lose_messages(app: &TestApp, key: &Key, calls: usize) -> Vec<String> {
+    let mut messages = Vec::new();
+    for _ in 0..calls {
+        app.hello(key).send().await.expect(200);
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        messages.extend(app.objects.drain_queue());
+    }
+    messages
+}
+
 /// One row keeps no other out, and its wallet is told of the others alone.
 #[test]
 fn a_row_that_the_database_does_not_take_stays_behind_and_the_rest_is_filed() {
     run(async |app| {
         let key = app.with_busy_key().await;
-        let mut messages = Vec::new();
-        for _ in 0..9 {
-            app.hello(&key).send().await.expect(200);
-            tokio::time::sleep(Duration::from_millis(1_000)).await;
-            messages.extend(app.objects.drain_queue());
-        }
+        let mut messages = lose_messages(&app, &key, 9).await;
         let (tokens, too_many) = (r#"\"completed\",10,5,"#, r#"\"completed\",10,18446744073709551615,"#);
         assert!(messages.len() == 9 && messages[4].contains(tokens), "{messages:?}");
         messages[4] = messages[4].replace(tokens, too_many);
@@ -258,12 +264,7 @@ fn a_row_that_the_database_does_not_take_stays_behind_and_the_rest_is_filed() {
 fn a_database_that_takes_nothing_is_left_alone_and_all_comes_again() {
     run(async |app| {
         let key = app.with_busy_key().await;
-        let mut messages = Vec::new();
-        for _ in 0..9 {
-            app.hello(&key).send().await.expect(200);
-            tokio::time::sleep(Duration::from_millis(1_000)).await;
-            messages.extend(app.objects.drain_queue());
-        }
+        let messages = lose_messages(&app, &key, 9).await;
         // Every write fails, and what is filed can be asked in between.
         app.faults.fail_db(Fault::Before);
         (0..20).for_each(|_| app.faults.fail_db_after(1, Fault::Before));
