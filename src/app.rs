@@ -14,6 +14,7 @@ use crate::auth::cache::CredentialCache;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::gateway::table::GatewayTable;
+use crate::http::room::Room;
 use crate::http::route::Route;
 use crate::http::table::RouteTable;
 use crate::meter::limit::Admission;
@@ -32,6 +33,8 @@ pub struct App {
     pub hasher: KeyHasher,
     /// The route table.
     pub routes: RouteTable,
+    /// Room for large bodies.
+    pub room: Rc<Room>,
     /// Keys seen lately.
     pub credentials: CredentialCache,
     /// Providers, models and their health.
@@ -59,6 +62,7 @@ impl App {
             hasher: KeyHasher::new(&config.key_pepper),
             config,
             routes: RouteTable::build(routes)?,
+            room: Rc::default(),
             credentials: CredentialCache::default(),
             gateway: GatewayTable::default(),
             meter: Meter::new(seed),

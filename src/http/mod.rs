@@ -7,6 +7,7 @@ pub mod input;
 pub mod output;
 pub mod page;
 pub mod request;
+pub mod room;
 pub mod route;
 pub mod serve;
 pub mod table;

@@ -11,6 +11,7 @@ use super::dialect::Dialect;
 use super::idempotency;
 use super::output::{Body, Output};
 use super::request::Request;
+use super::room::take_place;
 use super::route::{Access, Method, Route};
 use super::table::Found;
 use crate::app::{App, Cx};
@@ -111,7 +112,7 @@ async fn enter(
     app: Rc<App>,
     ports: Rc<Ports>,
     route: &'static Route,
-    request: Request,
+    mut request: Request,
     request_id: &Rc<str>,
     origin: &str,
     standing: &mut Option<Standing>,
@@ -133,6 +134,7 @@ async fn enter(
     };
     check_access(route.access, &caller)?;
     check_merged(route, &caller)?;
+    let _place = take_place(&app, &ports, &mut request).await?;
     let cx = Cx {
         app,
         ports,

@@ -49,3 +49,17 @@ fn objects_are_bounded() {
     let chat = format!("{{{members}\"messages\":[]}}");
     assert!(to_messages_request(chat.as_bytes(), "m", 1).unwrap_err().message.contains("at most 256 members"));
 }
+
+#[test]
+fn a_picture_takes_no_more_room_than_it_has_bytes() {
+    let picture = "A".repeat(3 << 20);
+    let mut out = Vec::new();
+    super::writer::Writer::new(&mut out).open_object().member_text("url", &picture).close_object();
+    assert!(out.capacity() < picture.len() + 2048, "{}", out.capacity());
+    let mut out = Vec::new();
+    super::writer::Writer::new(&mut out)
+        .open_array()
+        .joined([br#""data:""#.as_slice(), picture.as_bytes()])
+        .close_array();
+    assert!(out.capacity() < picture.len() + 2048, "{}", out.capacity());
+}

@@ -2,6 +2,11 @@
 
 use crate::json::push_string;
 
+/// From here on a value is given room exactly: a buffer that doubles for the brace behind a picture takes twice its memory.
+const LARGE_BYTES: usize = 1 << 20;
+/// Room for what closes a large value.
+const CLOSING_BYTES: usize = 1 << 10;
+
 /// Appends JSON to a buffer and sets the commas.
 ///
 /// A comma is due unless the last byte opens something: no value ends in one of those bytes.
@@ -17,6 +22,12 @@ impl<'o> Writer<'o> {
     fn separate(&mut self) {
         if !matches!(self.out.last(), None | Some(b'{' | b'[' | b':' | b',' | b' ' | b'\n')) {
             self.out.push(b',');
+        }
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        if bytes >= LARGE_BYTES && self.out.capacity() - self.out.len() < bytes {
+            self.out.reserve_exact(bytes + CLOSING_BYTES);
         }
     }
 
@@ -51,6 +62,7 @@ impl<'o> Writer<'o> {
     /// A value that is JSON already.
     pub(super) fn raw(&mut self, json: &[u8]) -> &mut Self {
         self.separate();
+        self.make_room(json.len());
         self.out.extend_from_slice(json);
         self
     }
@@ -65,6 +77,7 @@ impl<'o> Writer<'o> {
 
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
         self.separate();
+        self.make_room(text.len());
         push_string(text, self.out);
         self
     }
@@ -74,6 +87,7 @@ impl<'o> Writer<'o> {
         self.separate();
         self.out.push(b'"');
         for literal in literals {
+            self.make_room(literal.len());
             self.out.extend_from_slice(inside(literal));
         }
         self.out.push(b'"');

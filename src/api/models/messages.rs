@@ -25,12 +25,12 @@ routes! {
     ///
     /// Anthropic's request and answer on any model, streaming and not: system prompts, images, documents, tools and their
     /// results, thinking. Anthropic's own tools that run on its servers are refused. `model` is as for chat completions.
-    Post "/v1/messages" Access::Key(Scope::Chat), body_max_bytes = 32 << 20 => create_message;
+    Post "/v1/messages" Access::Key(Scope::Chat), body_max_bytes = 16 << 20 => create_message;
     /// Count a message's tokens.
     ///
     /// The input tokens that the request likely has: a quarter of its bytes, and a fixed number for each image. An estimate
     /// for every model alike; what a call is charged for is what its upstream counts. Nothing is sent, and nothing is charged.
-    Post "/v1/messages/count_tokens" Access::Key(Scope::Chat), body_max_bytes = 32 << 20 => count_message_tokens;
+    Post "/v1/messages/count_tokens" Access::Key(Scope::Chat), body_max_bytes = 16 << 20 => count_message_tokens;
 }
 
 /// What a request likely has.

@@ -1,5 +1,7 @@
 //! Bodies: too long, not JSON, not of the right types.
 
+use std::time::Duration;
+
 use guildhall::http::request::{BodyError, BodySource};
 use guildhall::ports::Pending;
 use serde_json::Value;
@@ -180,5 +182,32 @@ fn a_body_that_ends_early_is_400_and_goes_nowhere() {
         let refused = app.post("/v1/chat/completions").bearer(&key.key).source(BrokenBody).send().await.expect(400);
         assert!(refused.text().contains("ended early"), "{}", refused.text());
         assert!(app.upstream.sent.borrow().is_empty());
+    });
+}
+
+#[test]
+fn large_bodies_wait_for_each_other_and_small_ones_for_nobody() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.credit(&key, "1000").await;
+        let large = padded(10 << 20);
+        let untold =
+            app.post("/v1/chat/completions").bearer(&key.key).bytes(&large).head(|head| head.content_length.clear());
+        app.upstream.latency_ms.set(15_000);
+        let third = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let (refused, small) = tokio::join!(chat(&app, &key, &large), chat(&app, &key, HELLO.as_bytes()));
+            assert_eq!(small.expect(200).status, 200, "it has room");
+            let refused = refused.expect(503);
+            assert_eq!(refused.header("retry-after"), Some("1"));
+            assert!(refused.json()["error"].as_str().unwrap().contains("large requests"), "{}", refused.text());
+        };
+        let fourth = async {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            chat(&app, &key, &large).await.expect(200);
+        };
+        let (first, second, (), ()) = tokio::join!(chat(&app, &key, &large), untold.send(), third, fourth);
+        assert_eq!((first.status, second.status), (200, 200));
+        assert_eq!(app.upstream.sent.borrow().len(), 4, "the refused one was not sent");
     });
 }

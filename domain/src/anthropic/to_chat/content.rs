@@ -1,5 +1,7 @@
 //! Content in the making: a string while that is enough, parts otherwise.
 
+use std::ops::Range;
+
 use crate::anthropic::writer::Writer;
 
 /// The content of one chat message.
@@ -7,8 +9,8 @@ use crate::anthropic::writer::Writer;
 pub(super) struct Content {
     parts: Vec<u8>,
     count: usize,
-    /// The only part's text with its quotes, if there is but one and it says nothing else.
-    only_text: Option<Vec<u8>>,
+    /// Where the only part's text stands with its quotes, if there is but one and it says nothing else.
+    only_text: Option<Range<usize>>,
 }
 
 impl Content {
@@ -29,12 +31,13 @@ impl Content {
     /// Appends a text that is given with its quotes.
     pub(super) fn add_text(&mut self, literal: &[u8], cache: Option<&[u8]>) {
         self.add(|w| _ = w.member_text("type", "text").member("text", literal).member_if("cache_control", cache));
-        self.only_text = (self.count == 1 && cache.is_none()).then(|| literal.to_vec());
+        let end = self.parts.len() - 1;
+        self.only_text = (self.count == 1 && cache.is_none()).then(|| end - literal.len()..end);
     }
 
     /// Writes the value of a `content` member.
     pub(super) fn write(&self, w: &mut Writer<'_>) {
-        match &self.only_text {
+        match self.only_text.clone().and_then(|range| self.parts.get(range)) {
             Some(text) => w.raw(text),
             None => w.open_array().raw_items(&self.parts).close_array(),
         };

@@ -24,15 +24,21 @@ pub(super) enum Place {
 pub(super) struct Blocks {
     pub json: Vec<u8>,
     pub count: usize,
-    /// The only block's text, if there is but one and it says nothing beside its text.
-    pub only_text: Option<Vec<u8>>,
     /// Where the string of the last block stands, if that is a text.
     last_text: Option<Range<usize>>,
+    /// Whether it says something beside its text.
+    is_cached: bool,
 }
 
 impl Blocks {
     pub(super) const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The only block's text with its quotes, if there is but one and it says nothing beside its text.
+    pub(super) fn only_text(&self) -> Option<&[u8]> {
+        let range = self.last_text.clone().filter(|_| self.count == 1 && !self.is_cached)?;
+        self.json.get(range)
     }
 
     /// Appends a block of any kind but text.
@@ -42,7 +48,6 @@ impl Blocks {
         write(&mut w);
         w.close_object();
         self.count += 1;
-        self.only_text = None;
         self.last_text = None;
     }
 
@@ -65,7 +70,7 @@ impl Blocks {
             self.json.pop();
             Writer::new(&mut self.json).member("cache_control", cache).close_object();
         }
-        self.only_text = (self.count == 1 && cache.is_none()).then(|| literal.to_vec());
+        self.is_cached = cache.is_some();
     }
 
     pub(super) fn append(&mut self, other: &Self) {
@@ -75,13 +80,13 @@ impl Blocks {
         Writer::new(&mut self.json).raw(&other.json);
         let moved = self.json.len() - other.json.len();
         self.last_text = other.last_text.clone().map(|range| range.start + moved..range.end + moved);
-        self.only_text = if self.is_empty() { other.only_text.clone() } else { None };
+        self.is_cached = other.is_cached;
         self.count += other.count;
     }
 
     /// Takes the blanks from the end of the last text.
     pub(super) fn trim_end(&mut self) {
-        let Some(range) = self.last_text.take() else {
+        let Some(range) = self.last_text.clone() else {
             return;
         };
         let Some(text) = self.json.get(range.clone()).and_then(|json| serde_json::from_slice::<String>(json).ok())
@@ -90,9 +95,7 @@ impl Blocks {
         };
         let mut trimmed = Vec::with_capacity(range.len());
         Writer::new(&mut trimmed).text(text.trim_end());
-        if let Some(only) = &mut self.only_text {
-            only.clone_from(&trimmed);
-        }
+        self.last_text = Some(range.start..range.start + trimmed.len());
         self.json.splice(range, trimmed);
     }
 }

@@ -226,7 +226,7 @@ fn write_result(call: Call<ToolResult>, out: &mut Blocks) {
 
 /// One plain text as a string, all else as an array.
 pub(super) fn write_blocks(blocks: &Blocks, w: &mut Writer<'_>) {
-    match &blocks.only_text {
+    match blocks.only_text() {
         Some(text) => w.raw(text),
         None => w.open_array().raw_items(&blocks.json).close_array(),
     };
