@@ -147,7 +147,7 @@ pub struct Outbound {
     pub first_byte_ms: u32,
     /// Whether it is aborted, too, when it comes too late or its future is dropped.
     pub may_be_given_up: bool,
-    /// Whether it goes on when our client leaves.
+    /// Whether it goes on when our client leaves: for [`OUTLIVE_MS`] then.
     pub outlives_client: bool,
 }
 
@@ -248,6 +248,10 @@ pub trait Fetch {
 
 /// How often a call that waits is looked after, in milliseconds.
 pub const TICK_MS: u32 = 5_000;
+
+/// How long a request that outlives its client goes on, from the tick that finds the client gone, in milliseconds. The runtime
+/// ends an event thirty seconds after its client has left, without a word: by then the call must have been settled.
+pub const OUTLIVE_MS: u32 = 18_000;
 
 /// How an event stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

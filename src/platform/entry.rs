@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
-use super::executor::{JsCall, begin_turn, spawn};
+use super::executor::{JsCall, begin_turn, drop_lost, spawn};
 use super::request::read_request;
 use super::response::to_response;
 use super::{glue, ports};
@@ -47,6 +47,7 @@ const UNREAD_MAX_BYTES: u64 = 64 << 10;
 #[wasm_bindgen]
 pub fn fetch(request: JsValue, env: JsValue, context: JsValue, resolve: Function) {
     begin_turn();
+    drop_lost();
     let app = match app(&env) {
         Ok(app) => app,
         Err(error) => {

@@ -23,12 +23,16 @@ struct Task {
     future: Option<BoxedTask>,
     is_woken: bool,
     waker: Waker,
+    /// When it last ran, or a call that it waits for ticked.
+    seen_ms: i64,
 }
 
 #[derive(Default)]
 struct Call {
     settled: Option<Settled>,
     waker: Option<Waker>,
+    /// The task that waits.
+    task: u32,
     tick: Option<Rc<dyn Fn()>>,
 }
 
@@ -36,6 +40,9 @@ thread_local! {
     static TASKS: RefCell<BTreeMap<u32, Task>> = const { RefCell::new(BTreeMap::new()) };
     static CALLS: RefCell<BTreeMap<u32, Call>> = const { RefCell::new(BTreeMap::new()) };
     static LAST_ID: Cell<u32> = const { Cell::new(0) };
+    /// The task that is being polled.
+    static RUNNING: Cell<u32> = const { Cell::new(0) };
+    static SWEPT_MS: Cell<i64> = const { Cell::new(0) };
     static NOW_MS: Cell<i64> = const { Cell::new(0) };
 }
 
@@ -70,8 +77,30 @@ impl Wake for TaskWaker {
 pub fn spawn(future: BoxedTask) {
     let id = next_id();
     let waker = Waker::from(Arc::new(TaskWaker(id)));
-    TASKS.with_borrow_mut(|tasks| tasks.insert(id, Task { future: Some(future), is_woken: false, waker }));
+    let task = Task { future: Some(future), is_woken: false, waker, seen_ms: now_ms() };
+    TASKS.with_borrow_mut(|tasks| tasks.insert(id, task));
     run(id);
+}
+
+/// A task of which nothing was heard for so long is of an event that the runtime has ended, in milliseconds. A call to the
+/// outside ticks; nothing else but a very slow body takes minutes.
+const LOST_MS: i64 = 15 * 60_000;
+/// How often lost tasks are looked for, in milliseconds.
+const SWEEP_MS: i64 = 60_000;
+
+/// Drops the tasks of events that the runtime has ended without a word: what they hold of the isolate's money and places
+/// comes back. What is begun on the way is the running event's.
+pub fn drop_lost() {
+    let now_ms = now_ms();
+    if now_ms - SWEPT_MS.get() < SWEEP_MS {
+        return;
+    }
+    SWEPT_MS.set(now_ms);
+    let is_lost = |task: &Task| task.future.is_some() && now_ms - task.seen_ms > LOST_MS;
+    // Dropped outside of the borrow: what the futures held may spawn tasks.
+    let lost: Vec<Task> =
+        TASKS.with_borrow_mut(|tasks| tasks.extract_if(.., |_, task| is_lost(task)).map(|(_, task)| task).collect());
+    drop(lost);
 }
 
 fn run(id: u32) {
@@ -80,10 +109,14 @@ fn run(id: u32) {
             let task = tasks.get_mut(&id)?;
             // Woken while it is polled: whoever polls looks at this afterwards.
             task.is_woken = task.future.is_none();
+            task.seen_ms = now_ms();
             Some((task.future.take()?, task.waker.clone()))
         });
         let Some((mut future, waker)) = taken else { return };
-        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+        let outer = RUNNING.replace(id);
+        let is_ready = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        RUNNING.set(outer);
+        if is_ready {
             // Dropped outside of the borrow: what the future held may spawn tasks.
             let done = TASKS.with_borrow_mut(|tasks| tasks.remove(&id));
             drop((future, done));
@@ -116,7 +149,7 @@ impl JsCall {
 
     fn begin_with(tick: Option<Rc<dyn Fn()>>, start: impl FnOnce(u32)) -> Self {
         let id = next_id();
-        CALLS.with_borrow_mut(|calls| calls.insert(id, Call { tick, ..Call::default() }));
+        CALLS.with_borrow_mut(|calls| calls.insert(id, Call { tick, task: RUNNING.get(), ..Call::default() }));
         start(id);
         Self(id)
     }
@@ -152,7 +185,13 @@ impl Drop for JsCall {
 pub fn resume(id: u32, kind: u8, value: JsValue) {
     begin_turn();
     if kind == 2 {
-        let tick = CALLS.with_borrow(|calls| calls.get(&id).and_then(|call| call.tick.clone()));
+        let found = CALLS.with_borrow(|calls| calls.get(&id).map(|call| (call.task, call.tick.clone())));
+        let Some((task, tick)) = found else { return };
+        TASKS.with_borrow_mut(|tasks| {
+            if let Some(task) = tasks.get_mut(&task) {
+                task.seen_ms = now_ms();
+            }
+        });
         if let Some(tick) = tick {
             tick();
         }

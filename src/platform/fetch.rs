@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use super::executor::JsCall;
 use super::glue::{self, flatten_headers};
 use crate::ports::{
-    Fetch, FetchError, Inbound, InboundBody, Outbound, Pending, ReadMode, StreamEnd, StreamSource, TICK_MS,
+    Fetch, FetchError, Inbound, InboundBody, OUTLIVE_MS, Outbound, Pending, ReadMode, StreamEnd, StreamSource, TICK_MS,
 };
 
 pub struct Outside {
@@ -44,13 +44,13 @@ impl Fetch for Outside {
                 ReadMode::Stream { max_bytes, stall_ms } => (true, max_bytes, stall_ms),
             };
             let headers = flatten_headers(&request.headers);
-            let nobody = JsValue::UNDEFINED;
             let mut held = None;
             let call = JsCall::begin_ticking(tick, |id| {
                 held = request.may_be_given_up.then(|| Held(id));
                 glue::send(
                     id,
-                    if request.outlives_client { &nobody } else { &self.signal },
+                    &self.signal,
+                    if request.outlives_client { OUTLIVE_MS } else { 0 },
                     request.method,
                     &request.url,
                     &headers,

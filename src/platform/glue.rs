@@ -37,7 +37,8 @@ extern "C" {
 extern "C" {
     pub fn send(
         id: u32,
-        signal: &JsValue,
+        client: &JsValue,
+        outlive_ms: u32,
         method: &str,
         url: &str,
         headers: &str,

@@ -5,12 +5,14 @@ import { openReader } from "./stream.js";
 
 // Sends a request outside. Gives [status, contentType, retryAfter, bytes, stream | null, location]; throws a word.
 // The client's own signal is handed on as it is: an AbortController per call would cost more than the call's headers.
-// One that may be given up (see abandon) has a controller of its own.
-export function send(id, signal, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, mayBeGivenUp) {
-  const giveUp = mayBeGivenUp ? new AbortController() : null;
+// One that may be given up (see abandon), or goes on for `outliveMs` when its client has left, has a controller of its own.
+export function send(id, client, outliveMs, method, url, headers, body, stream, maxBytes, firstByteMs, tickMs, mayBeGivenUp) {
+  const signal = outliveMs ? null : client;
+  const giveUp = mayBeGivenUp || outliveMs ? new AbortController() : null;
   if (giveUp) held.set(id, giveUp);
   const due = Date.now() + firstByteMs;
   let isOpen = true;
+  let isAlone = false;
   // A stream takes the timer over (see Pump); one that nobody relays, because its first chunk was a fault, is let go.
   const watch = { timer: 0, tickMs, onTick: null, reader: null };
   watch.timer = setInterval(() => {
@@ -22,11 +24,16 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
     }
     resume(id, OPEN);
     lookAtClock(due, tickMs, timeOut);
+    if (outliveMs && !isAlone && client?.aborted) {
+      isAlone = true;
+      setTimeout(stop, outliveMs, "client_gone");
+    }
   }, Math.min(tickMs, firstByteMs));
-  const timeOut = () => {
+  const stop = (word) => {
     if (isOpen) giveUp?.abort();
-    end(REJECTED, "timed_out");
+    end(REJECTED, word);
   };
+  const timeOut = () => stop("timed_out");
   const end = (how, value) => {
     if (!isOpen) return;
     isOpen = false;
@@ -34,8 +41,8 @@ export function send(id, signal, method, url, headers, body, stream, maxBytes, f
     if (how === REJECTED || !value[4]) clearInterval(watch.timer);
     resume(id, how, value);
   };
-  const either = giveUp ? AbortSignal.any(signal ? [signal, giveUp.signal] : [giveUp.signal]) : signal;
-  exchange(either, method, url, headers, body, stream, maxBytes, watch).then(
+  const either = giveUp && signal ? AbortSignal.any([signal, giveUp.signal]) : (giveUp?.signal ?? signal);
+  exchange(client, either, method, url, headers, body, stream, maxBytes, watch).then(
     // A stream that begins too late is nobody's.
     (answer) => (isOpen ? end(RESOLVED, answer) : cancelReader(answer[4]?.reader)),
     (error) => end(REJECTED, OWN_ERRORS.has(error) ? error : signal?.aborted ? "client_gone" : "broken: " + error),
@@ -54,17 +61,21 @@ const OWN_ERRORS = new Set(["too_large", "not_asked"]);
 // The requests that may be given up, and how each is.
 const held = new Map();
 
-// Gives up a request that nobody waits for any more; one that is over stays as it is.
+// Gives up a request that nobody waits for any more; one that is over stays as it is. Of an event that the runtime has ended
+// the request is given up already, and the runtime may say so.
 export function abandon(id) {
-  held.get(id)?.abort();
+  try {
+    held.get(id)?.abort();
+  } catch {}
+  held.delete(id);
 }
 
 // What is relayed as it comes, when that is wanted.
 const EVENTS = /^text\/event-stream/i;
 const STREAMS = /^(text\/event-stream|audio\/|video\/|application\/mp4|(application|binary)\/octet-stream)/i;
 
-async function exchange(signal, method, url, headers, body, stream, maxBytes, watch) {
-  if (signal?.aborted) throw "not_asked";
+async function exchange(client, signal, method, url, headers, body, stream, maxBytes, watch) {
+  if (client?.aborted) throw "not_asked";
   const response = await fetch(url, { method, headers: toHeaders(headers), body, redirect: "manual", signal });
   const type = response.headers.get("content-type") ?? "";
   const retryAfter = response.ok ? "" : (response.headers.get("retry-after") ?? "");

@@ -7,7 +7,7 @@ import { request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { MODEL, startGuildhall } from "../load/guildhall.mjs";
+import { MODEL, openAccount, startGuildhall } from "../load/guildhall.mjs";
 import { chunk } from "./support/behaviours.mjs";
 import { ROOT } from "./support/platform.mjs";
 import { sleep, until } from "./support/processes.mjs";
@@ -23,19 +23,20 @@ describe("a client that leaves, while nothing is written", () => {
   const call = (method, path, token, body) =>
     fetch(`${guildhall.url}${path}`, { method, headers: { authorization: `Bearer ${token}` }, body }).then((answer) => answer.json());
   /** A new account's call that its client can leave; `behaviour` is what the upstream does. */
-  const start = async (behaviour, stream) => {
+  const start = async (behaviour, stream, more) => {
     const { api_key: key } = await call("POST", "/v1/auth/provision", "", "{}");
     const body = JSON.stringify({ model: MODEL, stream, messages: [{ role: "user", content: behaviour }] });
     const seen = upstream.requests.length;
     const request = httpRequest(`${guildhall.url}/v1/chat/completions`, {
       method: "POST",
       agent: false,
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json", "content-length": Buffer.byteLength(body) },
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json", "content-length": Buffer.byteLength(body), ...more },
     });
     request.on("error", () => {}).on("response", (response) => response.on("data", () => {}).on("error", () => {}));
     request.end(body);
     const sent = await until("the upstream is asked", () => upstream.requests[seen]);
-    const row = () => until("the usage row", async () => (await call("GET", "/v1/usage", key)).data?.[0], 5_000, 100);
+    const row = (patienceMs = 5_000) =>
+      until("the usage row", async () => (await call("GET", "/v1/usage", key)).data?.[0], patienceMs, 100);
     return { body, request, sent, row };
   };
   const behaviours = {
@@ -82,6 +83,64 @@ describe("a client that leaves, while nothing is written", () => {
     leave(request);
     const row = await readRow();
     assert.deepEqual([row.outcome, row.charged_usd, upstream.requests.length], ["client_gone", 0, asked]);
+  });
+
+  test("before an answer that another may ask for: it is waited for, but not for longer than the runtime lets us", async (t) => {
+    const { request, sent, row: readRow } = await start("silentBeforeHead", false, { "idempotency-key": "k1" });
+    await sleep(200);
+    const left = performance.now();
+    leave(request);
+    const row = await readRow(40_000);
+    const tookMs = performance.now() - left;
+    t.diagnostic(`filed after ${Math.round(tookMs)} ms`);
+    assert.ok(tookMs > 15_000, "an answer would have been taken");
+    assert.deepEqual([row.outcome, row.status, row.output_tokens], ["client_gone", 499, 0]);
+    await sent.closed(2_000);
+  });
+});
+
+// The runtime ends an event half a minute after its client has left, and one that has used up its time: nothing of it runs again.
+describe("an event that ends without a word", () => {
+  const PLACES = 32;
+  const MINUTE_MS = 60_000;
+  /** Ends events, and sets the clock of its isolate ahead. */
+  const front = `
+    import worker from "./worker.js";
+    export * from "./worker.js";
+    const now = Date.now;
+    export default {
+      ...worker,
+      fetch(request, env, context) {
+        const ahead = Number(request.headers.get("x-ahead-ms"));
+        if (ahead) Date.now = () => now() + ahead;
+        if (!request.headers.has("x-end")) return worker.fetch(request, env, context);
+        worker.fetch(request, env, { waitUntil() {} });
+        return new Promise((resolve) => setTimeout(() => resolve(new Response("ended")), 500));
+      },
+    };`;
+  let upstream;
+  let guildhall;
+  before(async () => {
+    upstream = await startUpstream({ [MODEL]: (reply) => upstream.behaviours.silentBeforeHead(reply) });
+    guildhall = await startGuildhall({ upstream, front });
+  });
+  after(() => Promise.allSettled([guildhall?.dispose(), upstream?.close()]));
+
+  test("gives back what it holds after a quarter of an hour", async () => {
+    const { key } = await openAccount(guildhall, { requests_per_minute: 6_000, requests_per_hour: 100_000, concurrent: PLACES });
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    const body = JSON.stringify({ model: MODEL, messages: [{ role: "user", content: "Hi" }] });
+    const ask = () => fetch(`${guildhall.url}/v1/chat/completions`, { method: "POST", headers: { ...headers, "x-end": "1" }, body });
+    for (const answer of await Promise.all(Array.from({ length: PLACES }, ask))) assert.equal(await answer.text(), "ended");
+    const look = async (aheadMs) => {
+      const answer = await fetch(`${guildhall.url}/v1/balance`, { headers: { ...headers, "x-ahead-ms": aheadMs } });
+      return { status: answer.status, ...(await answer.json()) };
+    };
+    const full = await look(14 * MINUTE_MS);
+    assert.deepEqual([full.status, full.limit], [429, PLACES], "the places are theirs for so long");
+    await look(16 * MINUTE_MS);
+    const found = await until("a place", async () => { const seen = await look(16 * MINUTE_MS); return seen.status === 200 && seen; }, 5_000, 200);
+    assert.equal(found.available_usd, found.balance_usd, "and their money is free");
   });
 });
 

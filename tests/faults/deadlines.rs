@@ -118,3 +118,32 @@ fn clients_that_leave_while_their_calls_wait_for_money_leave_their_places() {
         assert_eq!(app.limiter(&key, &Command::Status).slots, 0);
     });
 }
+
+#[test]
+fn a_call_that_outlives_its_client_is_settled_before_the_platform_ends_it() {
+    run(async |app| {
+        let key = with_small_balance(&app).await;
+        app.set_limits(&key, 60, 1_000, 5).await;
+        app.upstream.always(Reply::chat("x", 1, 1));
+        app.upstream.latency_ms.set(100_000);
+        let keyed = || app.hello(&key).idempotency_key("k1");
+        let answer = keyed().leave_in_ms(1_000).send().await;
+        assert_eq!(answer.status, 502, "for nobody, but not without a word");
+        app.upstream.latency_ms.set(0);
+        assert_eq!(settle(&app, &key).await.calls, 1);
+        assert_eq!(app.limiter(&key, &Command::Status).slots, 0);
+        let (left, held) = (app.balance_micros(&key).await, app.books(&key).held);
+        assert_eq!(held, 0);
+        // The input was read, and it is paid once.
+        assert!(left < 60_000);
+        keyed().send().await.expect(502);
+        assert_eq!((app.balance_micros(&key).await, app.upstream.sent.borrow().len()), (left, 1));
+        app.hello(&key).send().await.expect(200);
+        // One that leaves before anybody is asked has asked nobody, and may run again.
+        app.faults.object_extra_ms.set(500);
+        app.hello(&key).idempotency_key("k2").leave_in_ms(1).send().await.expect(502);
+        app.faults.object_extra_ms.set(0);
+        assert_eq!(app.upstream.sent.borrow().len(), 2);
+        app.hello(&key).idempotency_key("k2").send().await.expect(200);
+    });
+}

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::TestApp;
-use super::ports::{Event, GRACE};
+use super::event::{Event, GRACE};
 
 /// A call that is being put together.
 pub struct Call<'t> {

@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod database;
 mod document;
+mod event;
 mod keys;
 mod ports;
 mod stripe;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use durable_objects::local::LocalObjects;
 use guildhall::ports::{
-    Background, Clock, Db, Fetch, FetchError, Inbound, Kv, Objects, Outbound, Pending, PortError, Ports, Random,
-    RowSet, TICK_MS,
+    Background, Clock, Db, Fetch, FetchError, Inbound, Kv, OUTLIVE_MS, Objects, Outbound, Pending, PortError, Ports,
+    Random, RowSet, TICK_MS,
 };
 use guildhall::store::sql::Statement;
 use guildhall::vectors::EmbeddedVectors;
 
+use super::event::Event;
 use super::{Database, STRIPE_API, StripeDouble, TestApp, Upstream};
 
 /// When a port fails.
@@ -155,32 +156,6 @@ impl Life {
             std::future::pending::<()>().await;
         }
         answer
-    }
-}
-
-/// How long the platform lets a request's tasks run once it is answered or its client has left.
-pub const GRACE: Duration = Duration::from_secs(30);
-
-/// What a request's ports know of it.
-#[derive(Default)]
-pub struct Event {
-    tasks: RefCell<Vec<tokio::task::AbortHandle>>,
-    is_over: Cell<bool>,
-    /// When its client leaves, if it does.
-    client_leaves_ms: Option<i64>,
-}
-
-impl Event {
-    pub fn of_client(leaves_ms: Option<i64>) -> Rc<Self> {
-        Rc::new(Self { client_leaves_ms: leaves_ms, ..Self::default() })
-    }
-
-    /// The platform ends its tasks; gives how many were not done.
-    pub fn end(&self) -> usize {
-        self.is_over.set(true);
-        let left: Vec<_> = self.tasks.take().into_iter().filter(|task| !task.is_finished()).collect();
-        left.iter().for_each(tokio::task::AbortHandle::abort);
-        left.len()
     }
 }
 
@@ -334,9 +309,17 @@ impl Fetch for TestFetch {
         let calls = (self.faults.db_calls.get(), self.faults.object_calls.get());
         self.faults.calls_before_upstream.borrow_mut().push(calls);
         Box::pin(async move {
+            if request.outlives_client && self.is_client_gone() {
+                return Err(FetchError::ClientGone { was_asked: false });
+            }
+            let alone_ms = self.event.client_leaves_ms.filter(|_| request.outlives_client);
             let answer = self.upstream.answer(request);
             tokio::pin!(answer);
             loop {
+                let now_ms = PausedClock.now_ms();
+                if alone_ms.is_some_and(|since_ms| now_ms - since_ms >= i64::from(OUTLIVE_MS)) {
+                    return Err(FetchError::ClientGone { was_asked: true });
+                }
                 match tokio::time::timeout(Duration::from_millis(u64::from(TICK_MS)), &mut answer).await {
                     Ok(inbound) => return inbound,
                     Err(_) => tick(),
