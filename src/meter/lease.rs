@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use durable_objects::rate_limiter::protocol::{Lease, Leased};
 
+use super::OnDrop;
 use super::limit::{Limits, crowded, is_crowded, limiter_failed, refused, revoked, seconds_until, send};
 use super::shift::{Care, Shift};
 use crate::app::App;
@@ -106,8 +107,9 @@ pub async fn admit_leased(
             // Another request of this isolate is asking. Its promise cannot be awaited here (the platform ties I/O to
             // the request that began it), so this one looks again on its own timer.
             Step::Wait => {
+                let waiting = OnDrop(|| leave_waiting(app, key_id));
                 ports.clock.sleep_ms(2).await;
-                leave_waiting(app, key_id);
+                drop(waiting);
             }
         }
     }

@@ -124,6 +124,22 @@ fn what_is_not_used_is_given_back() {
 }
 
 #[test]
+fn a_call_that_is_dropped_while_it_waits_holds_nothing() {
+    run(async |app| {
+        let key = leased_key(&app, 6_000, 100).await;
+        let here = app.isolate();
+        app.faults.slow_object("RATE_LIMITER", 100);
+        let first = cheap_call(&app, &key, &here);
+        let dropped = tokio::time::timeout(Duration::from_millis(50), cheap_call(&app, &key, &here));
+        let (first, dropped) = tokio::join!(first, dropped);
+        assert!(first.status == 404 && dropped.is_err());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let status = app.limiter(&key, &Command::Status);
+        assert_eq!((status.minute_count, status.slots, status.leases), (1, 0, 0));
+    });
+}
+
+#[test]
 fn a_client_that_calls_every_few_seconds_pays_for_its_calls_only() {
     run(async |app| {
         let key = leased_key(&app, 6_000, 100).await;
