@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use durable_objects::rate_limiter::protocol::{Lease, Leased};
 
+use super::OnDrop;
 use super::limit::{Limits, crowded, is_crowded, limiter_failed, refused, revoked, seconds_until, send};
 use super::shift::{Care, Shift};
 use crate::app::App;
@@ -32,7 +33,9 @@ pub struct LimitLease {
     expires_at_ms: i64,
     /// Until then the last refusal still stands.
     refused_until_ms: i64,
-    /// Whether it was for want of a place, not of requests.
+    /// When the object said, with that refusal, to come back.
+    retry_at_ms: i64,
+    /// Whether that refusal was for want of a place, not of requests.
     is_crowded: bool,
     revoked: bool,
     calling_since_ms: Option<i64>,
@@ -104,8 +107,9 @@ pub async fn admit_leased(
             // Another request of this isolate is asking. Its promise cannot be awaited here (the platform ties I/O to
             // the request that began it), so this one looks again on its own timer.
             Step::Wait => {
+                let waiting = OnDrop(|| leave_waiting(app, key_id));
                 ports.clock.sleep_ms(2).await;
-                leave_waiting(app, key_id);
+                drop(waiting);
             }
         }
     }
@@ -148,6 +152,7 @@ impl LimitLease {
             reset_at_ms: 0,
             expires_at_ms: 0,
             refused_until_ms: 0,
+            retry_at_ms: 0,
             is_crowded: false,
             revoked: false,
             calling_since_ms: None,
@@ -192,7 +197,7 @@ impl LimitLease {
         }
         if now_ms < self.refused_until_ms && self.limits == limits {
             let standing = self.standing(now_ms);
-            let wait_ms = self.refused_until_ms - now_ms;
+            let wait_ms = self.retry_at_ms - now_ms;
             return if self.is_crowded { Step::Crowded(standing) } else { Step::Refused(standing, wait_ms) };
         }
         if valid && self.requests_left == 0 {
@@ -259,10 +264,13 @@ impl LimitLease {
         // A short memory of a refusal spares the object a storm of callers that ignore Retry-After.
         let lacks_requests = want_requests > 0 && leased.requests == 0 && !is_crowded(leased);
         let lacks_slots = self.is_place_wanted && self.slots_used >= leased.slots;
-        self.is_crowded = !lacks_requests;
         if lacks_requests {
-            self.refused_until_ms = now_ms + leased.retry_after_ms.unwrap_or(LEASE_MS).clamp(1, LEASE_MS);
+            let retry_after_ms = leased.retry_after_ms.unwrap_or(LEASE_MS).max(1);
+            self.is_crowded = false;
+            self.retry_at_ms = now_ms + retry_after_ms;
+            self.refused_until_ms = now_ms + retry_after_ms.min(LEASE_MS);
         } else if lacks_slots {
+            self.is_crowded = true;
             self.refused_until_ms = now_ms + SLOT_REFUSED_MS;
         }
     }

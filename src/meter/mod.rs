@@ -73,3 +73,12 @@ impl Meter {
         format!("{}:{batch}", self.holder)
     }
 }
+
+/// Takes something back when it is dropped: a call that waits may be dropped while it does.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

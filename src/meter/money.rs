@@ -10,6 +10,7 @@ use std::rc::Rc;
 use durable_objects::wallet::protocol::{self as wallet, Command, Leased, Reply, Wallet};
 use guildhall_domain::money::MicroUsd;
 
+use super::OnDrop;
 use super::payer::{BudgetOf, Payer, Tally};
 pub use super::purse::Need;
 use super::purse::{KEEP_MS, Purse, Step, Wish};
@@ -136,31 +137,21 @@ fn notice_terms(app: &App, payer: &Rc<Payer>) {
     }
 }
 
-/// A call that waits for money; it may be dropped while it does.
-struct Queued<'a> {
-    app: &'a App,
-    payer: &'a Rc<Payer>,
-    need: Need,
-}
-
 /// Counts one more who waits, as long as what it gives is kept; gives the longest pause before looking again, too. A queue
 /// moves only when a call ends, and each look costs: with more in the queue each looks more rarely.
-fn join_queue<'a>(app: &'a App, payer: &'a Rc<Payer>, need: Need) -> (Queued<'a>, u32) {
+fn join_queue(app: &App, payer: &Rc<Payer>, need: Need) -> (OnDrop<impl FnMut()>, u32) {
     let longest_ms = with_purse(app, payer, |purse| {
         purse.waiting.0 = purse.waiting.0.saturating_add(need.most.0);
         purse.waiters += 1;
         (purse.waiters / 4).clamp(25, 500)
     });
-    (Queued { app, payer, need }, longest_ms)
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        with_purse(self.app, self.payer, |purse| {
-            purse.waiting.0 = purse.waiting.0.saturating_sub(self.need.most.0);
+    let leave = move || {
+        with_purse(app, payer, |purse| {
+            purse.waiting.0 = purse.waiting.0.saturating_sub(need.most.0);
             purse.waiters = purse.waiters.saturating_sub(1);
         });
-    }
+    };
+    (OnDrop(leave), longest_ms)
 }
 
 fn is_worth_waiting(app: &App, payer: &Rc<Payer>, started_ms: i64, now_ms: i64) -> bool {

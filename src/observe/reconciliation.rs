@@ -86,14 +86,16 @@ async fn compare_page(ports: &Ports, run: &RunRow) -> Result<i64, PortError> {
     let (compared, moving) = (count(|_| true), count(|finding| finding.is_moving));
     let cursor = accounts.last().map_or(run.cursor.as_str(), |account| account.id.as_str());
     let finished_at_ms = (compared < PAGE).then_some(now_ms);
-    let mut statements = vec![advance_run(run.id, &run.cursor, cursor, compared, moving, finished_at_ms).statement];
     let faults: Vec<_> = findings.iter().filter(|finding| !finding.is_sound).collect();
-    for Finding { account_id, ledger, usage, fault, .. } in &faults {
-        statements.push(insert_difference(account_id, run.id, ledger.0, usage.0, fault, now_ms).statement);
-    }
+    let insert = |Finding { account_id, ledger, usage, fault, .. }: &&Finding| {
+        insert_difference(account_id, run.id, &run.cursor, ledger.0, usage.0, fault, now_ms).statement
+    };
+    // The differences first: they are noted only where this page is.
+    let mut statements: Vec<_> = faults.iter().map(insert).collect();
+    statements.push(advance_run(run.id, &run.cursor, cursor, compared, moving, finished_at_ms).statement);
     let sets = ports.db.run(statements).await?;
     // Somebody else who compared the same accounts has told of them already.
-    if sets.into_iter().next().map(Changed::from_rows).transpose()? != Some(Changed(0)) {
+    if sets.into_iter().next_back().map(Changed::from_rows).transpose()? != Some(Changed(0)) {
         publish(ports, faults.into_iter().map(|finding| to_event(finding, now_ms)).collect()).await;
     }
     Ok(compared.max(1))

@@ -84,22 +84,24 @@ pub async fn create_video(cx: Cx, content_type: &str, body: &[u8]) -> Result<Vid
     or_cheaper(&choice, &mut offers, held, is_short, async |offers| hold(&cx, &id, cost_of(offers)).await).await?;
     let dearest = cost_of(&offers);
     let spec = write_spec(&cx, task, &choice, dearest)?;
-    let created = create_job(&cx, &id, &spec).await;
-    if let Err(error) = created {
-        // Without a job nobody would give the money back before the hold expires.
-        release(&cx, &id).await;
-        return Err(error);
-    }
-    let report = match submit(&cx, Ladder::new(offers, Lead::Weight), &choice, &request).await {
-        Ok((offer, video)) => working(&offer, video)?,
+    let created = match create_job(&cx, &id, &spec).await {
+        Ok(created) => created,
         Err(error) => {
-            let reason = error.message.clone();
-            tell(&cx.ports, &id, &cx.request_id, Report::Failed { reason }).await?;
+            // Without a job nobody would give the money back before the hold expires.
+            release(&cx, &id).await;
             return Err(error);
         }
     };
-    let view = tell(&cx.ports, &id, &cx.request_id, report).await?;
-    to_video(id, &view.ok_or_else(|| ApiError::internal("the job is gone"))?)
+    let (report, refusal) = match submit(&cx, Ladder::new(offers, Lead::Weight), &choice, &request).await {
+        Ok((offer, video)) => (working(&offer, video)?, None),
+        Err(error) => (Report::Failed { reason: error.message.clone() }, Some(error)),
+    };
+    let told = tell_created(&cx, &id, &created.owner, report).await;
+    match refusal {
+        Some(error) => Err(error),
+        // An upstream has it, whether the job knows already or not: an error would have the client order another.
+        None => to_video(id, told.as_ref().unwrap_or(&created)),
+    }
 }
 
 fn new_id(cx: &Cx) -> String {
@@ -108,7 +110,7 @@ fn new_id(cx: &Cx) -> String {
     VideoId::from_random(random).to_string()
 }
 
-async fn create_job(cx: &Cx, id: &str, spec: &Spec) -> Result<(), ApiError> {
+async fn create_job(cx: &Cx, id: &str, spec: &Spec) -> Result<View, ApiError> {
     let order = Order {
         kind: JOB_KIND.to_owned(),
         owner: spec.record.account_id.clone(),
@@ -122,7 +124,7 @@ async fn create_job(cx: &Cx, id: &str, spec: &Spec) -> Result<(), ApiError> {
     };
     let command = Command::Create { order, token: cx.request_id.to_string() };
     match ask::<Job>(&*cx.ports.objects, &job::name(id), &command).await? {
-        Reply::Job { claimed: true, .. } => Ok(()),
+        Reply::Job { claimed: true, job } => Ok(*job),
         other => Err(ApiError::internal(format!("job: {other:?}"))),
     }
 }
@@ -189,6 +191,49 @@ async fn tell(ports: &Ports, id: &str, token: &str, report: Report) -> Result<Op
         Reply::Job { job, .. } => Ok(Some(*job)),
         Reply::Stale | Reply::Absent => Ok(None),
         Reply::Refused { message } => Err(PortError(format!("job: {message}"))),
+    }
+}
+
+/// Reports what the creator's step came to until the job has heard of it, and gives the job as it is then. `None` when it
+/// does not answer for now: it is told in the background, for as long as that may run.
+async fn tell_created(cx: &Cx, id: &str, owner: &str, report: Report) -> Option<View> {
+    let token = Rc::clone(&cx.request_id);
+    let told = tell_again(&cx.ports, id, owner, &token, &report, [10, 50, 250]).await;
+    if told.is_none() {
+        let (ports, id, owner) = (Rc::clone(&cx.ports), id.to_owned(), owner.to_owned());
+        cx.ports.background.spawn(Box::pin(async move {
+            tell_again(&ports, &id, &owner, &token, &report, [1_000, 5_000, 15_000]).await;
+        }));
+    }
+    told
+}
+
+async fn tell_again(
+    ports: &Ports,
+    id: &str,
+    owner: &str,
+    token: &str,
+    report: &Report,
+    pauses_ms: [u32; 3],
+) -> Option<View> {
+    for pause_ms in pauses_ms {
+        match tell_or_look(ports, id, owner, token, report.clone()).await {
+            Ok(view) => return Some(view),
+            Err(error) => ports.background.log(&format!("job {id}: {error}")),
+        }
+        ports.clock.sleep_ms(pause_ms).await;
+    }
+    None
+}
+
+/// Reports. A step that is over has been told of, by a report whose answer was lost: then it is only read.
+async fn tell_or_look(ports: &Ports, id: &str, owner: &str, token: &str, report: Report) -> Result<View, PortError> {
+    if let Some(view) = tell(ports, id, token, report).await? {
+        return Ok(view);
+    }
+    match ask::<Job>(&*ports.objects, &job::name(id), &Command::Get { owner: owner.to_owned() }).await? {
+        Reply::Job { job, .. } => Ok(*job),
+        other => Err(PortError(format!("job: {other:?}"))),
     }
 }
 

@@ -89,11 +89,12 @@ queries! {
     /// What an account was charged for requests.
     tenant("account_id") fn sum_charged(account_id: &str) -> Option<Charged> =
         "SELECT COALESCE(SUM(charged_micros), 0) AS charged_micros FROM usage_days WHERE account_id = ?1";
-    /// Notes a difference.
-    tenant("account_id") fn insert_difference(account_id: &str, reconciliation_id: i64, ledger_micros: i64, usage_micros: i64, fault: &str,
-        found_at_ms: i64) -> Changed =
+    /// Notes a difference, unless somebody else has taken the comparison further.
+    tenant("account_id") fn insert_difference(account_id: &str, reconciliation_id: i64, from: &str, ledger_micros: i64,
+        usage_micros: i64, fault: &str, found_at_ms: i64) -> Changed =
         "INSERT INTO ledger_differences (account_id, reconciliation_id, ledger_micros, usage_micros, fault, found_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+         SELECT ?1, ?2, ?4, ?5, ?6, ?7 WHERE EXISTS
+           (SELECT 1 FROM reconciliations WHERE id = ?2 AND cursor = ?3 AND finished_at_ms IS NULL) ON CONFLICT DO NOTHING";
     /// The differences that a comparison found; the first hundred.
     global("the platform's own books") fn list_differences(reconciliation_id: i64) -> Vec<DifferenceRow> =
         "SELECT account_id, ledger_micros, usage_micros, fault, found_at_ms FROM ledger_differences WHERE reconciliation_id = ?1

@@ -193,8 +193,13 @@ fn what_no_upstream_takes_holds_no_money() {
         let key = with_upstream(&app).await;
         let ask = || app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send();
         app.upstream.always(Reply::error(400, "moderation"));
-        let answer = ask().await.expect(400);
-        assert!(answer.text().contains("moderation"));
+        for lost in [false, true] {
+            if lost {
+                app.objects.fail_after(Job::BINDING, FaultPoint::AfterPersist, 1);
+            }
+            let answer = ask().await.expect(400);
+            assert!(answer.text().contains("moderation"), "also where the job's answer is lost");
+        }
         app.upstream.always(Reply::error(503, "busy"));
         ask().await.expect(502);
         app.pass_ms(5_000).await;
@@ -225,6 +230,48 @@ fn a_job_that_can_not_be_created_gives_its_money_back() {
         app.objects.fail_next(Job::BINDING, FaultPoint::BeforePersist);
         app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).send().await.expect(500);
         assert_eq!(available(&app, &key).await, 1_000_000);
+    });
+}
+
+#[test]
+fn a_video_whose_job_does_not_answer_is_ordered_and_charged_once() {
+    let lost = |point| move |app: &TestApp| app.objects.fail_after(Job::BINDING, point, 1);
+    let silent = |fault, times| {
+        move |app: &TestApp| {
+            app.faults.fail_object_after(Job::BINDING, 1, fault);
+            (1..times).for_each(|_| app.faults.fail_object(Job::BINDING, fault));
+        }
+    };
+    once_while(lost(FaultPoint::AfterPersist), true);
+    once_while(lost(FaultPoint::BeforePersist), true);
+    // The job hears of it after the answer, or never.
+    once_while(silent(Fault::After, 4), true);
+    once_while(silent(Fault::Before, 4), true);
+    once_while(silent(Fault::Before, 9), false);
+}
+
+fn once_while(fault: impl Fn(&TestApp), is_made: bool) {
+    run(async |app| {
+        let key = with_upstream(&app).await;
+        app.upstream.always(state("queued", &json!({})));
+        fault(&app);
+        let ask = || app.post("/v1/videos").bearer(&key.key).body(r#"{"prompt":"a"}"#).idempotency_key("v1").send();
+        let first = ask().await.expect(200);
+        let video = first.json();
+        assert_eq!(video["status"], "processing");
+        let again = ask().await.expect(200);
+        assert_eq!((again.header("idempotency-replay"), &again.body), (Some("true"), &first.body));
+        app.pass_ms(10_000).await;
+        app.upstream.always(state("completed", &json!({ "seconds": "4" })));
+        app.pass_ms(20 * 60_000).await;
+        let orders = app.upstream.sent.borrow().iter().filter(|sent| sent.method == "POST").count();
+        assert_eq!((orders, usage_rows(&app, &key).await.len()), (1, 1));
+        let ended = look_at(&app, &key, video["id"].as_str().unwrap()).await;
+        assert_eq!(ended["status"], if is_made { "completed" } else { "failed" });
+        let charged = if is_made { 400_000 } else { 0 };
+        assert_eq!(micros(&last_receipt(&app, &key).await["charged_usd"]), charged);
+        assert_eq!(available(&app, &key).await, 1_000_000 - charged);
+        assert_balanced(&app, &key, 1_000_000).await;
     });
 }
 

@@ -169,6 +169,34 @@ fn a_wallet_that_does_not_answer_is_told_of_and_the_others_are_compared() {
 }
 
 #[test]
+fn of_two_at_once_only_the_one_that_decides_notes_differences() {
+    run(async |app| {
+        let key = app.with_busy_key().await;
+        app.hello(&key).send().await.expect(200);
+        // Until no lease is left that asks its wallet.
+        app.pass_ms(40_000).await;
+        let late = async {
+            app.faults.fail_object("WALLET", Fault::Before);
+            compare(&app).await
+        };
+        let meanwhile = async {
+            // The late one pauses before it looks again.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let answer = compare(&app).await;
+            for _ in 0..2 {
+                app.faults.fail_object("WALLET", Fault::Before);
+            }
+            answer
+        };
+        let (late, decided) = tokio::join!(late, meanwhile);
+        assert_eq!((&decided["run"]["accounts"], &decided["run"]["differences"]), (&json!(1), &json!(0)));
+        assert!(decided["run"]["finished_at"].is_string());
+        assert_eq!(late, decided);
+        assert_eq!(app.database.number("SELECT COUNT(*) FROM ledger_differences"), 0);
+    });
+}
+
+#[test]
 fn it_goes_on_where_it_stopped() {
     run(async |app| {
         let key = app.with_busy_key().await;
