@@ -8,7 +8,8 @@ use guildhall_domain::media::ModelKind;
 use guildhall_domain::native::ANY_MODEL;
 use guildhall_domain::pricing::TokenUsage;
 use guildhall_domain::routing::{
-    Arm, Candidate, Decision, Limits, Mode, ProviderHealth, SkipReason, TokenBucket, Wish, decide, resolve_alias,
+    Arm, CONTEXT_HEADROOM_PERCENT, Candidate, Decision, Limits, Mode, ProviderHealth, SkipReason, TokenBucket, Wish,
+    decide, resolve_alias,
 };
 
 use super::affinity::{Warm, find_warm, name_prefixes};
@@ -347,7 +348,7 @@ fn explain_nobody(asked: &str, offers: &[Rc<Offer>], decision: &Decision, expect
     if is_left_out_for(ContextOverflow) {
         let widest = offers.iter().filter(|offer| offer.enabled).map(|offer| offer.max_context_tokens).max();
         let text = format!(
-            "The prompt of about {} tokens does not fit the context window of {asked} ({} tokens)",
+            "The prompt of about {} tokens and a reserve of {CONTEXT_HEADROOM_PERCENT}% do not fit the context window of {asked} ({} tokens)",
             expected.input,
             widest.unwrap_or(0)
         );

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use guildhall_domain::anthropic::classify_error;
 use guildhall_domain::media::ModelKind;
 use guildhall_domain::outbound::check_url;
-use guildhall_domain::routing::{ErrorClass, classify_status, parse_retry_after};
+use guildhall_domain::routing::{ErrorClass, Refusal, classify_status, parse_retry_after};
 use guildhall_domain::sandbox::{self, SandboxBody};
 
 use super::health::note_begin;
@@ -24,6 +24,8 @@ pub const ANSWER_MAX_BYTES: u32 = 32 << 20;
 const WHOLE_ANSWER_FACTOR: u32 = 8;
 /// A model's name that is shorter is as likely another word.
 const HIDDEN_LEAST_BYTES: usize = 4;
+/// Longest reason of an upstream's that is repeated: some repeat what they were asked.
+const REASON_MAX_CHARS: usize = 2_000;
 
 const STREAM_OPTIONS: &[u8] = b"stream_options";
 
@@ -248,36 +250,20 @@ fn judge(offer: &Offer, result: Result<Inbound, FetchError>, now_ms: i64, latenc
 
 /// The upstream's own words about the client's mistake, in our dialect; a `hidden` name is not repeated.
 fn rejection(status: u16, body: &[u8], hidden: Option<&str>) -> ApiError {
-    #[derive(serde::Deserialize)]
-    struct Envelope {
-        error: Inner,
-    }
-    #[derive(serde::Deserialize)]
-    struct Inner {
-        #[serde(default)]
-        message: String,
-        #[serde(default)]
-        param: Option<String>,
-        #[serde(default)]
-        code: Option<serde_json::Value>,
-    }
     let status = if (400..500).contains(&status) { status } else { 400 };
-    match serde_json::from_slice::<Envelope>(body) {
-        Ok(Envelope { error }) if !error.message.is_empty() => {
-            let message = match hidden.filter(|name| name.len() >= HIDDEN_LEAST_BYTES) {
-                Some(name) => error.message.replace(name, "this model"),
-                None => error.message,
-            };
-            let mut rejection = ApiError::new(Kind::Rejected(status), message);
-            rejection.param = error.param;
-            if let Some(code) = error.code.filter(|code| !code.is_null()) {
-                rejection = rejection.with("code", code);
-            }
-            rejection
-        }
-        _ => ApiError::new(
-            Kind::Rejected(status),
-            format!("The model's provider refused the request with status {status}"),
-        ),
+    let Some(refusal) = Refusal::read(body) else {
+        let text = format!("The model's provider refused the request with status {status}");
+        return ApiError::new(Kind::Rejected(status), text);
+    };
+    let message = match hidden.filter(|name| name.len() >= HIDDEN_LEAST_BYTES) {
+        Some(name) => refusal.message.replace(name, "this model"),
+        None => refusal.message,
+    };
+    let message: String = message.chars().take(REASON_MAX_CHARS).collect();
+    let mut rejection = ApiError::new(Kind::Rejected(status), message);
+    rejection.param = refusal.param;
+    match refusal.code {
+        Some(code) => rejection.with("code", code),
+        None => rejection,
     }
 }

@@ -83,16 +83,16 @@ impl ChatTap {
 
     fn settle(&mut self, outcome: Outcome) {
         let Some(call) = self.call.take() else { return };
-        let used = match self.rewriter.usage() {
+        let seen = self.rewriter.output_tokens_seen();
+        let used = match (self.rewriter.usage(), self.decoder.usage()) {
             _ if self.rewriter.gave_nothing() => Used::Nothing,
-            Some(usage) => call.trust(usage, self.rewriter.output_tokens_seen()),
-            None => match self.decoder.usage() {
-                Some(usage) => {
-                    let output = usage.output.max(self.rewriter.output_tokens_seen());
-                    call.trust(TokenUsage { output, ..usage }, output)
-                }
-                None => Used::Estimated { output: self.rewriter.output_tokens_seen() },
-            },
+            (Some(usage), _) if outcome == Outcome::Completed => call.trust(usage, seen),
+            // What was told before the end may be of a part.
+            (Some(usage), _) | (None, Some(usage)) => {
+                let output = usage.output.max(seen);
+                call.trust(TokenUsage { output, ..usage }, output)
+            }
+            (None, None) => Used::Estimated { output: seen },
         };
         if let Some(kept) = self.kept.take().filter(|_| outcome == Outcome::Completed) {
             kept.end(&call.cx, call.worth(used));

@@ -4,7 +4,7 @@ use super::fields::{Fields, Value};
 use super::writer::Writer;
 use crate::chat::usage::read_usage;
 use crate::json::{Raw, Reader};
-use crate::pricing::TokenUsage;
+use crate::pricing::{TOKENS_MAX, TokenUsage};
 
 /// The `finish_reason` of a `stop_reason`; `has_calls` tells whether the client sees tool calls.
 pub(super) fn to_finish_reason(stop_reason: Option<&str>, has_calls: bool) -> &'static str {
@@ -75,15 +75,14 @@ impl MessageUsage {
         }
     }
 
-    /// The counts with the cached tokens as a part of the input; `None` until there are any.
+    /// The counts with the cached tokens as a part of the input; `None` until there are any, and when they can't be believed.
+    /// 0 and 0 is how some say "not counted".
     pub(super) fn total(&self) -> Option<TokenUsage> {
         let (cache_read, cache_write) = (self.cache_read.unwrap_or(0), self.cache_write.unwrap_or(0));
-        Some(TokenUsage {
-            input: self.input?.saturating_add(cache_read).saturating_add(cache_write),
-            output: self.output.unwrap_or(0),
-            cache_read,
-            cache_write,
-        })
+        let input = self.input?.saturating_add(cache_read).saturating_add(cache_write);
+        let output = self.output.unwrap_or(0);
+        let is_believed = (1..=TOKENS_MAX).contains(&input.max(output));
+        is_believed.then_some(TokenUsage { input, output, cache_read, cache_write })
     }
 }
 

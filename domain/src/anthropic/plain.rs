@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn nothing_is_bought_beside_the_model() {
         let dropped = |chat: &str| String::from_utf8(drop_purchases(chat.as_bytes()).unwrap()).unwrap();
-        let chat = r#"{"models":["dear"],"model":"a","plugins":[{"id":"web"}],"provider":{},"route":"x","fallbacks":[],"search_parameters":{},"web_search_options":{},
+        let chat = r#"{"models":["dear"],"model":"a","plugins":[{"id":"web"}],"provider":{},"route":"x","fallbacks":[],"search_parameters":{},"web_search_options":{},"enable_search":true,"search_options":{"forced_search":true},
             "messages":[{"models":1}],"tools":[{"type":"browser_search"},{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{}},{"function":{"name":"g"}}],"tool_choice":"auto"}"#;
         let expected = r#"{"model":"a","messages":[{"models":1}],"tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{}},{"function":{"name":"g"}}],"tool_choice":"auto"}"#;
         assert_eq!(dropped(chat), expected);

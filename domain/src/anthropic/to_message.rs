@@ -6,6 +6,7 @@ use super::fields::{Fields, Style, Value, read_body};
 use super::ids::to_tool_use_id;
 use super::outcome::{matched_stop_of_choice, read_chat_usage, write_message_usage, write_stop};
 use super::writer::{Writer, inside};
+use crate::chat::calls::Calls;
 use crate::json::Kind;
 
 /// Translates a chat completion into a Messages answer that has this id, and names `asked_model`.
@@ -92,7 +93,7 @@ fn write_texts(message: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<(), Trans
             }
         }
     }
-    message.get("refusal").map_or(Ok(()), |refusal| write_text(refusal, w))
+    message.get("refusal").filter(Value::is_string).map_or(Ok(()), |refusal| write_text(refusal, w))
 }
 
 fn write_text(text: Value<'_, '_>, w: &mut Writer<'_>) -> Result<(), TranslateError> {
@@ -125,17 +126,18 @@ pub(super) fn thoughts_of(part: &Fields<'_, '_>) -> Result<Option<Vec<u8>>, Tran
 /// Writes the tool uses; tells whether there are any.
 fn write_calls(message: &Fields<'_, '_>, w: &mut Writer<'_>) -> Result<bool, TranslateError> {
     let mut has_calls = false;
+    let mut taken = Calls::default();
+    let mut take_id = |id: &str, index: usize| to_tool_use_id(&taken.take_id(id, format!("call_{index}")));
     if let Some(calls) = message.get("tool_calls") {
         for (index, call) in calls.items()?.enumerate() {
             let call = call?.object()?;
-            let id = call.text("id")?.filter(|id| !id.is_empty());
-            let id = id.map_or_else(|| format!("toolu_{index}"), |id| to_tool_use_id(&id));
+            let id = take_id(&call.text("id")?.unwrap_or_default(), index);
             write_call(&id, call.need("function")?, w)?;
             has_calls = true;
         }
     }
     if let Some(function) = message.get("function_call") {
-        write_call("toolu_0", function, w)?;
+        write_call(&take_id("", 0), function, w)?;
         has_calls = true;
     }
     Ok(has_calls)
@@ -195,7 +197,7 @@ mod tests {
         let message = answer(
             json!({"role": "assistant", "content": null, "tool_calls": [
                 call("call_A", json!("{\"x\": [1]}")), call("functions.f:0", json!("")), call("", json!("{\"cut")),
-                call("call_B", json!("[1]")), call("call_C", json!({"y": 2})), call("call_D", json!(" null"))]}),
+                call("call_A", json!("{}")), call("call_B", json!("[1]")), call("call_C", json!({"y": 2})), call("call_D", json!(" null"))]}),
             "tool_calls",
         );
         assert_eq!(message["stop_reason"], "tool_use");
@@ -205,6 +207,8 @@ mod tests {
                 {"type": "tool_use", "id": "toolu_A", "name": "f", "input": {"x": [1]}},
                 {"type": "tool_use", "id": "toolu_chat_ZnVuY3Rpb25zLmY6MA", "name": "f", "input": {}},
                 {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {"invalid_arguments": "{\"cut"}},
+                // Results must find their call.
+                {"type": "tool_use", "id": "toolu_3", "name": "f", "input": {}},
                 {"type": "tool_use", "id": "toolu_B", "name": "f", "input": {"invalid_arguments": "[1]"}},
                 {"type": "tool_use", "id": "toolu_C", "name": "f", "input": {"y": 2}},
                 {"type": "tool_use", "id": "toolu_D", "name": "f", "input": {}},
@@ -260,6 +264,12 @@ mod tests {
                 {"type": "tool_use", "id": "toolu_0", "name": "g", "input": {}}])
         );
         assert_eq!(message["stop_reason"], "refusal");
+    }
+
+    #[test]
+    fn a_refusal_that_is_no_text_is_none() {
+        let message = answer(json!({"role": "assistant", "content": "a", "refusal": {"x": 1}}), "stop");
+        assert_eq!(message["content"], json!([{"type": "text", "text": "a"}]));
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(super) struct Choices {
     pub count: u64,
     /// Items in which the model wrote something.
     pub written: u64,
-    /// Bytes of JSON text that the model wrote: content, reasoning, refusals, the names and
+    /// Bytes of text that the model wrote, its escapes resolved: content, reasoning, refusals, the names and
     /// arguments of calls.
     pub text_bytes: u64,
     /// Whether they say anything but who speaks: text, calls, an end, a member that is not known here.
@@ -95,15 +95,15 @@ fn measure_message(reader: &mut Reader<'_>, choices: &mut Choices) -> Result<u64
     while let Some(member) = reader.next_member()? {
         text_bytes += match member.key.as_ref() {
             b"content" | b"refusal" => {
-                let value = reader.read_value()?;
+                let (value, bytes) = read_text(reader)?;
                 choices.is_said |= says_something(value);
-                text_bytes_of(value)?
+                bytes
             }
             // Some servers tell their thoughts under both names.
             b"reasoning_content" | b"reasoning" => {
-                let value = reader.read_value()?;
+                let (value, bytes) = read_text(reader)?;
                 choices.is_said |= says_something(value);
-                thought_bytes = text_bytes_of(value)?.max(thought_bytes);
+                thought_bytes = bytes.max(thought_bytes);
                 0
             }
             b"tool_calls" => {
@@ -158,16 +158,19 @@ fn measure_function(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
 }
 
 fn measure_text(reader: &mut Reader<'_>) -> Result<u64, JsonError> {
-    text_bytes_of(reader.read_value()?)
+    Ok(read_text(reader)?.1)
 }
 
-/// Bytes between the quotes of a text, or of the texts of its parts; 0 for another kind of value.
-fn text_bytes_of(value: Raw<'_>) -> Result<u64, JsonError> {
-    match value.kind() {
-        Kind::String => Ok(value.bytes.len().saturating_sub(2) as u64),
-        Kind::Array => measure_parts(&mut Reader::new(value.bytes)),
-        _ => Ok(0),
-    }
+/// A value with the bytes of the text that it is, or of the texts of its parts; 0 for another kind of value.
+fn read_text<'a>(reader: &mut Reader<'a>) -> Result<(Raw<'a>, u64), JsonError> {
+    let known = reader.escape_bytes();
+    let value = reader.read_value()?;
+    let text_bytes = match value.kind() {
+        Kind::String => value.bytes.len().saturating_sub(2 + reader.escape_bytes() - known) as u64,
+        Kind::Array => measure_parts(&mut Reader::new(value.bytes))?,
+        _ => 0,
+    };
+    Ok((value, text_bytes))
 }
 
 /// Parts of a text; those that think may have parts of their own.
@@ -218,6 +221,11 @@ mod tests {
                 (1, 1, 2),
             ),
             (r#"[{"delta":{"reasoning_content":"hmm","reasoning":"hmm","content":"x"}}]"#, (1, 1, 4)),
+            (
+                r#"[{"delta":{"content":"\u4f60\u00E9\ud83d\ude00\u0041\n\"","tool_calls":[{"function":{"arguments":"{\"a\":1}"}}]}}]"#,
+                (1, 1, 19),
+            ),
+            (r#"[{"delta":{"content":[{"text":"\u4f60"}],"reasoning":"\u4f60"}}]"#, (1, 1, 6)),
             (
                 r#"[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hmm"}]},7,{"type":"text","text":"ab"}]}}]"#,
                 (1, 1, 5),

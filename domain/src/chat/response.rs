@@ -124,7 +124,7 @@ mod tests {
         let (out, usage, estimate) = rewrite(body);
         assert_eq!(out, body.replace("\"gpt-4o-2024\"", "\"auto\""));
         assert_eq!(usage, Some(TokenUsage { input: 10, output: 5, cache_read: 4, cache_write: 0 }));
-        assert_eq!(estimate, 5);
+        assert_eq!(estimate, 4);
     }
 
     #[test]

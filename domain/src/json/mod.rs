@@ -143,13 +143,14 @@ pub struct Reader<'a> {
     at: usize,
     /// Whether the container that is open was only just entered, so that no comma is due.
     is_fresh: bool,
+    escape_bytes: usize,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the start of the text.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, is_fresh: false }
+        Self { bytes, at: 0, is_fresh: false, escape_bytes: 0 }
     }
 
     /// A reader inside an object of the text, right behind one of its values.
@@ -157,13 +158,19 @@ impl<'a> Reader<'a> {
     /// For text whose beginning is known, byte for byte, from an earlier read.
     #[must_use]
     pub const fn resume_in_object(bytes: &'a [u8], behind_value: usize) -> Self {
-        Self { bytes, at: behind_value, is_fresh: false }
+        Self { bytes, at: behind_value, is_fresh: false, escape_bytes: 0 }
     }
 
     /// Offset of the next byte.
     #[must_use]
     pub const fn position(&self) -> usize {
         self.at
+    }
+
+    /// Bytes by which the strings read so far are longer than the text that they stand for.
+    #[must_use]
+    pub const fn escape_bytes(&self) -> usize {
+        self.escape_bytes
     }
 
     /// The kind of the value that comes next.

@@ -6,6 +6,9 @@ use super::{JsonError, Reader};
 /// theirs; serde_json draws the line at the same place.
 const MAX_DEPTH: u32 = 128;
 
+/// Bytes of an escape such as `\u00e9`.
+const ESCAPED_UNIT_BYTES: usize = 6;
+
 /// Which brackets are open, innermost last: one bit each, 1 is an object, 0 an array.
 #[derive(Default)]
 struct Brackets {
@@ -157,16 +160,18 @@ impl<'a> Reader<'a> {
         match self.peek_byte()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
                 self.at += 1;
+                self.escape_bytes += 1;
                 Ok(())
             }
             b'u' => {
                 self.at += 1;
+                let mut unit = 0;
                 for _ in 0..4 {
-                    if !self.peek_byte()?.is_ascii_hexdigit() {
-                        return Err(self.error("bad escape in a string"));
-                    }
+                    let digit = char::from(self.peek_byte()?).to_digit(16);
+                    unit = unit << 4 | digit.ok_or(self.error("bad escape in a string"))?;
                     self.at += 1;
                 }
+                self.escape_bytes += ESCAPED_UNIT_BYTES - count_utf8_bytes(unit);
                 Ok(())
             }
             _ => Err(self.error("bad escape in a string")),
@@ -214,6 +219,15 @@ impl<'a> Reader<'a> {
             }
         }
         Err(self.error("expected a value"))
+    }
+}
+
+/// Bytes that a UTF-16 code unit takes in UTF-8; half of a surrogate pair, half of the pair's four.
+const fn count_utf8_bytes(unit: u32) -> usize {
+    match unit {
+        0..=0x7f => 1,
+        0x80..=0x7ff | 0xd800..=0xdfff => 2,
+        _ => 3,
     }
 }
 

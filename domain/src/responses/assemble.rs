@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::close::{close_item, close_part, write_reasoning_part};
-use super::completion::{CallPiece, Completion, Logprobs, Message, arguments_of, text_of, view_usage};
+use super::completion::{CallPiece, Completion, Message, arguments_of, text_of, view_usage};
 use super::echo::Echo;
 use super::events::{
     ErrorView, Event, EventWriter, FailureError, FailureView, IncompleteView, ResponseView, UsageView,
@@ -14,6 +14,7 @@ use super::tools::Origin;
 use super::{MAX_OUTPUT_BYTES, MAX_OUTPUT_ITEMS};
 use crate::chat::calls::{Call, Calls};
 use crate::ids::ResponseId;
+use crate::json::Raw;
 
 /// An answer over [`MAX_OUTPUT_BYTES`] or [`MAX_OUTPUT_ITEMS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,20 +95,20 @@ impl Assembler {
         if let Some(usage) = completion.usage.and_then(view_usage) {
             self.usage = Some(usage);
         }
-        if let Some(tier) = completion.service_tier.filter(|tier| tier.get() != "null") {
-            self.service_tier = Some(tier.to_owned());
+        if let Some(tier) = completion.service_tier {
+            self.service_tier = own(tier);
         }
-        for choice in completion.choices.iter().flatten().filter(|choice| choice.index.unwrap_or(0) == 0) {
+        for choice in completion.choices.iter().filter(|choice| choice.index.unwrap_or(0) == 0) {
             if let Some(message) = choice.message.as_ref().or(choice.delta.as_ref()) {
-                self.take_texts(message, choice.logprobs.as_ref(), out)?;
-                for (place, piece) in message.tool_calls.iter().flatten().enumerate() {
+                self.take_texts(message, &choice.logprobs, out)?;
+                for (place, piece) in message.tool_calls.iter().enumerate() {
                     // A whole message lists its calls; pieces say which call they belong to.
                     let index = if choice.message.is_some() { Some(place as u64) } else { piece.index };
                     self.take_call(index, piece, out)?;
                 }
             }
             if let Some(reason) = choice.finish_reason.as_ref().filter(|reason| !reason.is_empty()) {
-                self.finish_reason = Some(reason.clone());
+                self.finish_reason = Some(reason.clone().into_owned());
             }
         }
         Ok(())
@@ -172,17 +173,11 @@ impl Assembler {
         }
     }
 
-    fn take_texts(
-        &mut self,
-        message: &Message<'_>,
-        logprobs: Option<&Logprobs<'_>>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), TooLarge> {
+    fn take_texts(&mut self, message: &Message<'_>, logprobs: &[Raw<'_>], out: &mut Vec<u8>) -> Result<(), TooLarge> {
         let mut reasoning = text_of(message.reasoning_content);
         if reasoning.is_empty() {
             reasoning = text_of(message.reasoning);
         }
-        let logprobs = logprobs.and_then(|logprobs| logprobs.content.as_deref()).unwrap_or_default();
         self.take_text(TextKind::Reasoning, &reasoning, &[], out)?;
         self.take_text(TextKind::Output, &text_of(message.content), logprobs, out)?;
         self.take_text(TextKind::Refusal, &text_of(message.refusal), &[], out)
@@ -192,18 +187,18 @@ impl Assembler {
         &mut self,
         kind: TextKind,
         delta: &str,
-        logprobs: &[&RawValue],
+        logprobs: &[Raw<'_>],
         out: &mut Vec<u8>,
     ) -> Result<(), TooLarge> {
         if delta.is_empty() {
             return Ok(());
         }
-        let logprobs_bytes: usize = logprobs.iter().map(|entry| entry.get().len()).sum();
+        let logprobs_bytes: usize = logprobs.iter().map(|entry| entry.bytes.len()).sum();
         self.count_bytes(delta.len().saturating_add(logprobs_bytes))?;
         let place = self.open_item(kind, out)?;
         self.open_part(place, kind, out);
         let Some(item) = self.items.get_mut(place) else { return Ok(()) };
-        let logprobs: Vec<Box<RawValue>> = logprobs.iter().map(|entry| (*entry).to_owned()).collect();
+        let logprobs: Vec<Box<RawValue>> = logprobs.iter().filter_map(|entry| own(*entry)).collect();
         let event =
             Event { item_id: Some(&item.id), output_index: Some(place), delta: Some(delta), ..Event::default() };
         match &mut item.body {
@@ -284,9 +279,8 @@ impl Assembler {
     }
 
     fn take_call(&mut self, index: Option<u64>, piece: &CallPiece<'_>, out: &mut Vec<u8>) -> Result<(), TooLarge> {
-        let function = piece.function.as_ref();
-        let (id, name) = (text_of(piece.id), text_of(function.and_then(|function| function.name)));
-        let arguments = arguments_of(function.and_then(|function| function.arguments));
+        let (id, name) = (text_of(piece.id), text_of(piece.function.name));
+        let arguments = arguments_of(piece.function.arguments);
         self.count_bytes(arguments.len().saturating_add(id.len()).saturating_add(name.len()))?;
         let place = self.calls.place_of(index, &id, &name);
         if self.calls.list.len() > self.items_left.saturating_add(self.items.len()) {
@@ -382,6 +376,11 @@ impl Assembler {
         events.write(name, &Event { response: Some(self.view()), ..Event::default() }, out);
         self.events = events;
     }
+}
+
+/// A value to keep.
+fn own(value: Raw<'_>) -> Option<Box<RawValue>> {
+    serde_json::from_slice(value.bytes).ok()
 }
 
 /// The code of a failed Response: one that clients know, or the general one.

@@ -1,8 +1,8 @@
 //! A chat completion stream as the events of a Response.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use super::assemble::Assembler;
 use super::completion::{Completion, text_of};
@@ -10,6 +10,7 @@ use super::echo::Echo;
 use crate::chat::lines::{Line, Lines};
 use crate::chat::stream::StreamEnd;
 use crate::ids::ResponseId;
+use crate::json::{Raw, Reader};
 
 /// Longest line that is waited for: one of the rewriter's, its model name changed.
 pub const MAX_LINE_BYTES: usize = crate::chat::stream::MAX_LINE_BYTES + 64 * 1024;
@@ -122,30 +123,30 @@ impl ChatToResponsesStream {
     }
 
     fn take_data(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        let Ok(completion) = serde_json::from_slice::<Completion<'_>>(data) else {
+        let Ok(completion) = Completion::read(data) else {
             self.fail("upstream_invalid_response", BAD_CHUNK, out);
             return;
         };
-        if let Some(error) = completion.error.filter(|error| error.get() != "null") {
+        if let Some(error) = completion.error {
             self.fail_with(error, out);
         } else if self.assembler.take(&completion, out).is_err() {
             self.fail("response_too_large", TOO_LARGE, out);
         }
     }
 
-    fn fail_with(&mut self, error: &RawValue, out: &mut Vec<u8>) {
-        #[derive(Deserialize)]
-        struct ErrorFrame<'a> {
-            #[serde(borrow)]
-            message: Option<&'a RawValue>,
-            #[serde(borrow)]
-            code: Option<&'a RawValue>,
+    fn fail_with(&mut self, error: Raw<'_>, out: &mut Vec<u8>) {
+        let (mut message, mut code) = (text_of(Some(error)), Cow::Borrowed(""));
+        // It was read before: it has no fault.
+        let mut reader = Reader::new(error.bytes);
+        let is_object = reader.enter_object().unwrap_or(false);
+        while is_object && let Ok(Some(member)) = reader.next_member() {
+            let Ok(value) = reader.read_value() else { break };
+            match member.key.as_ref() {
+                b"message" => message = text_of(Some(value)),
+                b"code" => code = text_of(Some(value)),
+                _ => {}
+            }
         }
-        let frame = serde_json::from_str::<ErrorFrame<'_>>(error.get());
-        let (message, code) = match &frame {
-            Ok(frame) => (text_of(frame.message), text_of(frame.code)),
-            Err(_) => (text_of(Some(error)), "".into()),
-        };
         let message = if message.is_empty() { "The model's provider reported an error.".into() } else { message };
         let code = if code.is_empty() { "upstream_error".into() } else { code };
         self.fail(&code, &message, out);

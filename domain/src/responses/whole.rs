@@ -5,7 +5,6 @@ use super::completion::Completion;
 use super::echo::Echo;
 use crate::answer::InvalidAnswer;
 use crate::ids::ResponseId;
-use crate::json::JsonError;
 
 /// A chat completion as a Response object. `created_at_s` is Unix time in seconds.
 ///
@@ -17,10 +16,8 @@ pub fn to_response(
     id: ResponseId,
     created_at_s: u64,
 ) -> Result<Vec<u8>, InvalidAnswer> {
-    let completion: Completion<'_> = serde_json::from_slice(chat_completion).map_err(|error| {
-        InvalidAnswer::NotJson(JsonError { at_bytes: error.column(), reason: "not a chat completion" })
-    })?;
-    if completion.choices.as_ref().is_none_or(Vec::is_empty) {
+    let completion = Completion::read(chat_completion)?;
+    if completion.choices.is_empty() {
         return Err(InvalidAnswer::UpstreamError);
     }
     let mut assembler = Assembler::new_silent(echo.clone(), id, created_at_s);

@@ -11,7 +11,7 @@ use crate::pricing::{Price, TokenUsage};
 
 /// Room that is kept in a model's context beyond the estimated input, in percent: the estimate is
 /// rough.
-const CONTEXT_HEADROOM_PERCENT: u64 = 15;
+pub const CONTEXT_HEADROOM_PERCENT: u64 = 15;
 /// What a warm candidate's score is better by: as much as a tenth to a half of the prompt's price is worth, and too little to
 /// stand against a clear preference.
 const WARM_BONUS: f64 = 0.2;

@@ -29,6 +29,13 @@ const CONTEXT_PHRASES: [&str; 10] = [
 /// What providers say, in lower case, when a prompt is not to their liking.
 const MODERATION_PHRASES: [&str; 5] = ["flagged", "moderation", "content policy", "content_policy", "content_filter"];
 
+/// What providers say, in lower case, when they refuse a key.
+const KEY_PHRASES: [&str; 5] =
+    ["api key not valid", "api_key_invalid", "incorrect api key", "invalid api key", "api key expired"];
+
+/// How much of an error body may say so of a key, in bytes: further on, some repeat what the client wrote.
+const KEY_SEARCHED_BYTES: usize = 256;
+
 /// The classes of upstream failures, by what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +84,8 @@ pub fn classify_status(status: u16, body: &[u8]) -> ErrorClass {
         // Redirects are not followed with a credential: the base URL is wrong.
         300..=399 | 404 | 405 => ErrorClass::NotFound,
         400 | 413 | 422 if tells_context_overflow(body) => ErrorClass::ContextOverflow,
+        // Gemini and xAI say so of a key that they don't know.
+        400 if tells_bad_key(body) => ErrorClass::Auth,
         408 | 409 | 425 => ErrorClass::Transient,
         400..=499 => ErrorClass::ClientError,
         _ => ErrorClass::Transient,
@@ -110,6 +119,11 @@ fn tells_context_overflow(body: &[u8]) -> bool {
 fn tells_moderation(body: &[u8]) -> bool {
     let text = lower(body);
     MODERATION_PHRASES.iter().any(|phrase| has(&text, phrase))
+}
+
+fn tells_bad_key(body: &[u8]) -> bool {
+    let text = lower(body.get(..KEY_SEARCHED_BYTES).unwrap_or(body));
+    KEY_PHRASES.iter().any(|phrase| has(&text, phrase))
 }
 
 /// The part of an error's body that is looked at, in lower case.
@@ -169,6 +183,21 @@ mod tests {
             (400, "max_tokens is too large: 9", ContextOverflow),
             (400, "max_tokens must be positive", ClientError),
             (400, "prompt is too long: 210000 tokens > 200000", ContextOverflow),
+            (
+                400,
+                r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]"#,
+                Auth,
+            ),
+            (400, r#"{"error":{"code":400,"message":"API key expired. Please renew the API key."}}"#, Auth),
+            (
+                400,
+                r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: sk-1."}"#,
+                Auth,
+            ),
+            (400, r#"{"error":{"status":"API_KEY_INVALID"}}"#, Auth),
+            (400, r#"{"error":{"message":"Invalid API Key"}}"#, Auth),
+            (422, "invalid api key", ClientError),
+            (400, &format!("bad message:{}incorrect api key", " ".repeat(256)), ClientError),
             (413, "", ClientError),
             (422, "too many tokens", ContextOverflow),
             (401, "context length", Auth),

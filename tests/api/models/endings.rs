@@ -131,6 +131,10 @@ fn usage_that_came_before_the_break_is_what_is_paid() {
         for (end, code) in [(StreamEnd::Broken, "upstream_reset"), (StreamEnd::Stalled, "upstream_timeout")] {
             check_broken(&app, &key, Reply::Stream(all_but_done(), end), code, "reported", 250).await;
         }
+        // What was told early is no count of what came after it.
+        let early = br#"data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":1}}"#;
+        let partial = [vec![[early, b"\n\n".as_slice()].concat()], beginning()].concat();
+        check_broken(&app, &key, Reply::Stream(partial, StreamEnd::Broken), "upstream_reset", "reported", 160).await;
         let half = [all_but_done(), vec![b"data: {\"choices\":[".to_vec()]].concat();
         check_broken(&app, &key, Reply::Stream(half, StreamEnd::Eof), "upstream_incomplete", "reported", 250).await;
         assert_balanced(&app, &key, 10_000_000).await;

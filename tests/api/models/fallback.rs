@@ -20,6 +20,7 @@ fn failures() -> Vec<(&'static str, Reply)> {
         ("reset", Reply::Fails(FetchError::Broken("reset".into()))),
         ("far too large", Reply::Fails(FetchError::TooLarge)),
         ("our key is refused", Reply::error(401, "bad key")),
+        ("our key is not known", Reply::error(400, "API key not valid. Please pass a valid API key.")),
         ("our account is empty", Reply::error(402, "pay")),
         ("we are forbidden", Reply::error(403, "no")),
         ("no such model there", Reply::error(404, "no such model")),
@@ -169,6 +170,7 @@ fn a_provider_that_will_not_do_better_is_left_for_another() {
     let calls = [
         (Reply::Whole(429, "{}".into(), "60"), vec!["p1", "p2"]),
         (Reply::error(401, "bad key"), vec!["p1", "p2"]),
+        (Reply::error(400, "Incorrect API key provided"), vec!["p1", "p2"]),
         (Reply::Fails(FetchError::TimedOut), vec!["p1", "p2"]),
         (Reply::Whole(503, "{}".into(), "30"), vec!["p1", "p2"]),
         // What may pass may do so for another model; after the others.
@@ -228,12 +230,23 @@ fn a_clients_own_mistake_is_told_at_once_and_tried_nowhere_else() {
 fn a_refusal_without_words_still_names_its_status() {
     run(async |app| {
         let key = app.with_model().await;
-        for body in
-            ["", "<html>", "{}", r#"{"error":"text"}"#, r#"{"error":{"message":7}}"#, r#"{"error":{"message":""}}"#]
-        {
+        for body in ["", "<html>", "{}", "[]", r#"{"error":{"message":7}}"#, r#"{"error":{"message":""}}"#] {
             app.upstream.then(Reply::Whole(422, body.to_owned(), ""));
             let answer = chat(&app, &key, &hello("m1")).send().await.expect(422).json();
             assert!(answer["error"].as_str().unwrap().contains("422"), "{body}: {answer}");
+        }
+        // However it is said, and no longer than it has to be.
+        let long = "x".repeat(3_000);
+        for (body, words) in [
+            (json!([{ "error": { "code": 400, "message": "no such schema" } }]), "no such schema"),
+            (json!({ "code": "bad", "error": "no such schema" }), "no such schema"),
+            (json!({ "object": "error", "message": "no such schema", "param": 7 }), "no such schema"),
+            (json!({ "detail": "no such schema" }), "no such schema"),
+            (json!({ "detail": &long }), &long[..2_000]),
+        ] {
+            app.upstream.then(Reply::Whole(400, body.to_string(), ""));
+            let answer = chat(&app, &key, &hello("m1")).send().await.expect(400).json();
+            assert_eq!(answer["error"], words, "{body}");
         }
         // A prompt that is too long for the model is the client's to shorten.
         app.upstream.then(Reply::error(400, "This model's maximum context length is 8192 tokens"));

@@ -265,7 +265,7 @@ fn no_other_model_no_search_and_no_tool_of_the_providers_is_bought() {
         app.upstream.always(Reply::chat("Hi!", 100, 10));
         let function = json!({ "type": "function", "function": { "name": "f" } });
         let body = json!({ "model": "m1", "messages": [{ "role": "user", "content": "x" }], "models": ["dear"], "plugins": [{ "id": "web" }],
-            "tools": [{ "type": "browser_search" }, function] });
+            "enable_search": true, "search_options": { "forced_search": true }, "tools": [{ "type": "browser_search" }, function] });
         chat(&app, &key, &body.to_string()).send().await.expect(200);
         let expected = json!({ "model": "m1", "messages": body["messages"], "tools": [function] });
         assert_eq!(app.upstream.bodies().pop().unwrap(), expected);

@@ -304,6 +304,9 @@ fn tokens_are_counted_without_a_call_and_without_a_charge() {
         assert!((1..60).contains(&short), "{short}");
         let long = count(&ask(&"word ".repeat(4_000))).await;
         assert!((5_000..5_060).contains(&long), "{long}");
+        let escaped = ask(&"模".repeat(4_000)).to_string().replace('模', "\\u6a21");
+        let answer = app.post("/v1/messages/count_tokens").bearer(&key.key).body(&escaped).send().await.expect(200);
+        assert_eq!(answer.json()["input_tokens"], count(&ask(&"模".repeat(4_000))).await);
         let mut tools = ask("hello");
         tools["tools"] = json!([{ "name": "f", "description": "x".repeat(400), "input_schema": { "type": "object" } }]);
         assert!(count(&tools).await >= short + 100);

@@ -94,7 +94,8 @@ fn a_prompt_that_fits_nowhere_is_the_clients_mistake() {
             chat(&app, &key, &hello(model)).send().await.expect(200);
             let body = hello(model).replacen("hello there", &"word ".repeat(800), 1);
             let answer = chat(&app, &key, &body).send().await.expect(400).json();
-            assert!(answer["error"].as_str().unwrap().contains("context"), "{answer}");
+            let reserve = "tokens and a reserve of 15% do not fit the context window";
+            assert!(answer["error"].as_str().unwrap().contains(reserve), "{answer}");
         }
     });
 }

@@ -221,10 +221,20 @@ fn usage_that_comes_with_every_chunk_is_hidden_unless_asked_for() {
         assert_eq!(text.matches("\"content\":\"hi\"").count(), 2);
         let text = stream_of(&app, &key, &with_usage(), chunks()).await;
         assert_eq!(text, String::from_utf8(chunks().concat()).unwrap().replace("\"up\"", "\"m1\""));
+        // Nor is the chunk that would tell it, where nobody has counted.
+        let mut uncounted = chunks();
+        uncounted[2] = line(r#","usage":{"prompt_tokens":0,"completion_tokens":0}"#, "");
+        let text = stream_of(&app, &key, &hello_stream("m1"), uncounted).await;
+        assert!(!text.contains("\"choices\":[]"), "{text}");
+        assert_eq!(text.matches("\"content\":\"hi\"").count(), 2);
         // The last word counts, not the sum.
-        for row in usage_rows(&app, &key).await {
-            assert_eq!((&row["input_tokens"], &row["output_tokens"]), (&json!(10), &json!(5)));
-        }
+        let counted: Vec<_> = usage_rows(&app, &key)
+            .await
+            .iter()
+            .map(|row| (row["input_tokens"].clone(), row["output_tokens"].clone()))
+            .collect();
+        let (told, before) = ((json!(10), json!(5)), (json!(10), json!(1)));
+        assert_eq!(counted, [before, told.clone(), told]);
     });
 }
 

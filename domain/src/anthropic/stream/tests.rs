@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{ChatToMessagesStream, MessagesToChatStream};
 use crate::anthropic::JSON_ANSWER_TOOL;
 use crate::chat::stream::{MAX_LINE_BYTES, StreamEnd, StreamFault, StreamRewriter};
-use crate::pricing::TokenUsage;
+use crate::pricing::{TOKENS_MAX, TokenUsage};
 use crate::routing::{ErrorClass, classify_error_type};
 
 /// Anthropic's way of writing events.
@@ -217,6 +217,16 @@ fn usage_is_known_before_the_end_and_hidden_on_request() {
         stream.push(events(&[start(), last]).as_bytes(), &mut Vec::new()).unwrap();
         assert_eq!(stream.usage(), Some(TokenUsage { input: expected, output: 9, cache_read: 5, cache_write: 2 }));
     }
+    // What can't be believed is none.
+    for (input, output) in [(0, 0), (TOKENS_MAX + 1, 1), (1, TOKENS_MAX + 1)] {
+        let usage = json!({"input_tokens": input, "output_tokens": output});
+        let all = [json!({"type": "message_start", "message": {"usage": usage}}), json!({"type": "message_stop"})];
+        let mut stream = MessagesToChatStream::new("auto", 7, true);
+        let mut out = Vec::new();
+        stream.push(events(&all).as_bytes(), &mut out).unwrap();
+        assert_eq!(stream.usage(), None, "{usage}");
+        assert!(!String::from_utf8(out).unwrap().contains("\"usage\""), "{usage}");
+    }
 }
 
 #[test]
@@ -244,6 +254,21 @@ fn faults_end_the_stream() {
     let long = vec![b'x'; MAX_LINE_BYTES + 1];
     assert_eq!(MessagesToChatStream::new("a", 7, true).push(&long, &mut out), Err(StreamFault::LineTooLong));
     assert!(out.is_empty());
+}
+
+#[test]
+fn an_event_may_come_in_several_lines() {
+    let text = events(&rich());
+    let expected = to_chat(&text);
+    assert_eq!(to_chat(&text.replace(",\"", ",\ndata: \"")), expected);
+    // The last one need not end.
+    assert_eq!(to_chat(text.replace(",\"", ",\r\ndata:\"").trim_end()), expected);
+    let cut = events(&[start()]) + "data: {\"type\":\ndata: \"message_stop\"";
+    assert_eq!((to_chat(&cut).1, to_chat(&cut).2), (false, Ok(())));
+    let half = format!("data: {{\"a\":[{}\n", "1,".repeat(MAX_LINE_BYTES / 3));
+    let mut stream = MessagesToChatStream::new("a", 7, true);
+    assert_eq!(stream.push(half.as_bytes(), &mut Vec::new()), Ok(()));
+    assert_eq!(stream.push(half.as_bytes(), &mut Vec::new()), Err(StreamFault::LineTooLong));
 }
 
 #[test]

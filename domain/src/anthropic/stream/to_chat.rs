@@ -6,9 +6,9 @@ use crate::anthropic::ids::to_answered_call_id;
 use crate::anthropic::outcome::{MessageUsage, matched_stop, to_finish_reason};
 use crate::anthropic::writer::{Writer, inside};
 use crate::anthropic::{JSON_ANSWER_TOOL, TranslateError};
-use crate::chat::lines::{Line, Lines};
+use crate::chat::lines::{Line, Lines, Piece};
 use crate::chat::stream::{MAX_ERROR_CHARS, MAX_LINE_BYTES, StreamFault};
-use crate::json::Kind;
+use crate::json::{Kind, Reader};
 use crate::pricing::TokenUsage;
 
 /// Most content blocks that are open at one time. Anthropic's come one after the other.
@@ -36,6 +36,8 @@ struct Events {
     usage: MessageUsage,
     stop_reason: Option<String>,
     matched_stop: Option<Vec<u8>>,
+    /// The open event's data so far, where its first line is no JSON by itself.
+    pieces: Vec<u8>,
     is_done: bool,
 }
 
@@ -77,6 +79,7 @@ impl MessagesToChatStream {
                 usage: MessageUsage::default(),
                 stop_reason: None,
                 matched_stop: None,
+                pieces: Vec::new(),
                 is_done: false,
             },
             fault: None,
@@ -97,7 +100,11 @@ impl MessagesToChatStream {
             return Ok(());
         }
         let events = &mut self.events;
-        let result = self.lines.push_said(chunk, |line| events.take_line(line, out));
+        let result = self.lines.push(chunk, |piece| match piece {
+            Piece::Line(b"", _) => events.end_event(out),
+            Piece::Line(line, _) => events.take_line(line, out),
+            Piece::LateFeed => Ok(()),
+        });
         // What follows the end does not matter, however long its lines are.
         if self.events.is_done { Ok(()) } else { self.keep_fault(result) }
     }
@@ -112,11 +119,8 @@ impl MessagesToChatStream {
             return Err(fault.clone());
         }
         let events = &mut self.events;
-        let result = match Line::read(&self.lines.take_rest()).map(|line| events.take_line(line, out)) {
-            None | Some(Err(StreamFault::InvalidJson)) => Ok(()),
-            Some(result) => result,
-        };
-        self.keep_fault(result)
+        let result = events.take_line(&self.lines.take_rest(), out).and_then(|()| events.end_event(out));
+        self.keep_fault(if result == Err(StreamFault::InvalidJson) { Ok(()) } else { result })
     }
 
     /// Tokens as the upstream has counted them so far: the input from its first event on, the output at
@@ -142,13 +146,43 @@ impl MessagesToChatStream {
 }
 
 impl Events {
-    fn take_line(&mut self, line: Line<'_>, out: &mut Vec<u8>) -> Result<(), StreamFault> {
-        let Line::Data(data) = line else {
+    fn take_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<(), StreamFault> {
+        let Some(Line::Data(data)) = Line::read(line).filter(|_| !self.is_done) else {
             return Ok(());
         };
-        if self.is_done || !data.starts_with(b"{") {
+        if !self.pieces.is_empty() {
+            return self.join(data);
+        }
+        if !data.starts_with(b"{") {
             return Ok(());
         }
+        match self.take_data(data, out) {
+            // It may go on in the event's next line.
+            Err(StreamFault::InvalidJson) if !is_whole(data) => self.join(data),
+            result => result,
+        }
+    }
+
+    /// Takes a line of data that is not whole by itself.
+    fn join(&mut self, data: &[u8]) -> Result<(), StreamFault> {
+        if self.pieces.len() + data.len() > MAX_LINE_BYTES {
+            return Err(StreamFault::LineTooLong);
+        }
+        self.pieces.extend_from_slice(data);
+        // In JSON, line ends stand between its words only.
+        self.pieces.push(b'\n');
+        Ok(())
+    }
+
+    /// Takes the blank line that ends an event.
+    fn end_event(&mut self, out: &mut Vec<u8>) -> Result<(), StreamFault> {
+        match std::mem::take(&mut self.pieces) {
+            data if data.is_empty() => Ok(()),
+            data => self.take_data(&data, out),
+        }
+    }
+
+    fn take_data(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), StreamFault> {
         let length = out.len();
         let result = match self.take_event(data, out) {
             Ok(None) => Ok(()),
@@ -319,6 +353,11 @@ impl Events {
         self.details_count += 1;
         self.details_count - 1
     }
+}
+
+fn is_whole(data: &[u8]) -> bool {
+    let mut reader = Reader::new(data);
+    reader.read_value().is_ok() && reader.finish().is_ok()
 }
 
 fn read_fault(event: &Fields<'_, '_>) -> Result<StreamFault, TranslateError> {

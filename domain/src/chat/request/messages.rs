@@ -16,6 +16,8 @@ pub(super) struct InputSize {
     pub audio_bytes: u64,
     /// Bytes of JSON that the documents take, plain texts not among them.
     pub document_bytes: u64,
+    /// Bytes of all these that their escapes add.
+    pub media_escape_bytes: u64,
     /// Pages that the documents can't exceed.
     pub pages_upper: u64,
     /// Pages that the documents likely have.
@@ -34,6 +36,11 @@ const MAX_PAGES_ESTIMATE: u64 = 50;
 const PAGES_ELSEWHERE: u64 = 10;
 
 impl InputSize {
+    /// Bytes of JSON that are no text.
+    pub(super) const fn media_bytes(&self) -> u64 {
+        self.image_bytes + self.audio_bytes + self.document_bytes
+    }
+
     const fn add_image(&mut self, part_bytes: u64) {
         self.is_guessed = true;
         self.images += 1;
@@ -192,7 +199,7 @@ fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut Inpu
     if reader.peek()? != Kind::Object {
         return Err(fault("", "must be an object"));
     }
-    let start = reader.position();
+    let (start, escaped) = (reader.position(), reader.escape_bytes());
     reader.enter_object()?;
     let (mut kind, mut file) = (None, None);
     while let Some(member) = reader.next_member()? {
@@ -208,6 +215,7 @@ fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut Inpu
         }
     }
     let part_bytes = (reader.position() - start) as u64;
+    let media_bytes = size.media_bytes();
     match kind.as_deref() {
         None => return Err(fault(".type", "is required")),
         Some("image_url" | "image" | "input_image") => size.add_image(part_bytes),
@@ -216,6 +224,9 @@ fn read_part(reader: &mut Reader<'_>, index: usize, part: usize, size: &mut Inpu
         // Their bytes bound their tokens.
         Some("text" | "refusal") => {}
         Some(_) => size.is_guessed = true,
+    }
+    if size.media_bytes() > media_bytes {
+        size.media_escape_bytes += (reader.escape_bytes() - escaped) as u64;
     }
     Ok(())
 }

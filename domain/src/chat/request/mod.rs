@@ -105,6 +105,8 @@ pub struct ChatRequest<'a> {
     has_purchases: bool,
     has_logprobs: bool,
     input: InputSize,
+    /// Bytes that its text's escapes add.
+    escape_bytes: u64,
 }
 
 /// `stream_options` as the client sent it.
@@ -251,18 +253,18 @@ impl<'a> ChatRequest<'a> {
         self.input.is_guessed
     }
 
-    /// Input tokens that the request hardly falls below: one token per 8 bytes of text.
+    /// Input tokens that the request hardly falls below: one token per 8 bytes of text, its escapes resolved.
     #[must_use]
     pub const fn input_tokens_lower(&self) -> u64 {
-        self.text_bytes() / 8
+        self.decoded_bytes() / 8
     }
 
-    /// Input tokens that the request likely has: one token per 4 bytes of text,
+    /// Input tokens that the request likely has: one token per 4 bytes of text, its escapes resolved,
     /// [`IMAGE_TOKENS_ESTIMATE`] an image, [`PAGE_TOKENS_ESTIMATE`] a page of a document: one per 64 KiB of base64, at
     /// most 50, and 10 where only its address is here.
     #[must_use]
     pub const fn input_tokens_estimate(&self) -> u64 {
-        self.text_bytes() / 4
+        self.decoded_bytes() / 4
             + IMAGE_TOKENS_ESTIMATE * self.input.images
             + self.input.audio_bytes / 64
             + PAGE_TOKENS_ESTIMATE * self.input.pages_estimate
@@ -270,8 +272,12 @@ impl<'a> ChatRequest<'a> {
 
     /// The body less its images, audio and documents: schemas, prediction and names become tokens too.
     const fn text_bytes(&self) -> u64 {
-        let other_bytes = self.input.image_bytes + self.input.audio_bytes + self.input.document_bytes;
-        (self.body.len() as u64).saturating_sub(other_bytes)
+        (self.body.len() as u64).saturating_sub(self.input.media_bytes())
+    }
+
+    /// The same as models get it: `\u4f60` is one character, however it is sent.
+    const fn decoded_bytes(&self) -> u64 {
+        self.text_bytes().saturating_sub(self.escape_bytes)
     }
 
     /// The body for an upstream: the edit carried out, everything else the same bytes in the same

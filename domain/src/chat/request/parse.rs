@@ -35,6 +35,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         has_purchases: false,
         has_logprobs: false,
         input: InputSize::default(),
+        escape_bytes: 0,
     };
     let mut keys: Vec<Cow<'_, [u8]>> = Vec::with_capacity(16);
     while let Some(member) = reader.next_member()? {
@@ -49,6 +50,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ChatRequest<'_>, InvalidRequest> {
         keys.push(member.key);
     }
     reader.finish()?;
+    request.escape_bytes = (reader.escape_bytes() as u64).saturating_sub(request.input.media_escape_bytes);
     if request.input.messages == 0 {
         return Err(InvalidRequest::new("messages", "is required"));
     }
@@ -129,17 +131,25 @@ fn read_model(value: Raw<'_>) -> Result<Cow<'_, str>, InvalidRequest> {
     Ok(model)
 }
 
-/// Whether a `service_tier` may cost more than the price list says: only these are known not to.
 /// Whether a member of a request buys what its model's price does not say: another model than the one that was chosen (`models`,
 /// `fallbacks`, `provider` and `route` of routers behind it), searches, and other services.
 #[must_use]
 pub fn is_purchase(key: &[u8]) -> bool {
     matches!(
         key,
-        b"fallbacks" | b"models" | b"plugins" | b"provider" | b"route" | b"search_parameters" | b"web_search_options"
+        b"enable_search"
+            | b"fallbacks"
+            | b"models"
+            | b"plugins"
+            | b"provider"
+            | b"route"
+            | b"search_options"
+            | b"search_parameters"
+            | b"web_search_options"
     )
 }
 
+/// Whether a `service_tier` may cost more than the price list says: only these are known not to.
 fn is_dear(tier: Raw<'_>) -> bool {
     tier.to_text()
         .is_some_and(|tier| !matches!(tier.as_ref(), "auto" | "default" | "flex" | "on_demand" | "standard_only"))

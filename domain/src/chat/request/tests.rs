@@ -158,6 +158,27 @@ fn token_bounds_do_not_count_media_bytes() {
 }
 
 #[test]
+fn text_counts_as_long_as_it_is_however_it_is_escaped() {
+    let sizes = |body: &str| {
+        let request = parse(body).unwrap();
+        (request.input_tokens_lower(), request.input_tokens_estimate())
+    };
+    let ask = |text: &str| format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let escaped: String = "模é😀a".encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+    let plain = ask(&"模é😀a".repeat(400));
+    assert_eq!(sizes(&ask(&escaped.repeat(400))), sizes(&plain));
+    assert_eq!(sizes(&ask(&r#"\n\"\/\\"#.repeat(1_000))), sizes(&ask(&"nq/b".repeat(1_000))));
+    assert!(parse(&ask(&escaped)).unwrap().input_tokens_upper() > escaped.len() as u64, "the bound stays one");
+    // What is no text takes nothing from the text beside it.
+    let beside = |data: &str| {
+        let image = format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{data}"}}}}"#);
+        let parts = format!(r#"[{{"type":"text","text":"{}"}},{image}]"#, "word ".repeat(1_000));
+        format!(r#"{{"messages":[{{"role":"user","content":{parts}}}]}}"#)
+    };
+    assert_eq!(sizes(&beside(&r"\/A".repeat(3_000))), sizes(&beside("")));
+}
+
+#[test]
 fn a_dearer_tier_stays_with_who_pays_for_it() {
     let body = |tier: &str| format!(r#"{{"model":"a","service_tier" : {tier},{HI}}}"#);
     let sent = |tier: &str, keeps_tier: bool| {

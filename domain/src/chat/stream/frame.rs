@@ -235,7 +235,7 @@ impl FrameRewriter {
                 let is_null = pass.reader.peek()? == Kind::Null;
                 let start = pass.reader.position();
                 let usage = read_usage(&mut pass.reader)?;
-                pass.has_usage |= usage.is_some();
+                pass.has_usage |= !is_null;
                 self.usage = usage.or(self.usage);
                 if self.hide_usage {
                     pass.drop_member(member, out);

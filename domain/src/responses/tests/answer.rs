@@ -117,6 +117,27 @@ fn logprobs_pass_as_they_are() {
 }
 
 #[test]
+fn an_odd_member_that_nobody_needs_loses_no_answer() {
+    let response = |members: &str| {
+        let text = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"length"M}],"usage":null,"usage":null}"#;
+        let response = to_response(text.replace('M', members).as_bytes(), &simple_echo(), response_id(), 0).unwrap();
+        serde_json::from_slice::<Value>(&response).unwrap()
+    };
+    for members in [
+        "",
+        r#","logprobs":[]"#,
+        r#","logprobs":{"content":{}}"#,
+        r#","index":"0""#,
+        r#","x":1,"x":2"#,
+        r#","finish_reason":7,"finish_reason":"length""#,
+    ] {
+        let response = response(members);
+        assert_eq!(response["output"][0]["content"][0]["text"], "a", "{members}");
+        assert_eq!((&response["status"], &response["usage"]), (&json!("incomplete"), &Value::Null), "{members}");
+    }
+}
+
+#[test]
 fn content_in_parts_is_joined_and_no_content_is_no_item() {
     let parts =
         json!({ "content": [{ "type": "text", "text": "a" }, { "type": "other" }, { "type": "text", "text": "b" }] });
