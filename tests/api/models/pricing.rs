@@ -1,5 +1,6 @@
 //! What a call costs, to the micro-dollar.
 
+use guildhall::ports::StreamEnd;
 use serde_json::{Value, json};
 
 use super::kit::{
@@ -143,6 +144,35 @@ fn missing_and_absurd_usage_is_estimated_and_the_receipt_says_so() {
         assert_eq!(last_receipt(&app, &key).await["receipt"]["rule"], "estimated");
         spent += i64::try_from(hello("m1").len()).unwrap() / 4 * 10 + 30;
         assert_eq!(app.balance_micros(&key).await, 10_000_000 - spent);
+        assert_balanced(&app, &key, 10_000_000).await;
+    });
+}
+
+#[test]
+fn a_stream_of_anthropics_that_counts_nothing_is_charged_what_its_client_is_told() {
+    run(async |app| {
+        let provider =
+            json!({ "id": "anth", "type": "anthropic", "base_url": "http://127.0.0.1:9/anth/v1", "api_key": "sk-ant" });
+        app.admin("POST", "/admin/v1/providers").json(&provider).send().await.expect(200);
+        add_model(&app, "m1", "anth", json!({})).await;
+        let key = rich_key(&app, "10").await;
+        let zeros = json!({ "input_tokens": 0, "output_tokens": 0 });
+        let events = [
+            json!({ "type": "message_start", "message": { "id": "msg_1", "usage": &zeros } }),
+            json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "four" } }),
+            json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": &zeros }),
+            json!({ "type": "message_stop" }),
+        ];
+        let chunks = events.iter().map(|event| format!("data: {event}\n\n").into_bytes()).collect();
+        app.upstream.then(Reply::Stream(chunks, StreamEnd::Eof));
+        let request = hello_stream("m1").replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
+        let text = chat(&app, &key, &request).send().await.expect(200).text();
+        let input = request.len() / 4;
+        assert_eq!(text.matches("\"usage\":").count(), 1, "{text}");
+        assert!(text.contains(&format!("\"prompt_tokens\":{input},\"completion_tokens\":1,")), "{text}");
+        let record = last_receipt(&app, &key).await;
+        assert_eq!(record["receipt"]["rule"], "estimated");
+        assert_eq!((&record["input_tokens"], &record["output_tokens"]), (&json!(input), &json!(1)));
         assert_balanced(&app, &key, 10_000_000).await;
     });
 }

@@ -242,7 +242,7 @@ fn an_answer_that_was_paid_for_and_has_no_such_form_is_not_paid_again() {
             app.post("/v1/messages").bearer(&key.key).json(&message).idempotency_key("m").send().await.expect(502);
         }
         assert_eq!(app.upstream.sent.borrow().len(), 1);
-        let said = json!([{ "index": "0", "message": { "content": "hi" } }]);
+        let said = json!([{ "index": 0, "message": "hi" }]);
         app.upstream.always(Reply::Whole(200, json!({ "id": "x", "choices": said, "usage": usage }).to_string(), ""));
         let response = json!({ "model": "m1", "input": "Describe", "store": false });
         for _ in 0..2 {
