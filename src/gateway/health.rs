@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use durable_objects::provider_health::protocol::{
-    Command, NAME, ProviderHealth as Shared, RUNS_MAX, Reply, Run, apply_runs,
+    Command, NAME, PROVIDERS_MAX, ProviderHealth as Shared, RUNS_MAX, Reply, Run, apply_runs,
 };
 use guildhall_domain::ids::ProviderId;
 use guildhall_domain::routing::ProviderHealth;
@@ -63,6 +63,10 @@ impl HealthBook {
     fn adopt(&self, providers: BTreeMap<String, ProviderHealth>, now_ms: u64) {
         let fresh = self.fresh.borrow();
         let mut records = self.records.borrow_mut();
+        // What nobody has seen any more is forgotten, unless all that are known are not told.
+        if providers.len() < PROVIDERS_MAX {
+            records.retain(|id, _| providers.contains_key(id.as_str()) || fresh.contains_key(id.as_str()));
+        }
         for (id, mut record) in providers {
             let Ok(provider) = id.parse::<ProviderId>() else { continue };
             let own = records.get(&provider);
@@ -74,6 +78,11 @@ impl HealthBook {
             }
             records.insert(provider, record);
         }
+    }
+
+    fn forget(&self, provider: &str) {
+        self.records.borrow_mut().retain(|id, _| id.as_str() != provider);
+        self.fresh.borrow_mut().remove(provider);
     }
 
     /// A report did not arrive: it is told again with the next.
@@ -161,6 +170,15 @@ fn tell_change(cx: &Cx, provider: &ProviderId, now_ms: u64, change: impl FnOnce(
 pub fn note_nothing(cx: &Cx, provider: &Provider) {
     if provider.own.is_none() {
         cx.app.gateway.health.change(&provider.id, ProviderHealth::forget_probe);
+    }
+}
+
+/// A provider is gone, or another one has its name: what was seen of it says nothing any more.
+pub async fn forget_provider(app: &App, ports: &Ports, provider: &str) {
+    app.gateway.health.forget(provider);
+    let command = Command::Forget { provider: provider.to_owned() };
+    if let Err(error) = ask::<Shared>(&*ports.objects, NAME, &command).await {
+        ports.background.log(&format!("provider health: {error}"));
     }
 }
 

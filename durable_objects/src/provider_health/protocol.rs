@@ -33,6 +33,11 @@ pub enum Command {
         /// By provider, in the order in which it happened.
         seen: BTreeMap<String, Vec<Run>>,
     },
+    /// Forgets a provider: it is gone, or another one has its name.
+    Forget {
+        /// Which.
+        provider: String,
+    },
 }
 
 /// Calls of one provider that ended alike, one after the other.

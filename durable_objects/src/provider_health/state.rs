@@ -29,7 +29,14 @@ impl Machine for ProviderHealthMachine {
     }
 
     fn apply(&mut self, command: Command, _facts: Facts, now_ms: i64) -> Step<Reply> {
-        let Command::Report { seen } = command;
+        let seen = match command {
+            Command::Report { seen } => seen,
+            Command::Forget { provider } => {
+                let forgotten = self.providers.remove(&provider);
+                let writes = forgotten.map(|_| Write::Delete { key: provider }).into_iter().collect();
+                return Ok(Outcome { reply: Reply::Known { providers: self.providers.clone() }, writes });
+            }
+        };
         if seen.len() > PROVIDERS_MAX || seen.values().any(|runs| runs.len() > RUNS_MAX) {
             return Ok(Outcome::of(Reply::Refused { message: "the report is too long".to_owned() }));
         }
@@ -125,6 +132,17 @@ mod tests {
         assert_eq!(known(outcome).keys().collect::<Vec<_>>(), ["new"]);
         let outcome = report(&mut machine, "new", vec![FAILED], 3_000 + 3 * day_ms);
         assert!(matches!(outcome.writes.as_slice(), [Write::Put(_)]), "put and deleted at once: {:?}", outcome.writes);
+    }
+
+    #[test]
+    fn a_provider_that_is_gone_is_forgotten_at_once() {
+        let mut machine = ProviderHealthMachine::default();
+        report(&mut machine, "p", vec![FAILED; 5], 1_000);
+        for writes in [1, 0] {
+            let forget = Command::Forget { provider: "p".to_owned() };
+            let outcome = machine.apply(forget, Facts::default(), 1_100).unwrap();
+            assert_eq!((outcome.writes.len(), known(outcome).len()), (writes, 0));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::price::{is_mode, new_model, take_entry};
 use crate::app::Cx;
 use crate::error::ApiError;
 use crate::gateway::discovery::list_provider_models;
+use crate::gateway::health::forget_provider;
 use crate::gateway::keys::find_provider_key;
 use crate::gateway::provider::ProviderKind;
 use crate::http::input::{Json, Path, Query};
@@ -141,6 +142,7 @@ async fn delete_provider(cx: Cx, Path(id): Path) -> Result<Reply<Done>, ApiError
     discard_provider_key(&cx.ports, &id).await?;
     cx.ports.db.run(vec![delete_models_of(&id).statement, delete_provider_row(&id).statement]).await?;
     cx.app.gateway.forget();
+    forget_provider(&cx.app, &cx.ports, &id).await;
     publish(&cx.ports, vec![Event::of_health(&id, "unknown", "removed", cx.started_ms)]).await;
     Ok(Reply(Done { ok: true }))
 }
@@ -155,6 +157,7 @@ async fn store_provider(
     let known = find_provider(id.as_str()).run(&*cx.ports.db).await?;
     let autoload = fields.autoload_models == Some(true);
     let change = read_key_change(fields.cred_store.as_deref(), fields.api_key.as_deref())?;
+    let before = known.clone();
     let mut row = apply_fields(cx, id.as_str(), known, fields)?;
     // The provider is asked before anything is stored.
     let models = match (autoload, &change) {
@@ -166,6 +169,7 @@ async fn store_provider(
             Some(load_models(cx, &row, key.as_ref()).await?)
         }
     };
+    let keeps_key = matches!(change, KeyChange::Keep);
     match change {
         KeyChange::Keep => {}
         KeyChange::Store(key) => {
@@ -195,6 +199,9 @@ async fn store_provider(
         None
     };
     cx.app.gateway.forget();
+    if before.is_some_and(|before| !keeps_key || before.r#type != row.r#type || before.base_url != row.base_url) {
+        forget_provider(&cx.app, &cx.ports, &row.id).await;
+    }
     Ok((row, registered))
 }
 

@@ -1,6 +1,7 @@
 //! What a failure says about a provider, and for how long it is left alone.
 
 use guildhall::ports::{FetchError, StreamEnd};
+use serde_json::json;
 
 use super::kit::{add_ladder, chat, hello, hello_stream, rich_key};
 use crate::support::{Fault, Key, Reply, TestApp, run};
@@ -140,6 +141,47 @@ fn a_limited_provider_is_set_aside_for_as_long_as_it_asks() {
         assert_eq!(called(&app, &key, "max").await, ["p2"]);
         app.pass_ms(11_000).await;
         assert_eq!(called(&app, &key, "max").await, ["p1", "p2"]);
+    });
+}
+
+#[test]
+fn a_provider_that_has_become_another_one_is_asked_at_once() {
+    run(async |app| {
+        let key = with_two(&app).await;
+        let other = app.new_isolate();
+        let url = "/admin/v1/providers/p1";
+        for change in ["key", "address", "all", "nothing"] {
+            app.upstream.always_at("p1", Reply::Whole(429, "{}".into(), "3000"));
+            assert_eq!(called(&app, &key, "max").await, ["p1", "p2"], "{change}");
+            app.upstream.always_at("p1", Reply::chat("one", 1, 1));
+            app.pass_ms(1_500).await;
+            chat(&app, &key, &hello("m2")).to(&other).send().await.expect(200);
+            app.pass_ms(1_500).await;
+            app.upstream.take_called();
+            assert_eq!(called(&app, &key, "max").await, ["p2"], "{change}");
+            match change {
+                "key" => drop(app.admin("PATCH", url).json(&json!({ "api_key": "sk-new" })).send().await.expect(200)),
+                "address" => {
+                    let at = json!({ "base_url": "http://127.0.0.1:9/p1/other" });
+                    app.admin("PATCH", url).json(&at).send().await.expect(200);
+                }
+                "all" => {
+                    app.admin("DELETE", url).send().await.expect(200);
+                    app.add_provider("p1").await;
+                    app.add_model("m1", "p1", 10).await;
+                }
+                _ => drop(app.admin("PATCH", url).json(&json!({ "enabled": true })).send().await.expect(200)),
+            }
+            let asked = if change == "nothing" { "p2" } else { "p1" };
+            assert_eq!(called(&app, &key, "max").await, [asked], "{change}");
+            // The others hear of it with their next report.
+            app.pass_ms(1_500).await;
+            chat(&app, &key, &hello("m2")).to(&other).send().await.expect(200);
+            app.pass_ms(1_500).await;
+            app.upstream.take_called();
+            chat(&app, &key, &hello("max")).to(&other).send().await.expect(200);
+            assert_eq!(app.upstream.take_called(), [asked], "{change}: elsewhere");
+        }
     });
 }
 
