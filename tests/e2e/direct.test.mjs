@@ -35,8 +35,8 @@ describe("a client that leaves, while nothing is written", () => {
     request.on("error", () => {}).on("response", (response) => response.on("data", () => {}).on("error", () => {}));
     request.end(body);
     const sent = await until("the upstream is asked", () => upstream.requests[seen]);
-    const row = (patienceMs = 5_000) =>
-      until("the usage row", async () => (await call("GET", "/v1/usage", key)).data?.[0], patienceMs, 100);
+    const row = (patienceMs = 5_000, everyMs = 100) =>
+      until("the usage row", async () => (await call("GET", "/v1/usage", key)).data?.[0], patienceMs, everyMs);
     return { body, request, sent, row };
   };
   const behaviours = {
@@ -90,7 +90,7 @@ describe("a client that leaves, while nothing is written", () => {
     await sleep(200);
     const left = performance.now();
     leave(request);
-    const row = await readRow(40_000);
+    const row = await readRow(40_000, 1_000);
     const tookMs = performance.now() - left;
     t.diagnostic(`filed after ${Math.round(tookMs)} ms`);
     assert.ok(tookMs > 15_000, "an answer would have been taken");
